@@ -1,0 +1,6 @@
+"""Networks that turn images into feature maps."""
+
+from set_aggregation.backbones.base import Backbone
+from set_aggregation.backbones.small_cnn import SmallCNN
+
+__all__ = ["Backbone", "SmallCNN"]

