@@ -172,8 +172,8 @@ def _build_aggregator(factory: Callable[..., Aggregator], in_features: int, size
     target: Callable[..., Any] = factory
     if isinstance(factory, partial):
         given = factory.keywords
-        # jsonargparse makes partial(instantiate, cls, **init_args): what the class takes is what counts.
-        target = factory.args[0] if factory.args else factory.func
+        # jsonargparse makes partial(instantiate, ..., cls, **init_args): what the class takes is what counts.
+        target = next((bound for bound in factory.args if isinstance(bound, type)), factory.func)
     taken = inspect.signature(target).parameters
     missing = {name: size for name, size in sizes.items() if name in taken and given.get(name) is None}
     aggregator = factory(in_features, **missing)

@@ -76,8 +76,8 @@ class FeatureSet(nn.Module):
         """The positions along one axis."""
         index = torch.arange(size, device=like.device, dtype=torch.float32)
         if self.positions == "linear":
-            scaled = 2 * index / max(size - 1, 1) - (size > 1)
-            return scaled[:, None].to(like.dtype)
+            middle = (size - 1) / 2
+            return ((index - middle) / max(middle, 0.5))[:, None].to(like.dtype)
         exponents = torch.arange(self.num_frequencies, device=like.device) / self.num_frequencies
         angles = index[:, None] / 10000**exponents  # size F
         return torch.cat((angles.sin(), angles.cos()), dim=1).to(like.dtype)

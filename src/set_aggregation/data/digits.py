@@ -37,8 +37,8 @@ class Digits(ImageDataModule):
     class_names: ClassVar[tuple[str, ...]] = tuple(map(str, range(10)))
     in_channels: ClassVar[int] = 1
     image_size: ClassVar[tuple[int, int]] = (16, 16)
-    mean: ClassVar[tuple[float, ...]] = (0.3054,)
-    std: ClassVar[tuple[float, ...]] = (0.3513,)
+    mean: ClassVar[tuple[float, ...]] = (0.3127,)
+    std: ClassVar[tuple[float, ...]] = (0.3551,)
     flip: ClassVar[bool] = False
     test_size: ClassVar[int] = 360
 

@@ -1,0 +1,8 @@
+"""What happens around training: one subject a file."""
+
+from set_aggregation.callbacks.finite_loss import FiniteLoss
+from set_aggregation.callbacks.progress import ProgressBar
+from set_aggregation.callbacks.run_directory import RunDirectory
+from set_aggregation.callbacks.throughput import Throughput
+
+__all__ = ["FiniteLoss", "ProgressBar", "RunDirectory", "Throughput"]

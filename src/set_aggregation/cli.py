@@ -1,0 +1,238 @@
+"""The command line: LightningCLI with this project's links, loggers and run folders."""
+
+import os
+import sys
+import time
+from argparse import ArgumentError
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from set_aggregation.aggregators import Aggregator
+from set_aggregation.backbones import Backbone
+from set_aggregation.callbacks import FiniteLoss, ProgressBar, RunDirectory, Throughput
+from set_aggregation.checkpoint_file import check_checkpoint
+from set_aggregation.classifier import SetClassifier
+from set_aggregation.cli_errors import one_line
+from set_aggregation.data import ImageDataModule
+from set_aggregation.data.image_files import find_images
+from set_aggregation.loggers import finish_wandb, put_into
+from set_aggregation.quiet import silence_advertisements
+from set_aggregation.summary import duration, print_summary, relative
+
+_PARTS = {"model.aggregator": Aggregator, "model.backbone": Backbone, "data": ImageDataModule}
+_LOGGERS = [
+    {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "."}},
+    {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {"project": "set-aggregation"}},
+]
+_CHECKPOINT = {
+    "monitor": "val/accuracy",
+    "mode": "max",
+    "filename": "best",
+    "save_last": True,
+    "enable_version_counter": False,
+}
+# What a person can cause and mend; anything else is our fault and keeps its traceback.
+_USER_ERRORS = (ArgumentError, ValueError, OSError, FloatingPointError, MisconfigurationException)
+
+
+class SetAggregationCLI(LightningCLI):
+    """LightningCLI whose runs lie in one folder each."""
+
+    model: SetClassifier
+    datamodule: ImageDataModule
+
+    def __init__(self) -> None:
+        strict = {"exit_on_error": False, "allow_abbrev": False}
+        super().__init__(
+            SetClassifier,
+            ImageDataModule,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={"logger": _LOGGERS, "use_distributed_sampler": False},
+            parser_kwargs=strict | dict.fromkeys(self.subcommands(), strict),
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Links the data to the model and adds what every run has."""
+        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
+        parser.link_arguments("data.in_channels", "model.backbone.init_args.in_channels", apply_on="instantiate")
+        parser.add_lightning_class_args(RunDirectory, "run")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults({f"checkpoint.{name}": value for name, value in _CHECKPOINT.items()})
+        parser.add_argument(
+            "--test_after_fit", type=bool, default=True, help="Whether fit ends with a test of the best checkpoint."
+        )
+
+    def before_instantiate_classes(self) -> None:
+        """Puts everything the run makes into its folder."""
+        config = self.config[self.subcommand]
+        if self.subcommand != "fit":
+            config.trainer.logger = False
+            return
+        run = RunDirectory(config.run.experiment, config.run.root, config.run.name)
+        # The configuration as it came is what is written down: the name is for this run only.
+        config.run.name = None
+        self.config_text = self._parser("fit").dump(config, skip_none=False)
+        config.run.name = run.name
+        config.trainer.default_root_dir = str(run.folder)
+        config.checkpoint.dirpath = config.checkpoint.dirpath or str(run.checkpoints)
+        for logger in _as_list(config.trainer.logger):
+            put_into(run, logger)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds the callbacks that every run has."""
+        config = {**self._get(self.config_init, "trainer"), **kwargs}
+        callbacks: list[Callback] = [*_as_list(config["callbacks"]), Throughput(), FiniteLoss()]
+        if config["enable_progress_bar"] is not False and not any(
+            isinstance(c, LightningProgressBar) for c in callbacks
+        ):
+            callbacks.append(ProgressBar())
+        callbacks.append(self.run_directory)
+        if config["enable_checkpointing"] is not False:
+            callbacks.append(self.checkpoint)
+        return Trainer(**{**config, "callbacks": callbacks})
+
+    @property
+    def run_directory(self) -> RunDirectory:
+        """The folder of the run."""
+        run: RunDirectory = self._get(self.config_init, "run")
+        return run
+
+    @property
+    def checkpoint(self) -> ModelCheckpoint:
+        """What keeps the best and the last weights."""
+        checkpoint: ModelCheckpoint = self._get(self.config_init, "checkpoint")
+        return checkpoint
+
+    def fit(self, **kwargs: Any) -> None:
+        """Trains; what fails before the first step leaves nothing behind."""
+        started = time.perf_counter()
+        try:
+            if rank_zero_only.rank == 0:
+                # Before any logger starts a run: data that is not there, sizes that do not fit.
+                self.datamodule.prepare_data()
+                self.datamodule.setup("fit")
+                if kwargs["ckpt_path"] is not None:
+                    check_checkpoint(Path(kwargs["ckpt_path"]), self.model)
+                if not self.trainer.fast_dev_run:
+                    self.run_directory.create(self.config_text)
+            self.trainer.fit(**kwargs)
+        except BaseException:
+            finish_wandb(self.trainer.loggers, exit_code=1)
+            if self.trainer.global_step == 0:
+                self.run_directory.discard()
+            raise
+        self._report(time.perf_counter() - started)
+        finish_wandb(self.trainer.loggers, exit_code=0)
+
+    def validate(self, **kwargs: Any) -> None:
+        """Measures a checkpoint on the validation set."""
+        self._with_checkpoint(self.trainer.validate, kwargs)
+
+    def test(self, **kwargs: Any) -> None:
+        """Measures a checkpoint on the test set."""
+        self._with_checkpoint(self.trainer.test, kwargs)
+
+    def predict(self, **kwargs: Any) -> None:
+        """Prints file, class and probability of each image."""
+        files = find_images(self._get(self.config_init, "images") or [])
+        self.datamodule.predict_files = files
+        batches = self._with_checkpoint(self.trainer.predict, {**kwargs, "return_predictions": True})
+        for file, probabilities in zip(files, torch.cat(batches), strict=True):
+            best = int(probabilities.argmax())
+            print(f"{file}\t{self.datamodule.class_names[best]}\t{float(probabilities[best]):.4f}")  # noqa: T201
+
+    def _with_checkpoint(self, run: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+        if kwargs["ckpt_path"] is None:
+            raise ValueError(
+                f"got no --ckpt_path, expected the checkpoint to {self.subcommand}, "
+                "such as --ckpt_path lightning_logs/EXPERIMENT/RUN/checkpoints/best.ckpt"
+            )
+        check_checkpoint(Path(kwargs["ckpt_path"]), self.model)
+        return run(**kwargs)
+
+    def _report(self, seconds: float) -> None:
+        """Tests the best checkpoint and prints the table."""
+        trainer, best = self.trainer, self.checkpoint.best_model_path
+        metrics = dict(trainer.callback_metrics)
+        throughput = next(callback for callback in trainer.callbacks if isinstance(callback, Throughput))
+        rows = {}
+        if best:
+            rows[f"{self.checkpoint.monitor}, best"] = f"{self.checkpoint.best_model_score:.4f}"
+        if "val/accuracy" in metrics:
+            rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
+        if self._get(self.config, "test_after_fit"):
+            trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None, verbose=False)
+            name = "test/accuracy, best checkpoint" if best else "test/accuracy, last"
+            rows[name] = f"{trainer.callback_metrics['test/accuracy']:.4f}"
+        for name, part in (("aggregator + head", (self.model.aggregator, self.model.head)), ("all", (self.model,))):
+            count = sum(weight.numel() for module in part for weight in module.parameters())
+            rows[f"parameters, {name}"] = f"{count:,}"
+        rows["time"] = duration(seconds)
+        rows["training speed"] = f"{throughput.images_per_second:,.0f} images/s"
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            rows["run"] = relative(self.run_directory.folder)
+            print_summary(rows, self._next_commands(best))
+
+    def _next_commands(self, best: str) -> dict[str, str]:
+        commands = {}
+        for logger in self.trainer.loggers:
+            if isinstance(logger, WandbLogger) and logger.experiment.settings.mode == "offline":
+                folder = relative(Path(logger.experiment.dir).parent)
+                commands["look at the curves"] = f"wandb leet {folder}"
+                commands["send them to W&B"] = f"wandb sync {folder}"
+        if best:
+            config = relative(self.run_directory.config_file)
+            commands["test it again"] = f"python main.py test --config {config} --ckpt_path {relative(Path(best))}"
+        return commands
+
+    def _parse_ckpt_path(self) -> None:
+        """Leaves the configuration alone: a checkpoint of another model is an error, not another model."""
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            parser.add_argument("--images", type=list[Path], nargs="+", help="Image files, or folders of them.")
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, and says in one line what is wrong."""
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            subcommand = next((word for word in sys.argv[1:] if word in self._subcommand_parsers), None)
+            raise ArgumentError(None, one_line(str(error), self._parser(subcommand), _PARTS)) from error
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def main() -> None:
+    """Runs the command line; what a person can mend ends in one line, and with a traceback only after ``--debug``."""
+    if "--debug" in sys.argv:
+        sys.argv.remove("--debug")
+        os.environ["SAN_DEBUG"] = "1"  # for the processes of other ranks too
+    silence_advertisements()
+    try:
+        SetAggregationCLI()
+    except _USER_ERRORS as error:
+        if os.environ.get("SAN_DEBUG"):
+            raise
+        print(f"error: {' '.join(str(error).split())} (--debug shows the traceback)", file=sys.stderr)  # noqa: T201
+        sys.exit(2 if isinstance(error, ArgumentError) else 1)
