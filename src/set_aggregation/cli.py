@@ -22,11 +22,11 @@ from set_aggregation.backbones import Backbone
 from set_aggregation.callbacks import FiniteLoss, ProgressBar, RunDirectory, Throughput
 from set_aggregation.checkpoint_file import check_checkpoint
 from set_aggregation.classifier import SetClassifier
-from set_aggregation.cli_errors import one_line
+from set_aggregation.cli_errors import one_line, unwrapped
 from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
-from set_aggregation.loggers import finish_wandb, put_into
-from set_aggregation.quiet import silence_advertisements
+from set_aggregation.loggers import finish_wandb, prepare, put_into
+from set_aggregation.quiet import lightning_news, silence_advertisements
 from set_aggregation.summary import duration, print_summary, relative
 
 _PARTS = {"model.aggregator": Aggregator, "model.backbone": Backbone, "data": ImageDataModule}
@@ -103,7 +103,16 @@ class SetAggregationCLI(LightningCLI):
         callbacks.append(self.run_directory)
         if config["enable_checkpointing"] is not False:
             callbacks.append(self.checkpoint)
-        return Trainer(**{**config, "callbacks": callbacks})
+        prepare(_as_list(config["logger"]))
+        try:
+            return Trainer(**{**config, "callbacks": callbacks})
+        except MisconfigurationException as error:
+            if config["accelerator"] in ("auto", "cpu"):
+                raise
+            raise ValueError(
+                f"got --trainer.accelerator {config['accelerator']}, which this machine does not have ({error}); "
+                "use --trainer.accelerator auto"
+            ) from error
 
     @property
     def run_directory(self) -> RunDirectory:
@@ -129,7 +138,8 @@ class SetAggregationCLI(LightningCLI):
                     check_checkpoint(Path(kwargs["ckpt_path"]), self.model)
                 if not self.trainer.fast_dev_run:
                     self.run_directory.create(self.config_text)
-            self.trainer.fit(**kwargs)
+            with lightning_news():
+                self.trainer.fit(**kwargs)
         except BaseException:
             finish_wandb(self.trainer.loggers, exit_code=1)
             if self.trainer.global_step == 0:
@@ -184,11 +194,10 @@ class SetAggregationCLI(LightningCLI):
         rows["time"] = duration(seconds)
         rows["training speed"] = f"{throughput.images_per_second:,.0f} images/s"
         if trainer.is_global_zero and not trainer.fast_dev_run:
-            rows["run"] = relative(self.run_directory.folder)
             print_summary(rows, self._next_commands(best))
 
     def _next_commands(self, best: str) -> dict[str, str]:
-        commands = {}
+        commands = {"everything lies in": relative(self.run_directory.folder)}
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger) and logger.experiment.settings.mode == "offline":
                 folder = relative(Path(logger.experiment.dir).parent)
@@ -234,5 +243,5 @@ def main() -> None:
     except _USER_ERRORS as error:
         if os.environ.get("SAN_DEBUG"):
             raise
-        print(f"error: {' '.join(str(error).split())} (--debug shows the traceback)", file=sys.stderr)  # noqa: T201
+        print(f"error: {unwrapped(str(error))} (--debug shows the traceback)", file=sys.stderr)  # noqa: T201
         sys.exit(2 if isinstance(error, ArgumentError) else 1)

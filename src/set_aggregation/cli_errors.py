@@ -16,30 +16,35 @@ def one_line(message: str, parser: ArgumentParser, parts: Mapping[str, type]) ->
         parser: the parser of the subcommand, for the options there are.
         parts: base class of each key that takes a class, for the names there are.
     """
-    key = _search(r'Parser key "([\w.]+)"', message)
-    if unknown := _search(r"unrecognized arguments: --([\w.+]+)", message):
-        return f"got --{unknown}, which is not an option{_suggestion(unknown, _options(parser))}"
-    if key in parts and (name := _search(r"Expected a dot import path string: (\S+)", message)):
-        known = {cls.__name__ for cls in _concrete(parts[key])}
+    keys = re.findall(r'Parser key "([\w.]+)"', message)
+    key = keys[0] if keys else ""
+    if unknown := _search(r"unrecognized arguments: (--[\w.+]+)", message):
+        options = [option for action in parser._actions for option in action.option_strings]
+        return f"got {unknown}, which is not an option{_suggestion(unknown, options)}"
+    if key in parts and (name := _search(r"(?:Expected a dot import path string|path format): (\S+)", message)):
+        known = sorted(cls.__name__ for cls in _concrete(parts[key]))
         return (
-            f"got {key} {name}, expected one of {', '.join(sorted(known))}, a class path or a YAML file"
+            f"got {key} {name}, expected one of {', '.join(known)}, a class path or a YAML file that is there"
             f"{_suggestion(name, known)}"
         )
     if refused := _search(r"Option '(\w+)' is not accepted", message):
         class_name = _search(r"class_path='[\w.]*?(\w+)'", message)
-        taken = next((_parameters(cls) for cls in _concrete(parts.get(key, object)) if cls.__name__ == class_name), [])
+        taken = next((_parameters(cls) for cls in _concrete(parts.get(key, int)) if cls.__name__ == class_name), [])
         expected = f", expected one of {', '.join(taken)}" if taken else ""
-        return f"got {key}.{refused}, which {class_name or 'it'} does not take{expected}{_suggestion(refused, taken)}"
-    return re.sub(r"\s+", " ", message).strip()
+        return f"got {key}.{refused}, which {class_name or key} does not take{expected}{_suggestion(refused, taken)}"
+    if wrong := re.search(r"Expected an? <class '(\w+)'>\. Got value: (\S+)", message):
+        return f"got {'.'.join(keys)} {wrong[2].rstrip('.')}, expected {wrong[1]}"
+    return unwrapped(message)
 
 
-def known_classes(base: type) -> list[str]:
-    """Names of the classes that can be instantiated as one."""
-    return sorted(cls.__name__ for cls in _concrete(base))
+def unwrapped(message: str) -> str:
+    """What a class said when it was built, without what jsonargparse tried besides, on one line."""
+    said = _search(r"Errors:\s+- (.+?)\n\s*- ", message, re.DOTALL)
+    return " ".join((said or message).split())
 
 
-def _search(pattern: str, text: str) -> str:
-    found = re.search(pattern, text)
+def _search(pattern: str, text: str, flags: int = 0) -> str:
+    found = re.search(pattern, text, flags)
     return found.group(1) if found else ""
 
 
@@ -48,19 +53,10 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _options(parser: ArgumentParser) -> list[str]:
-    return [option.removeprefix("--") for action in parser._actions for option in action.option_strings]
-
-
 def _concrete(base: type) -> list[type]:
-    if base is object:
-        return []
-    return [
-        cls
-        for sub in base.__subclasses__()
-        for cls in (sub, *_concrete(sub))
-        if not inspect.isabstract(cls) and not cls.__name__.startswith("_")
-    ]
+    """The subclasses that can be instantiated."""
+    below = [cls for sub in base.__subclasses__() for cls in (sub, *_concrete(sub))]
+    return [cls for cls in below if not inspect.isabstract(cls)]
 
 
 def _parameters(cls: type) -> list[str]:

@@ -28,6 +28,18 @@ def put_into(run: RunDirectory, logger: Namespace) -> None:
         _set_wandb_mode(logger.dict_kwargs)
 
 
+def prepare(loggers: list[Logger]) -> None:
+    """Takes out of W&B's arguments what W&B warns about.
+
+    Args:
+        loggers: those of the trainer, before they are used.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            # Lightning gives it to wandb.init even when nobody asked for it.
+            logger._wandb_init.pop("anonymous", None)
+
+
 def finish_wandb(loggers: list[Logger], exit_code: int) -> None:
     """Ends the W&B run, if one was started."""
     for logger in loggers:

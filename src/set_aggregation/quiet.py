@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _ADVERTISEMENTS = ("💡 Tip: For seamless cloud ",)
 _HARMLESS = (
@@ -9,14 +11,29 @@ _HARMLESS = (
     r"The '\w+_dataloader' does not have many workers which may be a bottleneck\.",
     # The folder was made for this run a moment ago and holds its config.yaml.
     r"Experiment logs directory .* exists and is not empty\.",
+    # Between Lightning and torch.
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated, use ",
 )
+_LIGHTNING = ("lightning.pytorch", "lightning.fabric")
 
 
 def silence_advertisements() -> None:
-    """Takes advertisements and known-harmless warnings out of the output."""
+    """Takes advertisements, known-harmless warnings and Lightning's news before training out of the output."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message=message)
+    for name in _LIGHTNING:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def lightning_news() -> Iterator[None]:
+    """Lightning says what it does (devices, processes, why it stopped); before, a mistake would drown in it."""
+    for name in _LIGHTNING:
+        logging.getLogger(name).setLevel(logging.INFO)
+    yield
+    for name in _LIGHTNING:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

@@ -15,7 +15,7 @@ def print_summary(rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
         commands: what each command does, and the command; these are not wrapped, so that they can be copied.
     """
     console = Console()
-    table = Table(show_header=False, title="Run finished", title_justify="left")
+    table = Table(show_header=False)
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
