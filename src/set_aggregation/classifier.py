@@ -111,10 +111,9 @@ class SetClassifier(LightningModule):
         elements, positions = self.feature_set(self.backbone(images))  # B N D, N P
         if not self.aggregator.uses_positions:
             positions = None
-        logits: Tensor = self.head(self.aggregator(elements, positions=positions))
-        return logits
+        return self.head(self.aggregator(elements, positions=positions))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Gives the loss of a batch."""
         images, labels = batch
         logits = self(images)
@@ -124,18 +123,17 @@ class SetClassifier(LightningModule):
         self.log("train/accuracy", self.train_accuracy, on_step=True, on_epoch=False, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Counts a batch of the validation set."""
         self._evaluate(batch, "val", self.val_loss, self.val_accuracy)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Counts a batch of the test set."""
         self._evaluate(batch, "test", self.test_loss, self.test_accuracy)
 
-    def predict_step(self, batch: tuple[Float[Tensor, "B C H W"]], batch_idx: int) -> Float[Tensor, "B K"]:  # noqa: ARG002
+    def predict_step(self, batch: tuple[Float[Tensor, "B C H W"]], batch_idx: int) -> Float[Tensor, "B K"]:
         """Gives the probability of each class for each image."""
-        probabilities: Tensor = self(batch[0]).softmax(1)
-        return probabilities
+        return self(batch[0]).softmax(1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Builds the optimiser and the schedule."""
@@ -146,7 +144,7 @@ class SetClassifier(LightningModule):
         settings: dict[str, Any] = {"scheduler": scheduler, "interval": self.scheduler_interval}
         if isinstance(scheduler, ReduceLROnPlateau):
             settings["monitor"] = scheduler.monitor
-        return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value, typeddict-item]
+        return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
 
     def _evaluate(self, batch: Batch, split: str, loss: Metric, accuracy: Metric) -> None:
         images, labels = batch
@@ -161,7 +159,7 @@ class SetClassifier(LightningModule):
 @torch.no_grad()
 def _empty_feature_map(backbone: Backbone, image_size: tuple[int, int]) -> Float[Tensor, "1 D h w"]:
     was_training = backbone.training
-    features: Tensor = backbone.eval()(torch.zeros(1, backbone.in_channels, *image_size))
+    features = backbone.eval()(torch.zeros(1, backbone.in_channels, *image_size))
     backbone.train(was_training)
     return features
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
@@ -25,7 +25,7 @@ from set_aggregation.classifier import SetClassifier
 from set_aggregation.cli_errors import one_line, unwrapped
 from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
-from set_aggregation.loggers import finish_wandb, prepare, put_into
+from set_aggregation.loggers import finish_wandb, put_into, start_wandb
 from set_aggregation.quiet import lightning_news, silence_advertisements
 from set_aggregation.summary import duration, print_summary, relative
 
@@ -95,15 +95,16 @@ class SetAggregationCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the callbacks that every run has."""
         config = {**self._get(self.config_init, "trainer"), **kwargs}
-        callbacks: list[Callback] = [*_as_list(config["callbacks"]), Throughput(), FiniteLoss()]
+        self.throughput = Throughput()
+        callbacks: list[Callback] = [*_as_list(config["callbacks"]), self.throughput, FiniteLoss()]
         if config["enable_progress_bar"] is not False and not any(
             isinstance(c, LightningProgressBar) for c in callbacks
         ):
-            callbacks.append(ProgressBar())
-        callbacks.append(self.run_directory)
-        if config["enable_checkpointing"] is not False:
-            callbacks.append(self.checkpoint)
-        prepare(_as_list(config["logger"]))
+            callbacks.append(ProgressBar(self.throughput))
+        if self.subcommand == "fit":
+            callbacks.append(self.run_directory)
+            if config["enable_checkpointing"] is not False:
+                callbacks.append(self.checkpoint)
         try:
             return Trainer(**{**config, "callbacks": callbacks})
         except MisconfigurationException as error:
@@ -130,14 +131,7 @@ class SetAggregationCLI(LightningCLI):
         """Trains; what fails before the first step leaves nothing behind."""
         started = time.perf_counter()
         try:
-            if rank_zero_only.rank == 0:
-                # Before any logger starts a run: data that is not there, sizes that do not fit.
-                self.datamodule.prepare_data()
-                self.datamodule.setup("fit")
-                if kwargs["ckpt_path"] is not None:
-                    check_checkpoint(Path(kwargs["ckpt_path"]), self.model)
-                if not self.trainer.fast_dev_run:
-                    self.run_directory.create(self.config_text)
+            self._check_then_create_folder(kwargs["ckpt_path"])
             with lightning_news():
                 self.trainer.fit(**kwargs)
         except BaseException:
@@ -147,6 +141,22 @@ class SetAggregationCLI(LightningCLI):
             raise
         self._report(time.perf_counter() - started)
         finish_wandb(self.trainer.loggers, exit_code=0)
+
+    @rank_zero_only
+    def _check_then_create_folder(self, ckpt_path: Path | str | None) -> None:
+        """Finds data that is not there and sizes that do not fit before any logger starts a run."""
+        self.datamodule.prepare_data()
+        self.datamodule.setup("fit")
+        if ckpt_path is not None:
+            check_checkpoint(Path(ckpt_path), self.model)
+        if not self._is_rehearsal:
+            self.run_directory.create(self.config_text)
+            start_wandb(self.trainer.loggers)
+
+    @property
+    def _is_rehearsal(self) -> bool:
+        """Whether this is a fast_dev_run, which leaves nothing behind."""
+        return bool(self._get(self.config, "trainer").fast_dev_run)
 
     def validate(self, **kwargs: Any) -> None:
         """Measures a checkpoint on the validation set."""
@@ -158,7 +168,7 @@ class SetAggregationCLI(LightningCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Prints file, class and probability of each image."""
-        files = find_images(self._get(self.config_init, "images") or [])
+        files = find_images(self._get(self.config_init, "images"))
         self.datamodule.predict_files = files
         batches = self._with_checkpoint(self.trainer.predict, {**kwargs, "return_predictions": True})
         for file, probabilities in zip(files, torch.cat(batches), strict=True):
@@ -178,7 +188,6 @@ class SetAggregationCLI(LightningCLI):
         """Tests the best checkpoint and prints the table."""
         trainer, best = self.trainer, self.checkpoint.best_model_path
         metrics = dict(trainer.callback_metrics)
-        throughput = next(callback for callback in trainer.callbacks if isinstance(callback, Throughput))
         rows = {}
         if best:
             rows[f"{self.checkpoint.monitor}, best"] = f"{self.checkpoint.best_model_score:.4f}"
@@ -192,8 +201,8 @@ class SetAggregationCLI(LightningCLI):
             count = sum(weight.numel() for module in part for weight in module.parameters())
             rows[f"parameters, {name}"] = f"{count:,}"
         rows["time"] = duration(seconds)
-        rows["training speed"] = f"{throughput.images_per_second:,.0f} images/s"
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        rows["training speed"] = f"{self.throughput.images_per_second:,.0f} images/s"
+        if trainer.is_global_zero and not self._is_rehearsal:
             print_summary(rows, self._next_commands(best))
 
     def _next_commands(self, best: str) -> dict[str, str]:
@@ -214,7 +223,9 @@ class SetAggregationCLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
-            parser.add_argument("--images", type=list[Path], nargs="+", help="Image files, or folders of them.")
+            parser.add_argument(
+                "--images", type=Path, nargs="+", required=True, help="Image files and folders of them."
+            )
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -243,5 +254,6 @@ def main() -> None:
     except _USER_ERRORS as error:
         if os.environ.get("SAN_DEBUG"):
             raise
-        print(f"error: {unwrapped(str(error))} (--debug shows the traceback)", file=sys.stderr)  # noqa: T201
+        line = str(error) if isinstance(error, ArgumentError) else unwrapped(str(error))
+        print(f"error: {line} (--debug shows the traceback)", file=sys.stderr)  # noqa: T201
         sys.exit(2 if isinstance(error, ArgumentError) else 1)

@@ -18,8 +18,8 @@ def one_line(message: str, parser: ArgumentParser, parts: Mapping[str, type]) ->
     """
     keys = re.findall(r'Parser key "([\w.]+)"', message)
     key = keys[0] if keys else ""
-    if unknown := _search(r"unrecognized arguments: (--[\w.+]+)", message):
-        options = [option for action in parser._actions for option in action.option_strings]
+    if unknown := _search(r"(?:unrecognized arguments: --|does not accept option ')([\w.+]+)", message):
+        options = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
         return f"got {unknown}, which is not an option{_suggestion(unknown, options)}"
     if key in parts and (name := _search(r"(?:Expected a dot import path string|path format): (\S+)", message)):
         known = sorted(cls.__name__ for cls in _concrete(parts[key]))
@@ -34,7 +34,7 @@ def one_line(message: str, parser: ArgumentParser, parts: Mapping[str, type]) ->
         return f"got {key}.{refused}, which {class_name or key} does not take{expected}{_suggestion(refused, taken)}"
     if wrong := re.search(r"Expected an? <class '(\w+)'>\. Got value: (\S+)", message):
         return f"got {'.'.join(keys)} {wrong[2].rstrip('.')}, expected {wrong[1]}"
-    return unwrapped(message)
+    return " ".join(message.split())
 
 
 def unwrapped(message: str) -> str:
@@ -53,9 +53,10 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _concrete(base: type) -> list[type]:
+def _concrete(base: type[object]) -> list[type[object]]:
     """The subclasses that can be instantiated."""
-    below = [cls for sub in base.__subclasses__() for cls in (sub, *_concrete(sub))]
+    children: list[type[object]] = base.__subclasses__()
+    below = [cls for child in children for cls in (child, *_concrete(child))]
     return [cls for cls in below if not inspect.isabstract(cls)]
 
 

@@ -72,7 +72,7 @@ class FeatureSet(nn.Module):
         """The kind of positions and their size."""
         return f"positions={self.positions!r}, position_features={self.position_features}"
 
-    def _encode(self, size: int, like: Tensor) -> Float[Tensor, "size P/2"]:
+    def _encode(self, size: int, like: Tensor) -> Float[Tensor, "size half"]:
         """The positions along one axis."""
         index = torch.arange(size, device=like.device, dtype=torch.float32)
         if self.positions == "linear":

@@ -62,5 +62,4 @@ class Head(nn.Sequential):
 
     def forward(self, input: Float[Tensor, "B M"]) -> Float[Tensor, "B K"]:  # noqa: A002 - nn.Sequential's name
         """Computes the logits."""
-        logits: Tensor = super().forward(input)
-        return logits
+        return super().forward(input)  # type: ignore[no-untyped-call]

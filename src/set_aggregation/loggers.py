@@ -1,12 +1,16 @@
 """Where loggers write, and how W&B behaves: offline unless asked for, and never in the way."""
 
 import os
-from typing import Any
+from collections.abc import Sequence
 
 from jsonargparse import Namespace
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from set_aggregation.callbacks import RunDirectory
+
+_SECONDS_FOR_WANDB = "20"
 
 
 def put_into(run: RunDirectory, logger: Namespace) -> None:
@@ -24,31 +28,42 @@ def put_into(run: RunDirectory, logger: Namespace) -> None:
         arguments.save_dir = str(run.folder)
         arguments.version = arguments.version or run.name
         arguments.name = arguments.name or run.name
-        logger.dict_kwargs = {"group": run.experiment, **(logger.get("dict_kwargs") or {})}
-        _set_wandb_mode(logger.dict_kwargs)
+        arguments.group = arguments.group or run.experiment
+        arguments.mode = arguments.mode or os.environ.get("WANDB_MODE", "offline")
+        if arguments.mode == "offline":
+            os.environ.setdefault("WANDB_SILENT", "true")  # the end of the run says what to do with it
 
 
-def prepare(loggers: list[Logger]) -> None:
-    """Takes out of W&B's arguments what W&B warns about.
+@rank_zero_only
+def start_wandb(loggers: Sequence[Logger]) -> None:
+    """Starts the W&B run: where that cannot be done online, with a warning, offline.
 
     Args:
-        loggers: those of the trainer, before they are used.
+        loggers: those of the trainer.
     """
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            # Lightning gives it to wandb.init even when nobody asked for it.
-            logger._wandb_init.pop("anonymous", None)
+        if not isinstance(logger, WandbLogger):
+            continue
+        import wandb  # takes a second; only where it is used
+
+        # Lightning gives it even where nobody asked for it, and W&B warns of it.
+        logger._wandb_init.pop("anonymous", None)
+        os.environ.setdefault("WANDB_INIT_TIMEOUT", _SECONDS_FOR_WANDB)
+        try:
+            if logger._wandb_init["mode"] == "online" and not wandb.Api().api_key:
+                raise wandb.errors.UsageError("nobody is logged in, see `wandb login`")
+            _ = logger.experiment
+        except wandb.errors.Error as error:
+            rank_zero_warn(
+                f"W&B cannot be reached ({error}): this run is kept offline, and `wandb sync` can send it later"
+            )
+            logger._wandb_init["mode"] = "offline"
+            _ = logger.experiment
 
 
-def finish_wandb(loggers: list[Logger], exit_code: int) -> None:
+@rank_zero_only
+def finish_wandb(loggers: Sequence[Logger], exit_code: int) -> None:
     """Ends the W&B run, if one was started."""
     for logger in loggers:
         if isinstance(logger, WandbLogger) and logger._experiment is not None:
             logger._experiment.finish(exit_code=exit_code)
-
-
-def _set_wandb_mode(keywords: dict[str, Any]) -> None:
-    """Offline by default; online where there is an account to be online with."""
-    mode = os.environ.setdefault("WANDB_MODE", keywords.get("mode", "offline"))
-    if mode == "offline":
-        os.environ.setdefault("WANDB_SILENT", "true")  # the summary at the end says what to do with the run

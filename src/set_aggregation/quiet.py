@@ -11,6 +11,8 @@ _HARMLESS = (
     r"The '\w+_dataloader' does not have many workers which may be a bottleneck\.",
     # The folder was made for this run a moment ago and holds its config.yaml.
     r"Experiment logs directory .* exists and is not empty\.",
+    # Only fit keeps checkpoints.
+    r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided",
     # Between Lightning and torch.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated, use ",
 )

@@ -40,16 +40,16 @@ class Conv1x1(Aggregator):
     def __init__(self, in_features: int, channels: int = 1, set_size: int | None = None) -> None:
         if set_size is None:
             raise ValueError("Conv1x1: got set_size=None, expected the number of elements of its sets")
-        super().__init__(in_features, set_size * channels)
+        super().__init__(in_features, self._positive("set_size", set_size) * self._positive("channels", channels))
         self.set_size = set_size
-        self.projection = nn.Linear(in_features, self._positive("channels", channels))
+        self.projection = nn.Linear(in_features, channels)
 
     def forward(
         self,
         x: Float[Tensor, "B N D"],
         mask: Bool[Tensor, "B N"] | None = None,
-        positions: Float[Tensor, "*B N P"] | None = None,  # noqa: ARG002
-    ) -> Float[Tensor, "B N*c"]:
+        positions: Float[Tensor, "*B N P"] | None = None,
+    ) -> Float[Tensor, "B M"]:
         """Projects the elements of each set and lays them side by side."""
         self._check(x, mask, self.set_size)
         if mask is None:

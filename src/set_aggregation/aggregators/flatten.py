@@ -37,15 +37,15 @@ class Flatten(Aggregator):
     def __init__(self, in_features: int, set_size: int | None = None) -> None:
         if set_size is None:
             raise ValueError("Flatten: got set_size=None, expected the number of elements of its sets")
-        super().__init__(in_features, set_size * in_features)
+        super().__init__(in_features, self._positive("set_size", set_size) * in_features)
         self.set_size = set_size
 
     def forward(
         self,
         x: Float[Tensor, "B N D"],
         mask: Bool[Tensor, "B N"] | None = None,
-        positions: Float[Tensor, "*B N P"] | None = None,  # noqa: ARG002
-    ) -> Float[Tensor, "B N*D"]:
+        positions: Float[Tensor, "*B N P"] | None = None,
+    ) -> Float[Tensor, "B M"]:
         """Lays the elements of each set side by side."""
         self._check(x, mask, self.set_size)
         if mask is not None:

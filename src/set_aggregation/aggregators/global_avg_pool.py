@@ -39,7 +39,7 @@ class GlobalAvgPool(Aggregator):
         self,
         x: Float[Tensor, "B N D"],
         mask: Bool[Tensor, "B N"] | None = None,
-        positions: Float[Tensor, "*B N P"] | None = None,  # noqa: ARG002
+        positions: Float[Tensor, "*B N P"] | None = None,
     ) -> Float[Tensor, "B D"]:
         """Averages the real elements of each set."""
         self._check(x, mask)

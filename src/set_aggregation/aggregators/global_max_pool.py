@@ -40,7 +40,7 @@ class GlobalMaxPool(Aggregator):
         self,
         x: Float[Tensor, "B N D"],
         mask: Bool[Tensor, "B N"] | None = None,
-        positions: Float[Tensor, "*B N P"] | None = None,  # noqa: ARG002
+        positions: Float[Tensor, "*B N P"] | None = None,
     ) -> Float[Tensor, "B D"]:
         """Takes the maximum of each feature over the real elements of each set."""
         self._check(x, mask)

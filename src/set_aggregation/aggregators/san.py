@@ -94,6 +94,7 @@ class SAN(Aggregator):
         return f"{super().extra_repr()}, position_features={self.position_features}, reduction={self.reduction!r}"
 
     def _append(self, positions: Tensor | None, x: Tensor) -> Tensor:
+        """Makes the positions P more features of every element."""
         got = 0 if positions is None else positions.shape[-1]
         if got != self.position_features:
             raise ValueError(
@@ -102,6 +103,9 @@ class SAN(Aggregator):
             )
         if positions is None:
             return x
-        if positions.shape[-2] != x.shape[1]:
-            raise ValueError(f"SAN: got positions of {positions.shape[-2]} elements, expected N={x.shape[1]}")
+        b, n, _ = x.shape
+        if positions.shape[:-1] not in ((n,), (b, n)):
+            raise ValueError(
+                f"SAN: got positions of shape {tuple(positions.shape)}, expected (N={n}, P) or (B={b}, N={n}, P)"
+            )
         return torch.cat((x, positions.to(x.dtype).expand(*x.shape[:2], -1)), dim=2)

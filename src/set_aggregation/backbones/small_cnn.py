@@ -47,5 +47,4 @@ class SmallCNN(Backbone):
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 64 h w"]:
         """Computes the feature map of each image."""
-        features: Tensor = self.layers(x)
-        return features
+        return self.layers(x)

@@ -10,14 +10,18 @@ from torch import Tensor
 class FiniteLoss(Callback):
     """Ends training with the step at which the loss became NaN or infinite.
 
-    The step is kept on the device and read at every ``Trainer(log_every_n_steps)``-th step, before validation and at
-    the end, so that no step waits for the device.
+    The step is kept on the device and read every ``every_n_steps`` steps, before validation and at the end of an
+    epoch, so that no other step waits for the device.
+
+    Args:
+        every_n_steps: how many steps may go by before a broken loss is noticed.
 
     Raises:
         FloatingPointError: the loss was not finite; the step is named.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, every_n_steps: int = 50) -> None:
+        self.every_n_steps = every_n_steps
         self._first: Tensor | None = None  # the step, -1 while all was well
 
     def on_train_batch_end(
@@ -26,7 +30,7 @@ class FiniteLoss(Callback):
         pl_module: LightningModule,
         outputs: Any,
         batch: Any,
-        batch_idx: int,  # noqa: ARG002
+        batch_idx: int,
     ) -> None:
         """Notes the step, on the device."""
         loss = outputs["loss"]
@@ -34,10 +38,10 @@ class FiniteLoss(Callback):
             self._first = torch.full((), -1, device=loss.device)
         fault = ~loss.detach().isfinite() & (self._first < 0)
         self._first = torch.where(fault, trainer.global_step, self._first)
-        if (batch_idx + 1) % trainer.log_every_n_steps == 0 or trainer.is_last_batch:
+        if (batch_idx + 1) % self.every_n_steps == 0 or trainer.is_last_batch:
             self._raise_if_noted()
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A broken model is not validated, so it never becomes a checkpoint."""
         self._raise_if_noted()
 

@@ -13,7 +13,14 @@ class ProgressBar(RichProgressBar):
     """Lightning's rich progress bar with images per second in place of steps per second.
 
     Where the output is no terminal (a log file, a cluster's job), one line per epoch is written instead.
+
+    Args:
+        throughput: the callback that measures the images per second.
     """
+
+    def __init__(self, throughput: Throughput) -> None:
+        super().__init__()
+        self.throughput = throughput
 
     def configure_columns(self, trainer: Trainer) -> list[ProgressColumn]:
         """All of Lightning's columns but the last, the speed in steps."""
@@ -26,9 +33,8 @@ class ProgressBar(RichProgressBar):
         """Loss and accuracy, images per second; not the version number, which is the folder's name."""
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
-        speed = _images_per_second(trainer)
-        if trainer.training and speed:
-            metrics["images/s"] = f"{speed:,.0f}"
+        if trainer.training:
+            metrics["images/s"] = f"{self.throughput.images_per_second:,.0f}"
         return metrics
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -46,10 +52,6 @@ class ProgressBar(RichProgressBar):
             )
             print(  # noqa: T201
                 f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {metrics}  "
-                f"{_images_per_second(trainer):,.0f} images/s",
+                f"{self.throughput.images_per_second:,.0f} images/s",
                 flush=True,
             )
-
-
-def _images_per_second(trainer: Trainer) -> float:
-    return next((callback.images_per_second for callback in trainer.callbacks if isinstance(callback, Throughput)), 0.0)

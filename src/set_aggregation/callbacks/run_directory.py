@@ -77,7 +77,7 @@ class RunDirectory(Callback):
             if path.exists() and not any(path.iterdir()):
                 path.rmdir()
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Gives the complete configuration to the loggers."""
         if stage == "fit" and self._config and trainer.is_global_zero:
             for logger in trainer.loggers:

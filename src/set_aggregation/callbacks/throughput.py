@@ -29,7 +29,7 @@ class Throughput(Callback):
         """The mean since the start of training."""
         return self.images / self.seconds if self.seconds else 0.0
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
         self._last = time.perf_counter()
         self._epoch_images, self._epoch_seconds = self.images, self.seconds
@@ -40,7 +40,7 @@ class Throughput(Callback):
         pl_module: LightningModule,
         outputs: Any,
         batch: Any,
-        batch_idx: int,  # noqa: ARG002
+        batch_idx: int,
     ) -> None:
         """Counts a batch, and the time since the one before it."""
         now = time.perf_counter()
@@ -49,11 +49,11 @@ class Throughput(Callback):
             self.images += len(batch[1]) * trainer.world_size
         self._last = now
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The time of validation is not counted."""
         self._last = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the speed of the epoch."""
         seconds = self.seconds - self._epoch_seconds
         if seconds > 0:

@@ -141,7 +141,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """Batches of the images in ``predict_files``, without labels."""
         return self._loader(TensorDataset(read_images(self.predict_files, self.in_channels, self.image_size)))
 
-    def on_after_batch_transfer(self, batch: list[Tensor], dataloader_idx: int) -> tuple[Tensor, ...]:  # noqa: ARG002
+    def on_after_batch_transfer(self, batch: list[Tensor], dataloader_idx: int) -> tuple[Tensor, ...]:
         """Augments, converts and normalises a batch on its device."""
         images, *labels = batch
         if self.augment and self.trainer is not None and self.trainer.training:

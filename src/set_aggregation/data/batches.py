@@ -49,7 +49,7 @@ class Batches(Sampler[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yields the batches of this rank."""
-        return iter(self._share().split(self.batch_size))
+        return iter(torch.split(self._share(), self.batch_size))
 
     def __len__(self) -> int:
         """The number of batches of this rank."""

@@ -1,0 +1,307 @@
+"""What every aggregator promises, for all that the library exports."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import jaxtyping
+import pytest
+import torch
+import yaml
+from torch import nn
+from torch.testing import assert_close
+
+from set_aggregation import aggregators
+from set_aggregation.aggregators import SAN, Aggregator, Conv1x1, Flatten, GlobalAvgPool, GlobalMaxPool
+
+B, N, D, P, M = 3, 5, 4, 2, 6
+CONFIGS = Path(__file__).parents[2] / "configs" / "aggregator"
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    build: Callable[[], Aggregator]
+    positions: Literal["none", "shared", "per set"] = "none"
+
+    def layer(self) -> Aggregator:
+        torch.manual_seed(0)
+        return self.build().double()
+
+    def sets(self, num_sets: int = B, num_elements: int = N):
+        """Elements, mask and positions; every row of the mask has real elements and padding, at other places."""
+        torch.manual_seed(1)
+        x = torch.randn(num_sets, num_elements, D, dtype=torch.float64)
+        mask = (torch.arange(num_sets)[:, None] + torch.arange(num_elements)) % 3 > 0
+        positions = torch.randn(num_sets, num_elements, P, dtype=torch.float64)
+        return x, mask, {"none": None, "shared": positions[0], "per set": positions}[self.positions]
+
+
+CASES = [
+    Case("SAN", partial(SAN, D, M)),
+    Case("SAN mean", partial(SAN, D, M, reduction="mean")),
+    Case("SAN GELU", partial(SAN, D, M, activation=nn.GELU())),
+    Case("SAN positions", partial(SAN, D, M, position_features=P), positions="shared"),
+    Case("SAN positions per set", partial(SAN, D, M, "mean", position_features=P), positions="per set"),
+    Case("GlobalAvgPool", partial(GlobalAvgPool, D)),
+    Case("GlobalMaxPool", partial(GlobalMaxPool, D)),
+    Case("Conv1x1", partial(Conv1x1, D, set_size=N)),
+    Case("Conv1x1 32 channels", partial(Conv1x1, D, channels=32, set_size=N)),
+    Case("Flatten", partial(Flatten, D, set_size=N)),
+]
+EXPORTED = {getattr(aggregators, name) for name in aggregators.__all__} - {Aggregator}
+
+
+def those(promise: Callable[[Aggregator], bool]) -> list[Case]:
+    return [case for case in CASES if promise(case.build())]
+
+
+def parametrize(cases: list[Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
+
+
+every_case = parametrize(CASES)
+of_any_size = parametrize(those(lambda layer: layer.any_set_size))
+of_fixed_size = parametrize(those(lambda layer: not layer.any_set_size))
+
+
+def gradients(layer, x, mask, positions):
+    """Output, gradient of the elements, gradient of the positions, gradients of the parameters."""
+    layer.zero_grad()
+    x = x.detach().clone().requires_grad_()
+    positions = None if positions is None else positions.detach().clone().requires_grad_()
+    output = layer(x, mask, positions)
+    output.square().sum().backward()
+    return output.detach(), x.grad, None if positions is None else positions.grad, [p.grad for p in layer.parameters()]
+
+
+def of_set(positions, i):
+    return positions if positions is None or positions.ndim == 2 else positions[i]
+
+
+def test_every_exported_aggregator_has_a_case():
+    assert {type(case.build()) for case in CASES} == EXPORTED
+
+
+def test_every_aggregator_that_uses_positions_has_a_case_with_positions():
+    assert {type(case.build()) for case in CASES if case.positions != "none"} == {
+        aggregator for aggregator in EXPORTED if aggregator.uses_positions
+    }
+
+
+@pytest.mark.parametrize("aggregator", sorted(EXPORTED, key=lambda cls: cls.__name__))
+def test_every_exported_aggregator_has_a_config(aggregator):
+    class_paths = [yaml.safe_load(path.read_text())["class_path"] for path in CONFIGS.rglob("*.yaml")]
+    assert aggregator.__name__ in {class_path.rpartition(".")[2] for class_path in class_paths}
+
+
+@every_case
+def test_shape_annotations_are_checked_in_tests(case):
+    x, mask, positions = case.sets()
+    with pytest.raises(jaxtyping.TypeCheckError, match="mask"):
+        case.layer()(x, mask[:, 1:], positions)
+
+
+@every_case
+def test_output_has_out_features(case):
+    layer = case.layer()
+    assert layer(*case.sets()).shape == (B, layer.out_features)
+
+
+@every_case
+def test_order_of_elements_matters_as_declared(case):
+    layer = case.layer()
+    x, mask, positions = case.sets()
+    order = [2, 0, 4, 1, 3]
+    permuted = layer(x[:, order], mask[:, order], None if positions is None else positions[..., order, :])
+    if layer.permutation_invariant:
+        assert_close(permuted, layer(x, mask, positions))
+    else:
+        assert not torch.allclose(permuted, layer(x, mask, positions))
+
+
+@of_any_size
+def test_mask_is_dropping_the_masked_elements(case):
+    layer = case.layer()
+    x, mask, positions = case.sets()
+    output = layer(x, mask, positions)
+    for i in range(B):
+        kept = None if positions is None else of_set(positions, i)[mask[i]]
+        assert_close(layer(x[i : i + 1, mask[i]], None, kept), output[i : i + 1])
+
+
+@of_fixed_size
+def test_masked_elements_are_zeros_at_their_places(case):
+    layer = case.layer()
+    x, mask, positions = case.sets()
+    masked = layer(x, mask, positions).view(B, N, -1)
+    assert torch.equal(masked, layer(x, None, positions).view(B, N, -1).where(mask[..., None], 0))
+
+
+@of_fixed_size
+@pytest.mark.parametrize("other", [N - 1, N + 1])
+def test_sets_of_another_size_are_refused_by_name(case, other):
+    layer = case.layer()
+    x, _, positions = case.sets(num_elements=other)
+    with pytest.raises(ValueError, match=rf"{type(layer).__name__}: got sets of {other} elements.* built for {N};"):
+        layer(x, None, positions)
+
+
+@every_case
+def test_full_mask_is_no_mask(case):
+    x, _, positions = case.sets()
+    full = torch.ones(B, N, dtype=torch.bool)
+    assert_close(case.layer()(x, full, positions), case.layer()(x, None, positions))
+
+
+@every_case
+def test_nan_in_padding_leaks_nowhere(case):
+    layer = case.layer()
+    x, mask, positions = case.sets()
+    clean = gradients(layer, x, mask, positions)
+    x = x.masked_fill(~mask[..., None], torch.nan)
+    if case.positions == "per set":
+        positions = positions.masked_fill(~mask[..., None], torch.nan)
+    dirty = gradients(layer, x, mask, positions)
+    assert_close(dirty, clean, rtol=0, atol=0)
+
+
+@every_case
+def test_gradient_of_padding_is_zero(case):
+    x, mask, positions = case.sets()
+    _, x_grad, positions_grad, _ = gradients(case.layer(), x, mask, positions)
+    assert (x_grad[~mask] == 0).all()
+    if case.positions == "per set":
+        assert (positions_grad[~mask] == 0).all()
+
+
+@every_case
+def test_sets_of_a_batch_are_independent(case):
+    layer = case.layer()
+    x, mask, positions = case.sets()
+    output = layer(x, mask, positions)
+    for i in range(B):
+        assert_close(layer(x[i : i + 1], mask[i : i + 1], of_set(positions, i)), output[i : i + 1])
+
+
+@parametrize([case for case in those(lambda layer: layer.uses_positions) if case.positions != "none"])
+def test_positions_matter_where_declared(case):
+    layer = case.layer()
+    x, mask, positions = case.sets()
+    assert not torch.allclose(layer(x, mask, positions + 1), layer(x, mask, positions))
+
+
+@parametrize(those(lambda layer: not layer.uses_positions))
+def test_positions_are_ignored_where_declared(case):
+    layer = case.layer()
+    x, mask, _ = case.sets()
+    assert torch.equal(layer(x, mask, torch.randn(N, P)), layer(x, mask))
+
+
+@every_case
+def test_empty_set_in_a_batch_gives_zeros(case):
+    layer = case.layer()
+    x, mask, positions = case.sets()
+    before = layer(x, mask, positions)
+    mask[0] = False
+    output, x_grad, _, parameter_grads = gradients(layer, x, mask, positions)
+    assert (output[0] == 0).all()
+    assert_close(output[1:], before[1:])
+    assert all(grad.isfinite().all() for grad in (x_grad, *parameter_grads))
+
+
+@of_any_size
+@pytest.mark.parametrize("masked", [False, True])
+def test_sets_without_elements_give_zeros(case, masked):
+    layer = case.layer()
+    x, mask, positions = case.sets(num_elements=0)
+    output, _, _, parameter_grads = gradients(layer, x, mask if masked else None, positions)
+    assert torch.equal(output, torch.zeros(B, layer.out_features, dtype=torch.float64))
+    assert all(grad.isfinite().all() for grad in parameter_grads)
+
+
+@every_case
+def test_gradients_are_those_of_finite_differences(case):
+    layer = case.layer()
+    x, mask, positions = case.sets()
+    parameters = dict(layer.named_parameters())
+
+    def forward(x, positions, *values):
+        return torch.func.functional_call(layer, dict(zip(parameters, values, strict=True)), (x, mask, positions))
+
+    inputs = [None if t is None else t.detach().requires_grad_() for t in (x, positions, *parameters.values())]
+    assert torch.autograd.gradcheck(forward, inputs)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_dtype_is_kept_and_near_float64(case, dtype):
+    layer = case.layer().to(dtype)
+    x, mask, positions = case.sets()
+    x, positions = x.to(dtype), None if positions is None else positions.to(dtype)
+    output = layer(x, mask, positions)
+    exact = layer.double()(x.double(), mask, None if positions is None else positions.double())
+    eps = torch.finfo(dtype).eps  # elements are near 1, so their sums may lose a few units of the last place
+    assert_close(output, exact.to(dtype), rtol=eps, atol=eps)
+
+
+@every_case
+def test_state_dict_makes_the_round_trip(case):
+    saved, layer = case.layer(), case.build().double()
+    file = io.BytesIO()
+    torch.save(saved.state_dict(), file)
+    file.seek(0)
+    layer.load_state_dict(torch.load(file, weights_only=True), strict=True)
+    assert torch.equal(layer(*case.sets()), saved(*case.sets()))
+
+
+@every_case
+def test_export_replays_at_another_size(case, unchecked_shapes):
+    layer = case.layer()
+    sets, elements = torch.export.Dim("sets"), torch.export.Dim("elements")
+    sizes = {0: sets, 1: elements} if layer.any_set_size else {0: sets}
+    inputs = [t for t in case.sets() if t is not None]
+    dynamic = [{0: elements} if case.positions == "shared" and t is inputs[2] else sizes for t in inputs]
+    exported = torch.export.export(layer, tuple(inputs), dynamic_shapes=tuple(dynamic)).module()
+    replayed = case.sets(num_sets=2, num_elements=9 if layer.any_set_size else N)
+    assert_close(exported(*(t for t in replayed if t is not None)), layer(*replayed))
+
+
+@every_case
+def test_compiles_to_one_graph(case, unchecked_shapes):
+    torch.compiler.reset()
+    layer = case.layer()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")  # inductor takes half a minute to warm up
+    assert_close(gradients(compiled, *case.sets()), gradients(layer, *case.sets()))
+
+
+@every_case
+@pytest.mark.skipif(not torch.accelerator.is_available(), reason="no accelerator on this machine")
+def test_accelerator_agrees_with_cpu(case):
+    device = torch.accelerator.current_accelerator()
+    layer = case.layer().float()
+    x, mask, positions = case.sets()
+    x, positions = x.float(), None if positions is None else positions.float()
+    expected = layer(x, mask, positions)
+    output = layer.to(device)(x.to(device), mask.to(device), None if positions is None else positions.to(device))
+    assert output.device.type == device.type
+    assert_close(output.cpu(), expected)
+
+
+@every_case
+@pytest.mark.parametrize("shape", [(B, N, D + 1), (N, D)])
+def test_elements_of_another_size_are_refused_by_name(case, shape, unchecked_shapes):
+    layer = case.layer()
+    with pytest.raises(ValueError, match=rf"{type(layer).__name__}: got x of shape \({shape[0]}, .*D={D}\)"):
+        layer(torch.randn(shape))
+
+
+@every_case
+def test_mask_of_another_shape_is_refused_by_name(case, unchecked_shapes):
+    layer = case.layer()
+    x, mask, positions = case.sets()
+    with pytest.raises(ValueError, match=rf"{type(layer).__name__}: got mask of shape \(3, 4\), .* = \(3, 5\)"):
+        layer(x, mask[:, 1:], positions)

@@ -1,0 +1,45 @@
+"""What every backbone promises, for all that the library exports."""
+
+from pathlib import Path
+
+import jaxtyping
+import pytest
+import torch
+import yaml
+
+from set_aggregation import backbones
+from set_aggregation.backbones import Backbone
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "backbone"
+EXPORTED = sorted({getattr(backbones, name) for name in backbones.__all__} - {Backbone}, key=lambda cls: cls.__name__)
+
+
+@pytest.fixture(params=EXPORTED)
+def backbone_class(request):
+    return request.param
+
+
+def test_has_a_config(backbone_class):
+    class_paths = [yaml.safe_load(path.read_text())["class_path"] for path in CONFIGS.rglob("*.yaml")]
+    assert backbone_class.__name__ in {class_path.rpartition(".")[2] for class_path in class_paths}
+
+
+@pytest.mark.parametrize("in_channels", [1, 3])
+def test_makes_a_feature_map_of_out_features_channels(backbone_class, in_channels):
+    backbone = backbone_class(in_channels=in_channels)
+    assert backbone.in_channels == in_channels
+    features = backbone(torch.randn(2, in_channels, 32, 32))
+    assert features.ndim == 4
+    assert features.shape[:2] == (2, backbone.out_features)
+
+
+def test_images_of_a_batch_are_independent(backbone_class):
+    torch.manual_seed(0)
+    backbone = backbone_class().eval().double()
+    images = torch.randn(2, backbone.in_channels, 16, 16, dtype=torch.float64)
+    torch.testing.assert_close(backbone(images)[:1], backbone(images[:1]))
+
+
+def test_shape_annotations_are_checked_in_tests(backbone_class):
+    with pytest.raises(jaxtyping.TypeCheckError):
+        backbone_class()(torch.randn(3, 32, 32))

@@ -1,0 +1,26 @@
+"""Checks the shapes in the library's signatures while the tests run."""
+
+import hypothesis
+import jaxtyping
+import pytest
+import torch
+
+# Before anything imports these modules, src's doctests included: pytest loads this file ahead of collecting.
+jaxtyping.install_import_hook(
+    [f"set_aggregation.{name}" for name in ("aggregators", "feature_set", "backbones", "head")], "beartype.beartype"
+)
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("unhurried")
+
+torch.set_num_threads(1)  # the tensors here are too small to share
+
+
+@pytest.fixture
+def unchecked_shapes(monkeypatch):
+    """The modules as users have them, without shape checks.
+
+    For the errors that the modules raise themselves, which the checks would forestall, and for torch.compile and
+    torch.export, which cannot trace the checks.
+    """
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -1,0 +1,602 @@
+"""What every data module promises, and what the real data sets are."""
+
+import inspect
+import math
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.data import default_convert
+from torchvision import datasets
+
+from set_aggregation import data
+from set_aggregation.data import CIFAR10, Digits, FashionMNIST, ImageDataModule
+
+CLASSES = [
+    exported
+    for name in data.__all__
+    if issubclass(exported := getattr(data, name), ImageDataModule) and not inspect.isabstract(exported)
+]
+HAS_OFFICIAL = [cls for cls in CLASSES if "split" in inspect.signature(cls).parameters]
+NUM_IMAGES, NUM_OFFICIAL_TEST, NUM_PAPER_TEST, VAL = 600, 100, 60, 50  # of the fake data
+
+# Lightning 2.6 builds a class that torch has since renamed; workers would only slow down a data set in memory.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+]
+
+
+def fake(cls, monkeypatch):
+    """Gives a data module random images, whose labels are their numbers, so that each can be told; returns them."""
+    images = torch.randint(256, (NUM_IMAGES, cls.in_channels, *cls.image_size), dtype=torch.uint8)
+    num_official_test = NUM_OFFICIAL_TEST if cls in HAS_OFFICIAL else 0
+    monkeypatch.setattr(cls, "load", lambda _: (images, torch.arange(NUM_IMAGES), num_official_test))
+    monkeypatch.setattr(cls, "prepare_data", lambda _: None)
+    monkeypatch.setattr(cls, "test_size", NUM_PAPER_TEST)
+    return images
+
+
+@pytest.fixture(params=CLASSES, ids=lambda cls: cls.__name__)
+def cls(request, monkeypatch):
+    fake(request.param, monkeypatch)
+    return request.param
+
+
+SPLITS = [(cls, {"split": split}) for cls in HAS_OFFICIAL for split in ("official", "paper")]
+SPLITS += [(cls, {}) for cls in CLASSES if cls not in HAS_OFFICIAL]
+
+
+@pytest.fixture(params=SPLITS, ids=lambda case: "-".join([case[0].__name__, *case[1].values()]))
+def make(request, monkeypatch):
+    """Makes a data module of one class and split, set up."""
+    cls, split = request.param
+    fake(cls, monkeypatch)
+
+    def make(**arguments):
+        return set_up(cls, **split, **arguments)
+
+    make.test_size = NUM_OFFICIAL_TEST if split == {"split": "official"} else NUM_PAPER_TEST
+    return make
+
+
+def set_up(cls, **arguments):
+    module = cls(**{"batch_size": 16, "val_size": VAL, **arguments})
+    module.setup("fit")
+    return module
+
+
+def numbers(loader):
+    """The numbers of the images, in the order in which they come."""
+    return [number for _, labels in loader for number in labels.tolist()]
+
+
+def parts(module):
+    return {
+        "train": sorted(numbers(module.train_dataloader())),
+        "val": numbers(module.val_dataloader()),
+        "test": numbers(module.test_dataloader()),
+    }
+
+
+def epoch(module, index):
+    """The order of one epoch, asked for as Lightning asks for it."""
+    loader = module.train_dataloader()
+    loader.sampler.set_epoch(index)
+    return numbers(loader)
+
+
+def test_every_exported_class_has_a_case():
+    assert {CIFAR10, Digits, FashionMNIST} <= set(CLASSES)
+    assert {CIFAR10, FashionMNIST} <= set(HAS_OFFICIAL)
+
+
+# Class attributes
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_class_attributes_are_consistent(cls):
+    assert len(cls.class_names) == len(set(cls.class_names)) == cls.num_classes
+    assert len(cls.mean) == len(cls.std) == cls.in_channels
+    assert all(0 < mean < 1 for mean in cls.mean)
+    assert all(0 < std <= 0.5 for std in cls.std)  # pixels in [0, 1] spread no wider
+    assert isinstance(cls.flip, bool)
+
+
+# Batches
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_batches_are_uint8_images_and_int64_labels(cls, part):
+    images, labels = next(iter(getattr(set_up(cls), f"{part}_dataloader")()))
+    assert images.shape == (16, cls.in_channels, *cls.image_size)
+    assert images.dtype == torch.uint8
+    assert labels.shape == (16,)
+    assert labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_images_keep_their_labels(cls, monkeypatch, part):
+    published = fake(cls, monkeypatch)
+    for images, labels in getattr(set_up(cls), f"{part}_dataloader")():
+        assert torch.equal(images, published[labels])
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_on_the_device_images_are_float32_in_channels_last(cls, normalize):
+    module = set_up(cls, normalize=normalize)
+    images, labels = module.on_after_batch_transfer(next(iter(module.val_dataloader())), 0)
+    assert images.dtype == torch.float32
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert labels.dtype == torch.int64
+
+
+def test_pixels_are_in_0_1(cls):
+    module = set_up(cls)
+    batch = next(iter(module.train_dataloader()))
+    images, labels = module.on_after_batch_transfer(batch, 0)
+    assert torch.equal(images, batch[0].float() / 255)
+    assert torch.equal(labels, batch[1])
+
+
+def test_normalisation_is_of_each_channel(cls):
+    module = set_up(cls, normalize=True)
+    batch = next(iter(module.train_dataloader()))
+    images, _ = module.on_after_batch_transfer(batch, 0)
+    for channel in range(cls.in_channels):
+        expected = (batch[0][:, channel].float() / 255 - cls.mean[channel]) / cls.std[channel]
+        torch.testing.assert_close(images[:, channel], expected)
+
+
+def test_images_without_labels_are_converted_too(cls):
+    module = set_up(cls, normalize=True)
+    images, _ = next(iter(module.test_dataloader()))
+    (converted,) = module.on_after_batch_transfer([images], 0)
+    assert torch.equal(converted, module.on_after_batch_transfer([images, torch.zeros(16)], 0)[0])
+
+
+# Splits
+
+
+def test_parts_are_disjoint_and_cover_all(make):
+    found = parts(make())
+    assert sorted(found["train"] + found["val"] + found["test"]) == list(range(NUM_IMAGES))
+
+
+def test_sizes_of_the_parts(make):
+    sizes = {part: len(found) for part, found in parts(make()).items()}
+    assert sizes == {"train": NUM_IMAGES - VAL - make.test_size, "val": VAL, "test": make.test_size}
+
+
+def test_split_seed_alone_decides(make):
+    torch.manual_seed(1)
+    first = parts(make(split_seed=7))
+    torch.manual_seed(2)
+    assert parts(make(split_seed=7)) == first
+
+
+def test_another_split_seed_gives_another_split(make):
+    first, second = parts(make(split_seed=1)), parts(make(split_seed=2))
+    assert set(first["val"]) != set(second["val"])
+    assert set(first["train"]) != set(second["train"])
+
+
+def test_split_leaves_the_global_generator_alone(make):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    make()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("cls", HAS_OFFICIAL)
+@pytest.mark.parametrize("split_seed", [0, 1])
+def test_official_test_set_is_the_published_one_in_its_order(cls, split_seed, monkeypatch):
+    fake(cls, monkeypatch)
+    module = set_up(cls, split="official", split_seed=split_seed)
+    assert numbers(module.test_dataloader()) == list(range(NUM_IMAGES - NUM_OFFICIAL_TEST, NUM_IMAGES))
+
+
+@pytest.mark.parametrize("cls", HAS_OFFICIAL)
+def test_paper_split_mixes_both_published_parts(cls, monkeypatch):
+    fake(cls, monkeypatch)
+    for found in parts(set_up(cls, split="paper")).values():
+        assert min(found) < NUM_IMAGES - NUM_OFFICIAL_TEST <= max(found)
+
+
+def test_num_train_takes_some_of_the_same_and_leaves_the_rest(make):
+    whole, some = parts(make()), parts(make(num_train=70))
+    assert len(set(some["train"])) == 70
+    assert set(some["train"]) < set(whole["train"])
+    assert (some["val"], some["test"]) == (whole["val"], whole["test"])
+
+
+def test_fewer_training_images_are_among_more(make):
+    assert set(parts(make(num_train=20))["train"]) < set(parts(make(num_train=70))["train"])
+
+
+def test_num_train_may_be_all(make):
+    whole = parts(make())
+    assert parts(make(num_train=len(whole["train"]))) == whole
+
+
+# Epochs
+
+
+def test_every_training_image_once_an_epoch(cls):
+    module = set_up(cls)
+    for index in range(3):
+        assert sorted(epoch(module, index)) == parts(module)["train"]
+
+
+def test_another_order_each_epoch(cls):
+    module = set_up(cls)
+    assert epoch(module, 0) != epoch(module, 1)
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_the_order_of_an_epoch_follows_the_seed_of_the_run(cls, index):
+    orders = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        orders.append(epoch(set_up(cls), index))
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+
+
+def test_evaluation_is_in_one_order(cls):
+    module = set_up(cls)
+    for loader in (module.val_dataloader(), module.test_dataloader()):
+        loader.sampler.set_epoch(0)
+        first = numbers(loader)
+        loader.sampler.set_epoch(1)
+        assert numbers(loader) == first
+
+
+def test_ranks_share_the_training_images_by_the_seed_of_the_first(cls):
+    shown = []
+    for rank in range(3):
+        torch.manual_seed(rank)  # ranks may be seeded apart
+        module = set_up(cls)
+        strategy = SimpleNamespace(broadcast=lambda _: 0)
+        module.trainer = SimpleNamespace(global_rank=rank, world_size=3, strategy=strategy)
+        shown += numbers(module.train_dataloader())
+    assert len(shown) == len(set(shown))
+    assert len(shown) >= len(parts(set_up(cls))["train"]) - 2
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_ranks_share_the_evaluation_images(cls, part):
+    shown = []
+    for rank in range(3):
+        module = set_up(cls)
+        module.trainer = SimpleNamespace(global_rank=rank, world_size=3)
+        shown += numbers(getattr(module, f"{part}_dataloader")())
+    assert sorted(shown) == sorted(parts(set_up(cls))[part])
+
+
+# Augmentation
+
+
+class Viewer(LightningModule):
+    """Keeps what it is shown, by stage."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen = {"train": [], "val": [], "test": []}
+
+    def training_step(self, batch, batch_idx):
+        self.seen["train"].append(batch)
+        return self.weight * batch[0].sum()
+
+    def validation_step(self, batch, batch_idx):
+        self.seen["val"].append(batch)
+
+    def test_step(self, batch, batch_idx):
+        self.seen["test"].append(batch)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def view(module, tmp_path):
+    """Runs two epochs and a test of a real Trainer; what the model was shown, joined."""
+    viewer = Viewer()
+    trainer = Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(viewer, module)
+    trainer.test(viewer, module)
+    return {
+        part: tuple(torch.cat(tensors) for tensors in zip(*batches, strict=True))
+        for part, batches in viewer.seen.items()
+    }
+
+
+def changed(shown, published):
+    images, labels = shown
+    return (images != published[labels].float() / 255).flatten(1).any(1).float().mean().item()
+
+
+def test_images_are_augmented_in_training_and_nowhere_else(cls, monkeypatch, tmp_path):
+    published = fake(cls, monkeypatch)
+    shown = view(set_up(cls, augment=True), tmp_path)
+    assert changed(shown["train"], published) > 0.8
+    assert changed(shown["val"], published) == 0
+    assert changed(shown["test"], published) == 0
+
+
+def test_training_images_are_left_alone_by_default(cls, monkeypatch, tmp_path):
+    published = fake(cls, monkeypatch)
+    assert changed(view(set_up(cls), tmp_path)["train"], published) == 0
+
+
+def test_images_are_mirrored_where_the_class_says_so(cls):
+    _, w = cls.image_size
+    images = torch.zeros(200, cls.in_channels, *cls.image_size, dtype=torch.uint8)
+    images[..., w // 2 :] = 255  # bright on the right
+    module = set_up(cls, augment=True)
+    module.trainer = SimpleNamespace(training=True)
+    shown, _ = module.on_after_batch_transfer([images, torch.zeros(200)], 0)
+    mirrored = shown[..., : w // 2].sum((1, 2, 3)) > shown[..., w // 2 :].sum((1, 2, 3))
+    assert mirrored.any().item() == cls.flip
+    assert not mirrored.all()
+
+
+def test_augmentation_keeps_pixels_that_come_in_black_before_normalisation(cls):
+    module = set_up(cls, augment=True, normalize=True)
+    module.trainer = SimpleNamespace(training=True)
+    white = torch.full((100, cls.in_channels, *cls.image_size), 255, dtype=torch.uint8)
+    shown, _ = module.on_after_batch_transfer([white, torch.zeros(100)], 0)
+    for channel in range(cls.in_channels):
+        mean, std = cls.mean[channel], cls.std[channel]
+        torch.testing.assert_close(shown[:, channel].unique(), torch.tensor([-mean / std, (1 - mean) / std]))
+
+
+# Setting up
+
+
+def test_setup_loads_once(cls, monkeypatch):
+    loads = []
+    load = cls.load
+    monkeypatch.setattr(cls, "load", lambda self: loads.append(1) or load(self))
+    module = cls(batch_size=16, val_size=VAL)
+    for stage in ("fit", "validate", "test"):
+        module.setup(stage)
+    assert len(loads) == 1
+
+
+def test_prediction_loads_nothing(cls, monkeypatch):
+    monkeypatch.setattr(cls, "load", lambda _: pytest.fail("the data set was loaded"))
+    module = cls()
+    module.setup("predict")
+    assert module.predict_files == ()
+
+
+def test_prediction_reads_the_given_files(cls, tmp_path):
+    from PIL import Image
+
+    module = cls(batch_size=2)
+    module.predict_files = [tmp_path / f"{value}.png" for value in (10, 20, 30)]
+    for value, file in zip((10, 20, 30), module.predict_files, strict=True):
+        Image.new("L", (50, 40), value).save(file)
+    module.setup("predict")
+    batches = [images for (images,) in module.predict_dataloader()]
+    assert [len(images) for images in batches] == [2, 1]
+    images = torch.cat(batches)
+    assert images.shape[1:] == (cls.in_channels, *cls.image_size)
+    assert images[:, 0, 0, 0].tolist() == [10, 20, 30]
+
+
+# Bad sizes
+
+
+@pytest.mark.parametrize("argument", ["batch_size", "val_size", "num_train"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_sizes_below_one_are_refused_when_built(cls, argument, value):
+    with pytest.raises(ValueError, match=f"{cls.__name__}: got {argument}={value}, expected at least 1"):
+        cls(**{argument: value})
+
+
+def error(make, **arguments):
+    with pytest.raises(ValueError, match="expected") as caught:
+        make(**arguments)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("too_many", [0, 1, 10_000])
+def test_val_size_must_leave_something_to_train_on(make, too_many):
+    available = NUM_IMAGES - make.test_size
+    message = error(make, val_size=available + too_many)
+    assert f"got val_size={available + too_many}, expected fewer than the {available} " in message
+
+
+def test_one_training_image_is_enough(make):
+    assert len(parts(make(val_size=NUM_IMAGES - make.test_size - 1, batch_size=1))["train"]) == 1
+
+
+@pytest.mark.parametrize("too_many", [1, 10_000])
+def test_num_train_must_be_there(make, too_many):
+    available = NUM_IMAGES - make.test_size - VAL
+    message = error(make, num_train=available + too_many)
+    assert f"got num_train={available + too_many}, expected at most {available}" in message
+
+
+@pytest.mark.parametrize("too_many", [1, 10_000])
+def test_batch_size_must_not_be_larger_than_the_training_set(make, too_many):
+    message = error(make, num_train=40, batch_size=40 + too_many)
+    assert f"got batch_size={40 + too_many}, expected at most the 40 " in message
+
+
+# The real data
+
+
+def moments(images):
+    """Mean and standard deviation of each channel of uint8 images, with pixels in [0, 1], from histograms."""
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]).double()
+    share, value = counts / counts.sum(1, keepdim=True), torch.arange(256).double() / 255
+    mean = share @ value
+    return mean, (share @ value**2 - mean**2).sqrt()
+
+
+def check_moments(images, mean, std, tolerance):
+    found_mean, found_std = moments(images)
+    assert found_mean.tolist() == pytest.approx(mean, abs=tolerance)
+    assert found_std.tolist() == pytest.approx(std, abs=tolerance)
+
+
+def check_normalised(module):
+    """Zero mean, unit standard deviation of what the model is shown, over the training set."""
+    total = squares = num = 0
+    for batch in module.train_dataloader():
+        images, _ = module.on_after_batch_transfer(batch, 0)
+        num += images[:, 0].numel()
+        total = total + images.double().sum((0, 2, 3))
+        squares = squares + images.double().square().sum((0, 2, 3))
+    mean = total / num
+    assert mean.tolist() == pytest.approx([0] * len(mean), abs=0.01)
+    assert (squares / num - mean**2).sqrt().tolist() == pytest.approx([1] * len(mean), abs=0.01)
+
+
+def test_digits_constants_are_those_of_the_whole_set():
+    images, _, _ = Digits().load()
+    check_moments(images, Digits.mean, Digits.std, 1e-4)
+
+
+def test_digits_are_normalised():
+    check_normalised(set_up(Digits, normalize=True))
+
+
+def test_digits_are_enlarged_the_right_way_up():
+    from sklearn.datasets import load_digits
+
+    images, labels, num_official_test = Digits().load()
+    small = torch.from_numpy(load_digits().images)[:, None] / 16
+    halved = torch.nn.functional.avg_pool2d(images.double() / 255, 2)
+    assert images.shape == (1797, 1, 16, 16)
+    assert images.dtype == torch.uint8
+    assert (halved - small).abs().mean() < 0.05
+    assert labels.tolist() == load_digits().target.tolist()
+    assert num_official_test == 0
+
+
+def test_digits_split_as_documented():
+    assert {part: len(found) for part, found in parts(set_up(Digits, val_size=180)).items()} == {
+        "train": 1257,
+        "val": 180,
+        "test": 360,
+    }
+
+
+@pytest.fixture(scope="module", params=HAS_OFFICIAL, ids=lambda cls: cls.__name__)
+def real(request):
+    """A published data set, loaded once for all tests here."""
+    folder = os.environ.get("SAN_TEST_DATA_DIR")
+    if not folder:
+        pytest.skip("SAN_TEST_DATA_DIR does not name a folder with the real data sets")
+    cls = request.param
+    images, labels, num_official_test = cls(Path(folder)).load()
+    reference = [getattr(datasets, cls.__name__)(folder, train=train) for train in (True, False)]
+    return SimpleNamespace(
+        cls=cls,
+        images=images,
+        labels=labels,
+        num_official_test=num_official_test,
+        train=reference[0],
+        test=reference[1],
+    )
+
+
+@pytest.fixture
+def loaded(real, monkeypatch):
+    monkeypatch.setattr(real.cls, "load", lambda _: (real.images, real.labels, real.num_official_test))
+    return real
+
+
+def published(dataset):
+    """Images (N, C, H, W) and labels as torchvision gives them."""
+    images = default_convert(dataset.data)
+    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    return images, torch.as_tensor(dataset.targets)
+
+
+def test_real_data_is_what_torchvision_reads(real):
+    first_test = len(real.images) - real.num_official_test
+    for dataset, part in ((real.train, slice(first_test)), (real.test, slice(first_test, None))):
+        images, labels = published(dataset)
+        assert torch.equal(real.images[part], images)
+        assert torch.equal(real.labels[part], labels)
+
+
+def test_real_classes_are_named_and_equally_frequent(real):
+    assert list(real.cls.class_names) == real.train.classes
+    counts = torch.bincount(real.labels).tolist()
+    assert counts == [len(real.labels) // real.cls.num_classes] * real.cls.num_classes
+
+
+def test_real_images_are_of_the_declared_shape(real):
+    assert real.images.shape[1:] == (real.cls.in_channels, *real.cls.image_size)
+
+
+def test_constants_are_those_of_the_official_training_set(real):
+    check_moments(published(real.train)[0], real.cls.mean, real.cls.std, 1e-3)
+
+
+def test_real_training_set_is_normalised(loaded):
+    check_normalised(set_up(loaded.cls, normalize=True, batch_size=1000))
+
+
+@pytest.mark.parametrize("split", ["official", "paper"])
+def test_real_parts_are_of_the_papers_sizes(loaded, split):
+    module = set_up(loaded.cls, val_size=5000, split=split)
+    sizes = [
+        sum(len(labels) for _, labels in loader)
+        for loader in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader())
+    ]
+    held_out = {"official": [5000, 10_000], "paper": [5000, 5000]}[split]
+    assert sizes == [len(loaded.images) - sum(held_out), *held_out]
+    assert len(loaded.images) == {CIFAR10: 60_000, FashionMNIST: 70_000}[loaded.cls]
+
+
+def test_default_sizes_are_the_papers(real):
+    default = real.cls()
+    assert (default.val_size, default.test_size, default.num_train) == (5000, 5000, None)
+
+
+def test_real_official_test_set_is_the_published_one_in_its_order(loaded):
+    module = set_up(loaded.cls, batch_size=1000)
+    images, labels = (torch.cat(tensors) for tensors in zip(*module.test_dataloader(), strict=True))
+    expected_images, expected_labels = published(loaded.test)
+    assert torch.equal(images, expected_images)
+    assert torch.equal(labels, expected_labels)
+
+
+@pytest.mark.parametrize("split", ["official", "paper"])
+def test_no_real_image_is_in_two_parts(loaded, split):
+    module = set_up(loaded.cls, val_size=5000, split=split, batch_size=1000)
+    pictures = [
+        image.tobytes()
+        for loader in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader())
+        for images, _ in loader
+        for image in images.contiguous().numpy()
+    ]
+    assert len(pictures) == len(set(pictures)) == len(loaded.images)  # no two of the published images are equal
+
+
+@pytest.mark.parametrize("split", ["official", "paper"])
+def test_real_parts_hold_every_class_alike(loaded, split):
+    module = set_up(loaded.cls, val_size=5000, split=split, batch_size=1000)
+    for loader in (module.val_dataloader(), module.test_dataloader()):
+        counts = torch.bincount(torch.cat([labels for _, labels in loader]), minlength=loaded.cls.num_classes)
+        expected = counts.sum().item() / loaded.cls.num_classes
+        assert (counts - expected).abs().max() < 5 * math.sqrt(expected)

@@ -1,0 +1,220 @@
+"""Image files a person gives: which are found, and what is read from them."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from set_aggregation.data.image_files import find_images, read_images
+
+RED, GREEN = (250, 10, 20), (5, 240, 30)
+
+
+@pytest.fixture
+def two_colours():
+    """40 wide and 20 high: red on the left, green on the right."""
+    picture = np.empty((20, 40, 3), np.uint8)
+    picture[:, :20], picture[:, 20:] = RED, GREEN
+    return Image.fromarray(picture)
+
+
+def save(image, path, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path
+
+
+def grey(value, path):
+    return save(Image.new("L", (4, 4), value), path)
+
+
+# Finding
+
+
+def test_files_are_taken_in_the_order_given(tmp_path):
+    files = [grey(0, tmp_path / name) for name in ("b.png", "a.png", "c.png")]
+    assert find_images(files) == files
+
+
+def test_folders_are_searched_at_any_depth(tmp_path):
+    files = {grey(0, tmp_path / name) for name in ("a.png", "one/b.png", "one/two/three/c.png")}
+    assert set(find_images([tmp_path])) == files
+
+
+def test_a_folder_is_sorted(tmp_path):
+    for name in ("c.png", "a.png", "b.png", "d/x.png", "B.png"):
+        grey(0, tmp_path / name)
+    found = find_images([tmp_path])
+    assert found == sorted(found)
+    assert len(found) == 5
+
+
+def test_paths_keep_their_order_and_each_folder_its_own(tmp_path):
+    late, early = tmp_path / "z", tmp_path / "a"
+    files = [grey(0, late / "1.png"), grey(0, late / "2.png"), grey(0, tmp_path / "m.png"), grey(0, early / "1.png")]
+    assert find_images([late, tmp_path / "m.png", early]) == files
+
+
+def test_other_files_of_a_folder_are_passed_over(tmp_path):
+    image = grey(0, tmp_path / "a.png")
+    for name in ("notes.txt", "labels.csv", "archive.zip", "no_suffix", ".hidden"):
+        (tmp_path / name).write_text("not an image")
+    assert find_images([tmp_path]) == [image]
+
+
+def test_files_that_pillow_only_writes_are_passed_over(tmp_path):
+    image = grey(0, tmp_path / "a.png")
+    grey(0, tmp_path / "paper.pdf")
+    assert find_images([tmp_path]) == [image]
+
+
+def test_a_folder_named_like_an_image_is_searched(tmp_path):
+    image = grey(0, tmp_path / "folder.png" / "a.png")
+    assert find_images([tmp_path]) == [image]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.jpg", "a.JPEG", "a.bmp", "a.tif", "a.webp", "a.gif"])
+def test_suffixes_of_images(tmp_path, name):
+    image = grey(0, tmp_path / name)
+    assert find_images([tmp_path]) == [image]
+
+
+def test_a_named_file_is_taken_whatever_its_suffix(tmp_path):
+    image = save(Image.new("L", (4, 4)), tmp_path / "download", format="PNG")
+    assert find_images([image]) == [image]
+
+
+def test_missing_path_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"nothing\.png.*not there"):
+        find_images([grey(0, tmp_path / "a.png"), tmp_path / "nothing.png"])
+
+
+def test_empty_folder_is_named(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"no image file in .*empty"):
+        find_images([tmp_path / "empty"])
+
+
+def test_no_path_at_all():
+    with pytest.raises(ValueError, match="empty list"):
+        find_images([])
+
+
+# Reading
+
+
+@pytest.mark.parametrize(("in_channels", "shape"), [(1, (1, 1, 6, 10)), (3, (1, 3, 6, 10))])
+def test_shape_and_type(tmp_path, two_colours, in_channels, shape):
+    images = read_images([save(two_colours, tmp_path / "a.png")], in_channels, (6, 10))
+    assert images.shape == shape
+    assert images.dtype == torch.uint8
+
+
+def test_a_picture_of_the_right_size_is_kept_to_the_pixel(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8)
+    images = read_images([save(Image.fromarray(picture), tmp_path / "a.png")], 3, (20, 40))
+    assert np.array_equal(images[0].permute(1, 2, 0).numpy(), picture)
+
+
+@pytest.mark.parametrize("size", [(20, 40), (10, 20), (8, 8), (30, 12), (64, 128)])
+def test_left_stays_left_at_every_size(tmp_path, two_colours, size):
+    (image,) = read_images([save(two_colours, tmp_path / "a.png")], 3, size)
+    assert image.shape == (3, *size)
+    assert image[:, :, 0].float().mean(1).tolist() == pytest.approx(RED, abs=3)
+    assert image[:, :, -1].float().mean(1).tolist() == pytest.approx(GREEN, abs=3)
+
+
+def test_making_smaller_averages(tmp_path):
+    stripes = np.zeros((64, 64), np.uint8)
+    stripes[:, ::2] = 255
+    image = read_images([save(Image.fromarray(stripes), tmp_path / "a.png")], 1, (8, 8))
+    assert image.float().sub(127.5).abs().max() < 20
+
+
+def test_files_keep_their_order(tmp_path):
+    files = [grey(value, tmp_path / f"{value}.png") for value in (30, 10, 20)]
+    assert read_images(files, 1, (2, 2))[:, 0, 0, 0].tolist() == [30, 10, 20]
+
+
+def test_files_of_many_sizes_and_formats_make_one_batch(tmp_path):
+    files = [save(Image.new("RGB", (w, 9), RED), tmp_path / name) for w, name in ((3, "a.png"), (90, "b.bmp"))]
+    images = read_images(files, 3, (5, 5))
+    assert images.shape == (2, 3, 5, 5)
+    assert (images == torch.tensor(RED)[:, None, None]).all()
+
+
+def colours(image):
+    """The means of the left and the right half."""
+    half = image.shape[2] // 2
+    return image[:, :, : half - 2].float().mean((1, 2)).tolist(), image[:, :, half + 2 :].float().mean((1, 2)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [("RGB", "a.png"), ("RGB", "a.jpg"), ("P", "a.png"), ("P", "a.gif"), ("RGBA", "a.png"), ("CMYK", "a.tif")],
+)
+def test_formats_in_colour(tmp_path, two_colours, mode, name):
+    (image,) = read_images([save(two_colours.convert(mode), tmp_path / name)], 3, (20, 40))
+    left, right = colours(image)
+    assert left == pytest.approx(RED, abs=8)
+    assert right == pytest.approx(GREEN, abs=8)
+
+
+def test_palette_with_transparency(tmp_path, two_colours):
+    file = save(two_colours.quantize(2), tmp_path / "a.png", transparency=bytes([255, 128]))
+    (image,) = read_images([file], 3, (20, 40))
+    assert colours(image)[0] == pytest.approx(RED, abs=8)
+
+
+def test_grey_becomes_three_equal_channels(tmp_path):
+    (image,) = read_images([grey(77, tmp_path / "a.png")], 3, (4, 4))
+    assert (image == 77).all()
+
+
+def test_colour_becomes_luma(tmp_path):
+    (image,) = read_images([save(Image.new("RGB", (4, 4), RED), tmp_path / "a.png")], 1, (4, 4))
+    assert image.float().mean() == pytest.approx(0.299 * RED[0] + 0.587 * RED[1] + 0.114 * RED[2], abs=1)
+
+
+@pytest.mark.parametrize("in_channels", [1, 3])
+def test_one_bit_is_black_and_white(tmp_path, in_channels):
+    bits = Image.fromarray(np.arange(16).reshape(4, 4) % 2 == 1)
+    assert bits.mode == "1"
+    (image,) = read_images([save(bits, tmp_path / "a.png")], in_channels, (4, 4))
+    assert (image == torch.tensor([0, 255, 0, 255], dtype=torch.uint8)).all()
+
+
+@pytest.mark.parametrize("in_channels", [1, 3])
+def test_sixteen_bits_are_scaled_not_cut(tmp_path, in_channels):
+    levels = np.array([[0, 0x1000, 0x8000, 0xFFFF]], np.uint16).repeat(4, axis=0)
+    (image,) = read_images([save(Image.fromarray(levels), tmp_path / "a.png")], in_channels, (4, 4))
+    assert image[:, 0].tolist() == [pytest.approx([0, 16, 128, 255], abs=1)] * in_channels
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
+def test_a_file_that_is_no_image_is_named(tmp_path, content):
+    good, bad = grey(0, tmp_path / "good.png"), tmp_path / "bad.png"
+    bad.write_bytes(content)
+    with pytest.raises(ValueError, match=r"bad\.png"):
+        read_images([good, bad], 1, (4, 4))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp"])
+def test_a_truncated_file_is_named(tmp_path, suffix):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    file = save(noise, tmp_path / f"cut.{suffix}")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ValueError, match=rf"cut\.{suffix}"):
+        read_images([file], 3, (4, 4))
+
+
+def test_a_damaged_header_is_named(tmp_path):
+    file = tmp_path / "damaged.ppm"
+    file.write_bytes(b"P6 2\xff5 20 255\n" + bytes(1500))
+    with pytest.raises(ValueError, match=r"damaged\.ppm"):
+        read_images([file], 3, (4, 4))
+
+
+def test_a_folder_in_place_of_a_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=str(tmp_path.name)):
+        read_images([tmp_path], 3, (4, 4))
