@@ -1,12 +1,12 @@
 """Where loggers write, and how W&B behaves: offline unless asked for, and never in the way."""
 
 import os
+import warnings
 from collections.abc import Sequence
 
 from jsonargparse import Namespace
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from set_aggregation.callbacks import RunDirectory
 
@@ -54,8 +54,9 @@ def start_wandb(loggers: Sequence[Logger]) -> None:
                 raise wandb.errors.UsageError("nobody is logged in, see `wandb login`")
             _ = logger.experiment
         except wandb.errors.Error as error:
-            rank_zero_warn(
-                f"W&B cannot be reached ({error}): this run is kept offline, and `wandb sync` can send it later"
+            warnings.warn(
+                f"W&B cannot be reached ({error}): this run is kept offline, `wandb sync` can send it later",
+                stacklevel=2,
             )
             logger._wandb_init["mode"] = "offline"
             _ = logger.experiment

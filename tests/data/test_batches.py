@@ -144,8 +144,7 @@ class Recorder(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-# Lightning 2.6 builds a class that torch has since renamed; workers would only slow down a data set in memory.
-@pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
+# Workers would only slow down a data set in memory.
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_lightning_turns_the_epochs(tmp_path):
     module = Recorder()

@@ -23,11 +23,8 @@ CLASSES = [
 HAS_OFFICIAL = [cls for cls in CLASSES if "split" in inspect.signature(cls).parameters]
 NUM_IMAGES, NUM_OFFICIAL_TEST, NUM_PAPER_TEST, VAL = 600, 100, 60, 50  # of the fake data
 
-# Lightning 2.6 builds a class that torch has since renamed; workers would only slow down a data set in memory.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-]
+# Workers would only slow down a data set in memory.
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
 def fake(cls, monkeypatch):

@@ -59,6 +59,7 @@ class Server(ThreadingHTTPServer):
         self.archives = {}
         self.asked = []  # the first folder of each request
         self.released = threading.Event()
+        self.outwaited = False  # silence lasted until the server gave up
 
     def address(self, behaviour):
         return f"http://127.0.0.1:{self.server_port}/{behaviour}/"
@@ -114,12 +115,16 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def silent(self, content):
-        self.server.released.wait(30)
+        self.wait()
 
     def stalls(self, content):
         self.answer(content[: len(content) // 2], announced=len(content))
         self.wfile.flush()
-        self.server.released.wait(30)
+        self.wait()
+
+    def wait(self):
+        if not self.server.released.wait(10):
+            self.server.outwaited = True
 
     def log_message(self, *arguments):
         pass
@@ -216,6 +221,12 @@ def test_after_a_failure_the_next_address_is_used(fetch, server, tmp_path, failu
     fetch(tmp_path, failure, "good")
     assert server.asked == [failure, "good"]
     assert tree(tmp_path) == EXACTLY_THE_FILES
+
+
+@pytest.mark.parametrize("silence", SILENCES)
+def test_silence_is_not_waited_out(fetch, server, tmp_path, silence):
+    fetch(tmp_path, silence, "good")
+    assert not server.outwaited
 
 
 def test_after_a_refused_connection_the_next_address_is_used(fetch, refused, tmp_path):
