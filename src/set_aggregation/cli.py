@@ -85,7 +85,7 @@ class SetAggregationCLI(LightningCLI):
         run = RunDirectory(config.run.experiment, config.run.root, config.run.name)
         # The configuration as it came is what is written down: the name is for this run only.
         config.run.name = None
-        self.config_text = self._parser("fit").dump(config, skip_none=False)
+        self.config_text = self._parser("fit").dump(config, skip_unset=False)
         config.run.name = run.name
         config.trainer.default_root_dir = str(run.folder)
         config.checkpoint.dirpath = config.checkpoint.dirpath or str(run.checkpoints)

@@ -75,6 +75,8 @@ class ImageDataModule(LightningDataModule, ABC):
         for name, value in (("batch_size", batch_size), ("val_size", val_size), ("num_train", num_train)):
             if value is not None and value < 1:
                 raise ValueError(f"{type(self).__name__}: got {name}={value}, expected at least 1")
+        if split_seed < 0:
+            raise ValueError(f"{type(self).__name__}: got split_seed={split_seed}, expected at least 0")
         if split not in ("official", "paper"):
             raise ValueError(f"{type(self).__name__}: got split={split!r}, expected 'official' or 'paper'")
         self.batch_size = batch_size

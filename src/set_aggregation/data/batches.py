@@ -49,7 +49,8 @@ class Batches(Sampler[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yields the batches of this rank."""
-        return iter(torch.split(self._share(), self.batch_size))
+        share = self._share()
+        return iter(torch.split(share, self.batch_size) if len(share) else ())
 
     def __len__(self) -> int:
         """The number of batches of this rank."""
@@ -61,7 +62,7 @@ class Batches(Sampler[Tensor]):
 
     def _share(self) -> Tensor:
         if not self.shuffle:
-            return torch.arange(self.rank, self.num_samples, self.num_replicas)
+            return torch.arange(self.num_samples)[self.rank :: self.num_replicas]
         # SeedSequence mixes the two, so that seed 0 in epoch 1 is not seed 1 in epoch 0.
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples)
         usable = self.num_samples - self.num_samples % self.num_replicas

@@ -70,7 +70,7 @@ class CIFAR10(ImageDataModule):
         augment: bool = False,
     ) -> None:
         super().__init__(batch_size, val_size, num_train, split, split_seed, normalize, augment)
-        self.data_dir = default_data_dir() if data_dir is None else Path(data_dir)
+        self.data_dir = (default_data_dir() if data_dir is None else Path(data_dir)).expanduser()
 
     def prepare_data(self) -> None:
         """Downloads what is not there."""

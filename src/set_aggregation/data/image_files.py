@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 _MODES = {1: "L", 3: "RGB"}
@@ -22,7 +22,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     Raises:
         ValueError: a path that is not there, or no image file at all.
     """
-    suffixes = Image.registered_extensions()
+    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
     files: list[Path] = []
     for path in paths:
         if not path.exists():
@@ -50,8 +50,18 @@ def read_images(files: Sequence[Path], in_channels: int, image_size: tuple[int, 
     for file in files:
         try:
             with Image.open(file) as image:
-                resized = image.convert(_MODES[in_channels]).resize((w, h), Image.Resampling.BICUBIC)
-        except (UnidentifiedImageError, OSError) as error:
+                upright = _eight_bits(ImageOps.exif_transpose(image))
+                resized = upright.convert(_MODES[in_channels]).resize((w, h), Image.Resampling.BICUBIC)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(f"got {file}, which is not an image that can be read ({error})") from error
         images.append(np.asarray(resized).reshape(h, w, in_channels))
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """What Pillow's own conversion does not do well: it cuts 16 bits at 255, and warns of transparent palettes."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA")
+    return image

@@ -16,7 +16,7 @@ _SECONDS_OF_SILENCE = 20.0
 
 def default_data_dir() -> Path:
     """The folder of the data: ``$SAN_DATA_DIR``, else ``data`` in the working folder."""
-    return Path(os.environ.get("SAN_DATA_DIR", "data"))
+    return Path(os.environ.get("SAN_DATA_DIR") or "data")
 
 
 def check_files(folder: Path, checksums: Mapping[str, str]) -> None:
@@ -61,9 +61,7 @@ def download(
             failures = []
             for address in addresses:
                 try:
-                    download_and_extract_archive(
-                        address + archive, str(temporary), filename=archive, md5=md5, remove_finished=True
-                    )
+                    download_and_extract_archive(address + archive, str(temporary), filename=archive, md5=md5)
                     break
                 except (OSError, HTTPException, RuntimeError) as error:
                     failures.append(f"{address}: {error}")

@@ -1,0 +1,55 @@
+"""What the installed package promises."""
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import set_aggregation
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_library_imports_torch_and_jaxtyping_only():
+    code = (
+        "import sys, set_aggregation.aggregators, set_aggregation.feature_set, set_aggregation.backbones\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    extra = {
+        "lightning",
+        "torchvision",
+        "torchmetrics",
+        "wandb",
+        "jsonargparse",
+        "rich",
+        "sklearn",
+        "matplotlib",
+        "PIL",
+    }
+    assert not extra & set(done.stdout.split())
+    assert [requirement.split(">")[0] for requirement in PROJECT["dependencies"]] == ["torch", "jaxtyping"]
+
+
+def test_the_command_does_not_import_what_only_some_runs_need():
+    code = "import sys, set_aggregation.cli\nprint(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"wandb", "sklearn"} & set(done.stdout.split())
+
+
+def test_the_console_script_is_main():
+    (script,) = entry_points(group="console_scripts", name="set-aggregation")
+    assert script.value == "set_aggregation.cli:main"
+
+
+def test_the_version_is_written_once():
+    assert version("set-aggregation") == set_aggregation.__version__
+
+
+def test_constraints_hold_versions_only():
+    for name in ("constraints.txt", "constraints-oldest.txt"):
+        lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+        assert lines
+        assert all("==" in line and "/" not in line and "@" not in line for line in lines)

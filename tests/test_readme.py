@@ -1,0 +1,93 @@
+"""What README and CONTRIBUTING show is run as it stands."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from set_aggregation import cli
+from set_aggregation.data import CIFAR10
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(text, language):
+    return [re.sub(r"^   ", "", block, flags=re.M) for block in re.findall(rf"```{language}\n(.*?)```", text, re.S)]
+
+
+BASH = [line for block in blocks(README, "bash") for line in block.splitlines()]
+COMMANDS = [line.split("&&")[-1].strip() for line in BASH]
+START, SHORT = COMMANDS[0], [command for command in COMMANDS[1:] if command.startswith("python main.py")]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs a command line of the README in an empty folder and gives what it prints."""
+
+    def run(command, *more):
+        python, script, *arguments = shlex.split(command)
+        assert (python, script) == ("python", "main.py")
+        arguments = [str(ROOT / word) if word.startswith("configs/") else word for word in arguments]
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("WANDB_MODE", "offline")
+        monkeypatch.setenv("WANDB_SILENT", "true")
+        monkeypatch.setattr(sys, "argv", [script, *arguments, *more])
+        cli.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_first_command_installs_and_trains_to_97_percent(run):
+    assert BASH[0].startswith("python3 -m venv .venv && . .venv/bin/activate && pip install -c constraints.txt -e")
+    found = re.search(r"test/accuracy, best checkpoint\s*│\s*([\d.]+)", run(START))
+    assert float(found.group(1)) >= 0.97
+
+
+def test_the_second_command_installs_and_tests():
+    assert BASH[1].endswith('pip install -c constraints.txt -e ".[dev]" && python -m pytest')
+    assert BASH[1].split("&&")[-1].strip() in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("command", SHORT)
+def test_every_other_command_runs(command, run, monkeypatch):
+    def load(self):
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randint(256, (11_000, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        return images, torch.randint(10, (11_000,), generator=generator), 100
+
+    monkeypatch.setattr(CIFAR10, "prepare_data", lambda self: None)
+    monkeypatch.setattr(CIFAR10, "load", load)
+    if command.endswith("--help"):
+        with pytest.raises(SystemExit) as ended:
+            run(command)
+        assert ended.value.code == 0
+    else:
+        run(command, "--trainer.fast_dev_run", "1")
+
+
+def test_the_example_in_plain_pytorch_runs():
+    (example,) = blocks(README, "python")
+    names = {}
+    exec(example, names)
+    assert names["vectors"].shape == (8, 512)
+
+
+def test_the_table_names_every_aggregator():
+    from set_aggregation import aggregators
+
+    assert set(re.findall(r"^\| `(\w+)\(", README, re.M)) == set(aggregators.__all__) - {"Aggregator"}
+
+
+def test_the_worked_example_of_contributing_is_an_aggregator():
+    example = next(block for block in blocks((ROOT / "CONTRIBUTING.md").read_text(), "python") if "class " in block)
+    names = {}
+    exec(example, names)
+    x, mask = torch.randn(2, 5, 3), torch.tensor([[True, True, False, True, False], [False] * 5])
+    pooled = names["LogSumExp"](3)(x, mask)
+    torch.testing.assert_close(pooled[0], x[0, mask[0]].logsumexp(0))
+    assert torch.equal(pooled[1], torch.zeros(3))
