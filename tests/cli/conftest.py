@@ -1,0 +1,40 @@
+"""One short training that the tests look at, and no network."""
+
+import socket
+
+import pytest
+from tests.cli_runner import DIGITS, SHORT, run_cli
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Fails a test that connects to any address but this machine's own."""
+    connect = socket.socket.connect
+
+    def connect_here(self, address):
+        assert self.family == socket.AF_UNIX or address[0] == "127.0.0.1", f"a test connects to {address}"
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_here)
+
+
+@pytest.fixture
+def here(tmp_path):
+    """The working folder."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Working folder and outcome of ``fit`` on digits, with W&B and metrics.csv."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, run_cli(folder, "fit", *DIGITS, *SHORT)
+
+
+@pytest.fixture(scope="session")
+def run_folder(trained):
+    """The folder of that run."""
+    (folder,) = (trained[0] / "lightning_logs" / "san_digits").iterdir()
+    return folder

@@ -1,0 +1,316 @@
+"""Whatever a person gets wrong: one line that says what, an exit code, and nothing left behind."""
+
+import hashlib
+import os
+import socket
+
+import pytest
+import torch
+from tests.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
+
+FIT = ("fit", *DIGITS)
+CIFAR = ("fit", "--config", str(ROOT / "configs" / "san_cifar.yaml"))
+AGGREGATORS = "Conv1x1, Flatten, GlobalAvgPool, GlobalMaxPool, SAN"
+
+
+def refused(folder, *arguments, **environment):
+    """Runs the command line and gives the one line it ends with."""
+    before = files_in(folder)
+    code, out, err = run_cli(folder, *arguments, **environment)
+    assert code != 0
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+    assert files_in(folder) == before
+    return err
+
+
+COMMAND_LINE = {
+    "unknown aggregator": (
+        (*FIT, "--model.aggregator=SAMN"),
+        ("model.aggregator SAMN", AGGREGATORS, "did you mean SAN?"),
+    ),
+    "unknown backbone": (
+        (*FIT, "--model.backbone=SmalCNN"),
+        ("model.backbone SmalCNN", "expected one of SmallCNN", "did you mean SmallCNN?"),
+    ),
+    "unknown data": (
+        (*FIT, "--data=CIFAR11"),
+        ("data CIFAR11", "CIFAR10, Digits, FashionMNIST", "did you mean CIFAR10?"),
+    ),
+    "unknown section": ((*FIT, "--trainr.max_epochs=1"), ("trainr.max_epochs",)),
+    "misspelt trainer key": (
+        (*FIT, "--trainer.max_epochz=1"),
+        ("trainer.max_epochz", "did you mean trainer.max_epochs?"),
+    ),
+    "prefix of a trainer key": (
+        (*FIT, "--trainer.max_epoch=1"),
+        ("trainer.max_epoch,", "did you mean trainer.max_epochs?"),
+    ),
+    "prefix and value apart": ((*FIT, "--trainer.max_epoch", "1"), ("trainer.max_epoch,",)),
+    "misspelt model key": ((*FIT, "--model.hiden_features=8"), ("did you mean model.hidden_features?",)),
+    "prefix of a model key": ((*FIT, "--model.initial=glorot"), ("model.initial", "not an option")),
+    "misspelt aggregator key": ((*FIT, "--model.aggregator.out_feature=8"), ("out_feature",)),
+    "key of another aggregator": ((*FIT, "--model.aggregator=Flatten", "--model.aggregator.channels=2"), ("channels",)),
+    "misspelt data key": ((*FIT, "--data.batchsize=8"), ("batchsize",)),
+    "misspelt run key": ((*FIT, "--run.nam=a"), ("run.nam",)),
+    "no number": ((*FIT, "--trainer.max_epochs=many"), ("trainer.max_epochs", "many")),
+    "out_features zero": ((*FIT, "--model.aggregator.out_features=0"), ("SAN: got out_features=0", "at least 1")),
+    "out_features negative": ((*FIT, "--model.aggregator.out_features=-3"), ("SAN: got out_features=-3", "at least 1")),
+    "out_features no number": ((*FIT, "--model.aggregator.out_features=x"), ("out_features",)),
+    "batch_size zero": ((*FIT, "--data.batch_size=0"), ("Digits: got batch_size=0", "at least 1")),
+    "batch_size negative": ((*FIT, "--data.batch_size=-1"), ("Digits: got batch_size=-1", "at least 1")),
+    "batch_size too large": ((*FIT, "--data.batch_size=1258"), ("batch_size=1258", "at most the 1257 training images")),
+    "val_size zero": ((*FIT, "--data.val_size=0"), ("Digits: got val_size=0", "at least 1")),
+    "val_size negative": ((*FIT, "--data.val_size=-1"), ("Digits: got val_size=-1", "at least 1")),
+    "val_size too large": ((*FIT, "--data.val_size=1437"), ("val_size=1437", "fewer than the 1437 images")),
+    "num_train too large": ((*FIT, "--data.num_train=1258"), ("num_train=1258", "at most 1257")),
+    "Flatten of another size": (
+        (*FIT, "--model.aggregator=Flatten", "--model.aggregator.set_size=9"),
+        ("Flatten: got set_size=9", "sets of set_size=16"),
+    ),
+    "Conv1x1 of another size": (
+        (*FIT, "--model.aggregator=Conv1x1", "--model.aggregator.set_size=25"),
+        ("Conv1x1: got set_size=25", "sets of set_size=16"),
+    ),
+    "unknown accelerator": ((*FIT, "--trainer.accelerator=gpuu"), ("accelerator='gpuu'", "auto, ")),
+    "no checkpoint given": (("test", *DIGITS), ("--ckpt_path",)),
+    "checkpoint not there": (("test", *DIGITS, "--ckpt_path=no.ckpt"), ("--ckpt_path no.ckpt", "not there")),
+    "checkpoint to go on with not there": ((*FIT, "--ckpt_path=no.ckpt"), ("--ckpt_path no.ckpt", "not there")),
+    "checkpoint is a folder": (("test", *DIGITS, "--ckpt_path=."), ("--ckpt_path .", "not there")),
+    "no subcommand": ((), ("fit", "validate", "test", "predict")),
+    "unknown subcommand": (("fitt", *DIGITS), ("fitt", "fit", "validate", "test", "predict")),
+    "unknown config file": (("fit", "--config=no.yaml"), ("no.yaml",)),
+    "images not asked for": (("predict", *DIGITS, "--ckpt_path=no.ckpt"), ("images",)),
+}
+
+
+@pytest.mark.parametrize(("arguments", "fragments"), COMMAND_LINE.values(), ids=COMMAND_LINE)
+def test_command_line(here, arguments, fragments):
+    line = refused(here, *arguments)
+    for fragment in fragments:
+        assert fragment in line
+
+
+YAML = {
+    "unknown section": ("trainr:\n  max_epochs: 1\n", ("trainr",)),
+    "misspelt top-level key": ("test_after_fitt: false\n", ("test_after_fitt",)),
+    "misspelt trainer key": ("trainer:\n  max_epochz: 1\n", ("max_epochz",)),
+    "prefix of a trainer key": ("trainer:\n  max_epoch: 1\n", ("max_epoch",)),
+    "misspelt model key": ("model:\n  hiden_features: 1\n", ("hiden_features",)),
+    "misspelt aggregator key": (
+        "model:\n  aggregator:\n    class_path: SAN\n    init_args:\n      out_featurs: 8\n",
+        ("model.aggregator.out_featurs", "did you mean out_features?"),
+    ),
+    "misspelt data key": (
+        "data:\n  class_path: Digits\n  init_args:\n    batchsize: 8\n",
+        ("data.batchsize", "did you mean batch_size?"),
+    ),
+    "unknown aggregator": ("model:\n  aggregator: SAMN\n", ("model.aggregator SAMN", AGGREGATORS)),
+    "unknown aggregator class": ("model:\n  aggregator:\n    class_path: SAMN\n", ("SAMN", AGGREGATORS)),
+    "unknown backbone class": ("model:\n  backbone:\n    class_path: SmalCNN\n", ("SmalCNN", "SmallCNN")),
+    "unknown data class": ("data:\n  class_path: CIFAR11\n", ("CIFAR11", "CIFAR10, Digits, FashionMNIST")),
+    "part that is not there": ("model:\n  aggregator: aggregator/sam.yaml\n", ("aggregator/sam.yaml", AGGREGATORS)),
+    "no YAML": ("trainer: [1\n", ("bad.yaml",)),
+}
+
+
+@pytest.mark.parametrize(("text", "fragments"), YAML.values(), ids=YAML)
+def test_yaml(here, text, fragments):
+    (here / "bad.yaml").write_text(text)
+    line = refused(here, *FIT, "--config=bad.yaml")
+    for fragment in fragments:
+        assert fragment in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda"])
+def test_accelerator_that_is_not_there(here, accelerator):
+    line = refused(here, *FIT, f"--trainer.accelerator={accelerator}")
+    assert f"--trainer.accelerator {accelerator}, which this machine does not have" in line
+    assert "use --trainer.accelerator auto" in line
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "test"])
+def test_data_missing_while_offline(here, monkeypatch, subcommand, trained_on_cifar):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # closed again: whoever connects is refused
+    monkeypatch.setattr("set_aggregation.data.cifar10._ADDRESSES", (f"http://127.0.0.1:{port}/",) * 2)
+    arguments = () if subcommand == "fit" else ("--ckpt_path", trained_on_cifar)
+    line = refused(here, subcommand, *CIFAR[1:], "--model.aggregator.out_features=8", *arguments)
+    assert "CIFAR10" in line
+    for way_out in ("Connect to the network", "--data.data_dir or SAN_DATA_DIR", "--data Digits"):
+        assert way_out in line
+
+
+@pytest.fixture
+def trained_on_cifar(tmp_path):
+    """A checkpoint that fits the model of configs/san_cifar.yaml with M = 8."""
+    from functools import partial
+
+    from set_aggregation.aggregators import SAN
+    from set_aggregation.backbones import SmallCNN
+    from set_aggregation.classifier import SetClassifier
+
+    model = SetClassifier(SmallCNN(in_channels=3), partial(SAN, out_features=8), num_classes=10, image_size=(32, 32))
+    torch.save({"state_dict": model.state_dict(), "pytorch-lightning_version": "2.6.6"}, tmp_path / "cifar.ckpt")
+    return tmp_path / "cifar.ckpt"
+
+
+@pytest.fixture
+def cifar_files(here, monkeypatch):
+    """Stand-ins for the files of CIFAR-10, whose checksums hold."""
+    folder = here / "data" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for number in range(1, 6):
+        (folder / f"data_batch_{number}").write_bytes(b"%d" % number * 100)
+    checksums = {
+        f"cifar-10-batches-py/{file.name}": hashlib.md5(file.read_bytes()).hexdigest()
+        for file in sorted(folder.iterdir())
+    }
+    monkeypatch.setattr("set_aggregation.data.cifar10._CHECKSUMS", checksums)
+    return folder
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+def truncate(folder):
+    file = folder / "data_batch_3"
+    file.write_bytes(file.read_bytes()[:50])
+
+
+def corrupt(folder):
+    (folder / "data_batch_3").write_bytes(b"\0" + b"3" * 99)
+
+
+def swap(folder):
+    (folder / "data_batch_4").rename(folder / "spare")
+    (folder / "data_batch_3").rename(folder / "data_batch_4")
+    (folder / "spare").rename(folder / "data_batch_3")
+
+
+def plant_a_pickle(folder):
+    torch.save(Bomb(), folder / "data_batch_3", _use_new_zipfile_serialization=False)
+
+
+@pytest.mark.parametrize("damage", [truncate, corrupt, swap, plant_a_pickle])
+def test_data_file_that_is_not_the_published_one(here, cifar_files, damage):
+    damage(cifar_files)
+    line = refused(here, *CIFAR)
+    assert "data/cifar-10-batches-py/data_batch_3, which is damaged" in line
+
+
+def test_checkpoint_cut_off(here, run_folder):
+    whole = (run_folder / "checkpoints" / "best.ckpt").read_bytes()
+    (here / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
+    assert "--ckpt_path cut.ckpt, which is damaged" in refused(here, "test", *DIGITS, "--ckpt_path=cut.ckpt")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02c", bytes(range(256)) * 9, b"state_dict: 1\n"])
+def test_checkpoint_of_something_else(here, content):
+    (here / "some.ckpt").write_bytes(content)
+    line = refused(here, "validate", *DIGITS, "--ckpt_path=some.ckpt")
+    assert "--ckpt_path some.ckpt, which is damaged or no checkpoint of this project" in line
+
+
+def test_checkpoint_that_is_a_program(here):
+    torch.save({"state_dict": Bomb()}, here / "bomb.ckpt")
+    assert "bomb.ckpt, which is damaged or no checkpoint" in refused(here, "test", *DIGITS, "--ckpt_path=bomb.ckpt")
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "validate", "test", "predict"])
+def test_checkpoint_of_another_model(here, run_folder, subcommand):
+    (here / "image.png").touch()
+    images = ("--images=image.png",) if subcommand == "predict" else ()
+    line = refused(here, subcommand, *DIGITS, "--ckpt_path", run_folder / "checkpoints" / "best.ckpt", *images)
+    assert "best.ckpt of another model: its aggregator.projection.bias is (8,), expected (1024,)" in line
+    assert "config.yaml" in line
+
+
+def test_flatten_tested_on_images_of_another_size(here):
+    flatten = (*DIGITS, "--model.aggregator=Flatten")
+    assert run_cli(here, "fit", *flatten, *CSV, *SHORT[:3], "--run.name=a").code == 0
+    checkpoint = "lightning_logs/san_digits/a/checkpoints/best.ckpt"
+    line = refused(here, "test", *flatten, "--data=FashionMNIST", f"--ckpt_path={checkpoint}")
+    assert "of another model" in line
+    assert "(10, 1024), expected (10, 1024)" not in line
+
+
+@pytest.mark.parametrize("way", ["lightning_logs", "lightning_logs/san_digits"])
+def test_file_where_the_log_folder_should_be(here, way):
+    (here / way).parent.mkdir(exist_ok=True)
+    (here / way).touch()
+    line = refused(here, *FIT)
+    assert "run folder lightning_logs/san_digits/" in line
+    assert "--run.root" in line
+
+
+def test_run_folder_that_is_there(here):
+    (here / "lightning_logs" / "san_digits" / "a").mkdir(parents=True)
+    line = refused(here, *FIT, "--run.name=a")
+    assert "lightning_logs/san_digits/a is there already" in line
+    assert "--run.name" in line
+
+
+@pytest.mark.parametrize("content", [None, b"no image"], ids=["not there", "no image"])
+def test_image_that_cannot_be_read(here, run_folder, content):
+    if content is not None:
+        (here / "image.png").write_bytes(content)
+    checkpoint = run_folder / "checkpoints" / "best.ckpt"
+    config = run_folder / "config.yaml"
+    line = refused(here, "predict", "--config", config, "--ckpt_path", checkpoint, "--images", "image.png")
+    assert "got image.png, which is not" in line
+
+
+def test_folder_without_images(here, run_folder):
+    checkpoint = run_folder / "checkpoints" / "best.ckpt"
+    line = refused(here, "predict", "--config", run_folder / "config.yaml", "--ckpt_path", checkpoint, "--images=.")
+    assert "no image file in ." in line
+
+
+def test_loss_that_is_no_number(here):
+    """Training had begun: what it wrote stays."""
+    outcome = run_cli(here, *FIT, *CSV, *SHORT, "--model.optimizer.lr=1e30", "--run.name=a")
+    assert outcome.code != 0
+    assert "Traceback" not in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert "error: got a loss that is not a finite number at step 2" in outcome.err
+    run = here / "lightning_logs" / "san_digits" / "a"
+    assert "lr: 1.0e+30" in (run / "config.yaml").read_text()
+    assert "nan" in (run / "metrics.csv").read_text()
+    assert not list(run.rglob("*.ckpt"))
+
+
+def test_debug_option_gives_the_traceback(here):
+    with pytest.raises(ValueError, match="batch_size=0"):
+        run_cli(here, *FIT, "--data.batch_size=0", "--debug")
+
+
+def test_debug_variable_gives_the_traceback(here):
+    with pytest.raises(ValueError, match="batch_size=0"):
+        run_cli(here, *FIT, "--data.batch_size=0", SAN_DEBUG="1")
+
+
+def test_mistake_of_ours_keeps_its_traceback(here, monkeypatch):
+    monkeypatch.setattr("set_aggregation.data.Digits.load", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_cli(here, *FIT)
+    assert files_in(here) == set()
+
+
+def test_interrupted_before_training(here, monkeypatch):
+    """Ctrl-C while the data is read leaves nothing either."""
+
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("set_aggregation.data.Digits.load", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_cli(here, *FIT)
+    assert files_in(here) == set()

@@ -1,0 +1,326 @@
+"""What a run leaves, and what can be done with it."""
+
+import csv
+import functools
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+import wandb
+import yaml
+from PIL import Image
+from tests.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
+
+from set_aggregation.classifier import SetClassifier
+from set_aggregation.data import Digits
+
+COLUMNS = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy"}
+
+
+def read_metrics(folder):
+    """Rows of metrics.csv, without their empty cells."""
+    with (folder / "metrics.csv").open() as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def last(folder, metric):
+    return [row[metric] for row in read_metrics(folder) if metric in row][-1]
+
+
+def only_run(folder):
+    (run,) = (folder / "lightning_logs" / "san_digits").iterdir()
+    return run
+
+
+def shown(out, metric):
+    """A metric out of the table that test and validate print."""
+    return float(re.search(rf"{metric}\W+([\d.]+)", out)[1])
+
+
+def wandb_records(file):
+    """The records of a .wandb file: LevelDB's log format, after seven bytes that say what it is."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, at, message, records = file.read_bytes(), 7, b"", []
+    while at + 7 <= len(data):
+        left = 32768 - at % 32768
+        if left < 7:  # too little for a header: the rest of the block is empty
+            at += left
+            continue
+        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        message += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or its last part
+            records.append(wandb_internal_pb2.Record.FromString(message))
+            message = b""
+    return records
+
+
+class TestFolder:
+    def test_everything_lies_in_it(self, trained, run_folder):
+        inside = run_folder.relative_to(trained[0])
+        outside = {path for path in files_in(trained[0]) if not Path(path).is_relative_to(inside)}
+        assert outside == {"lightning_logs", "lightning_logs/san_digits"}
+
+    def test_content(self, run_folder):
+        assert {path.name for path in run_folder.iterdir()} >= {"config.yaml", "metrics.csv", "checkpoints", "wandb"}
+
+    def test_metric_names(self, run_folder):
+        with (run_folder / "metrics.csv").open() as file:
+            assert set(csv.DictReader(file).fieldnames) == COLUMNS | {"epoch", "step"}
+
+    @pytest.mark.parametrize("name", ["best.ckpt", "last.ckpt"])
+    def test_checkpoints_are_files_without_code(self, run_folder, name):
+        file = run_folder / "checkpoints" / name
+        assert file.is_file()
+        assert not file.is_symlink()
+        assert torch.load(file, weights_only=True)["state_dict"]
+
+    def test_no_other_checkpoint(self, run_folder):
+        assert {file.name for file in run_folder.rglob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
+
+    def test_best_is_the_first_epoch_of_the_best_accuracy(self, run_folder):
+        accuracies = [row["val/accuracy"] for row in read_metrics(run_folder) if "val/accuracy" in row]
+        best = torch.load(run_folder / "checkpoints" / "best.ckpt", weights_only=True)
+        assert best["epoch"] == accuracies.index(max(accuracies))
+
+    def test_last_is_the_last_epoch(self, run_folder):
+        """Whether or not it was the best."""
+        assert torch.load(run_folder / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
+
+
+class TestConfig:
+    def test_is_complete(self, run_folder):
+        config = yaml.safe_load((run_folder / "config.yaml").read_text())
+        assert config["model"]["aggregator"]["init_args"]["out_features"] == 8
+        assert config["data"]["init_args"] == {
+            **{"batch_size": 32, "val_size": 180, "num_train": None},
+            **{"split_seed": 0, "normalize": False, "augment": False},
+        }
+        assert config["model"]["optimizer"]["init_args"]["lr"] == 0.001
+        assert config["seed_everything"] == 0
+
+    def test_names_nothing_of_this_run(self, run_folder):
+        """Or a run from it would claim the same folder."""
+        assert run_folder.name not in (run_folder / "config.yaml").read_text()
+
+    def test_run_from_it_gives_the_same(self, run_folder, here):
+        assert run_cli(here, "fit", "--config", run_folder / "config.yaml").code == 0
+        again = only_run(here)
+        assert again.name != run_folder.name
+        for file in ("metrics.csv", "config.yaml"):
+            assert (again / file).read_bytes() == (run_folder / file).read_bytes()
+
+    def test_another_seed_gives_other_numbers(self, run_folder, here):
+        assert run_cli(here, "fit", *DIGITS, *SHORT, *CSV, "--seed_everything=1").code == 0
+        ours, others = read_metrics(run_folder), read_metrics(only_run(here))
+        assert len(ours) == len(others)
+        assert all(a["train/loss"] != b["train/loss"] for a, b in zip(ours, others, strict=True) if "train/loss" in a)
+
+
+@pytest.fixture(scope="module")
+def records(run_folder):
+    """What would be sent to W&B."""
+    (file,) = run_folder.rglob("*.wandb")
+    return wandb_records(file)
+
+
+class TestWandb:
+    def test_config_is_the_complete_config(self, records, run_folder):
+        updates = [item for record in records for item in (*record.run.config.update, *record.config.update)]
+        sent = {item.key: json.loads(item.value_json) for item in updates}
+        sent.pop("_wandb", None)
+        assert sent == yaml.safe_load((run_folder / "config.yaml").read_text())
+
+    def test_names(self, records, run_folder):
+        (run,) = [record.run for record in records if record.HasField("run")]
+        names = (run.run_id, run.display_name, run.run_group, run.project)
+        assert names == (run_folder.name, run_folder.name, "san_digits", "set-aggregation")
+
+    def test_metrics(self, records):
+        sent = {item.key or item.nested_key[0] for record in records for item in record.history.item}
+        assert sent >= COLUMNS | {"throughput/images_per_second"}
+
+    def test_run_ended_well(self, records):
+        assert [record.exit.exit_code for record in records if record.HasField("exit")] == [0]
+
+
+class TestCheckpoint:
+    @pytest.mark.parametrize(("subcommand", "split"), [("test", "test"), ("validate", "val")])
+    def test_gives_the_numbers_of_the_fit(self, run_folder, here, subcommand, split):
+        best = run_folder / "checkpoints" / "best.ckpt"
+        code, out, _ = run_cli(here, subcommand, "--config", run_folder / "config.yaml", "--ckpt_path", best)
+        assert code == 0
+        rows = [row for row in read_metrics(run_folder) if f"{split}/loss" in row]
+        expected = max(rows, key=lambda row: row[f"{split}/accuracy"])  # the first of the best, as the checkpoint
+        assert shown(out, f"{split}/loss") == pytest.approx(expected[f"{split}/loss"], rel=1e-5)
+        assert shown(out, f"{split}/accuracy") == pytest.approx(expected[f"{split}/accuracy"], rel=1e-5)
+        assert files_in(here) == set()
+
+    def test_best_is_not_last(self, run_folder, here):
+        """Or the test above would not notice which of them the fit tested."""
+        path = run_folder / "checkpoints" / "last.ckpt"
+        _, out, _ = run_cli(here, "test", "--config", run_folder / "config.yaml", "--ckpt_path", path)
+        assert shown(out, "test/loss") != pytest.approx(last(run_folder, "test/loss"), rel=1e-5)
+
+
+class TestPredict:
+    @pytest.fixture
+    def images(self, here):
+        """Four digits of the test set as image files, one of them on its own."""
+        digits = Digits()
+        digits.setup("test")
+        pixels, _ = digits._sets["test"][:4]
+        (here / "some" / "more").mkdir(parents=True)
+        names = ["one.png", "some/a.png", "some/b.PNG", "some/more/c.png"]
+        for name, image in zip(names, pixels, strict=True):
+            Image.fromarray(image[0].numpy()).save(here / name)
+        (here / "some" / "notes.txt").write_text("no image")
+        return names, pixels
+
+    def test_prints_file_class_probability(self, here, run_folder, images):
+        names, pixels = images
+        best = run_folder / "checkpoints" / "best.ckpt"
+        code, out, err = run_cli(
+            here, "predict", "--config", run_folder / "config.yaml", "--ckpt_path", best, "--images", "one.png", "some"
+        )
+        model = SetClassifier.load_from_checkpoint(best, weights_only=True).eval()
+        with torch.no_grad():
+            probabilities, classes = model(pixels.float() / 255).softmax(1).max(1)
+        expected = [
+            f"{name}\t{digit}\t{probability:.4f}"
+            for name, digit, probability in zip(names, classes, probabilities, strict=True)
+        ]
+        assert (code, err) == (0, "")
+        assert out.splitlines()[-4:] == expected
+
+    def test_prints_nothing_else(self, here, run_folder, images):
+        best = run_folder / "checkpoints" / "best.ckpt"
+        _, out, _ = run_cli(
+            here, "predict", "--config", run_folder / "config.yaml", "--ckpt_path", best, "--images=one.png"
+        )
+        assert len(out.splitlines()) == 1
+
+
+class TestSwitches:
+    def test_no_test_after_fit(self, here):
+        code, out, _ = run_cli(here, "fit", *DIGITS, *SHORT, *CSV, "--test_after_fit=false")
+        assert code == 0
+        assert "test/" not in out
+        assert not any("test/accuracy" in row for row in read_metrics(only_run(here)))
+
+    def test_rehearsal_leaves_nothing(self, here):
+        assert run_cli(here, "fit", *DIGITS, "--trainer.fast_dev_run=2").code == 0
+        assert files_in(here) == set()
+
+    def test_no_checkpoints(self, here):
+        code, out, _ = run_cli(here, "fit", *DIGITS, *SHORT, *CSV, "--trainer.enable_checkpointing=false")
+        assert code == 0
+        assert "test/accuracy, last" in out
+        assert not (only_run(here) / "checkpoints").exists()
+
+    def test_no_loggers(self, here):
+        assert run_cli(here, "fit", *DIGITS, *SHORT, "--trainer.logger=false").code == 0
+        assert {path.name for path in only_run(here).iterdir()} == {"config.yaml", "checkpoints"}
+
+    def test_folder_of_ones_own(self, here):
+        arguments = ("--run.root=logs", "--run.experiment=mine", "--run.name=first")
+        assert run_cli(here, "fit", *DIGITS, *SHORT, *CSV, *arguments).code == 0
+        assert {path.name for path in (here / "logs" / "mine" / "first").iterdir()} >= {"config.yaml", "metrics.csv"}
+        assert {path.name for path in here.iterdir()} == {"logs"}
+
+
+PARTS = {
+    "aggregator by name": ("--model.aggregator=GlobalMaxPool", "GlobalMaxPool"),
+    "aggregator with its argument": ("--model.aggregator=Conv1x1 --model.aggregator.channels=3", "Conv1x1"),
+    "aggregator by class path": ("--model.aggregator=set_aggregation.aggregators.Flatten", "Flatten"),
+    "aggregator by file": ("--model.aggregator={configs}/aggregator/global_avg_pool.yaml", "GlobalAvgPool"),
+    "backbone by name": ("--model.backbone=SmallCNN", "SmallCNN"),
+    "backbone by file": ("--model.backbone={configs}/backbone/small_cnn.yaml", "SmallCNN"),
+    "data by name": ("--data=Digits --data.batch_size=16", "SAN"),
+    "data by file": ("--data={configs}/data/digits.yaml", "SAN"),
+    "trainer by file": ("--trainer={configs}/trainer/default.yaml", "SAN"),
+    "optimiser by name": ("--model.optimizer=SGD --model.optimizer.lr=0.1", "SAN"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "part"), PARTS.values(), ids=PARTS)
+def test_part_swapped(here, arguments, part):
+    code, out, err = run_cli(
+        here, "fit", *DIGITS, *arguments.format(configs=ROOT / "configs").split(), "--trainer.fast_dev_run=1"
+    )
+    assert code == 0, err
+    assert f"│ {part} " in out
+
+
+class TestNoOrphan:
+    @pytest.fixture
+    def started(self, monkeypatch):
+        """How often a W&B run was started."""
+        calls, init = [], wandb.init
+
+        @functools.wraps(init)  # the signature is where the parser finds WandbLogger's options
+        def noted(**arguments):
+            calls.append(arguments)
+            return init(**arguments)
+
+        monkeypatch.setattr(wandb, "init", noted)
+        return calls
+
+    def test_data_that_fails_starts_no_run(self, here, monkeypatch, started):
+        monkeypatch.setattr(Digits, "load", lambda self: open("no/such/file"))  # noqa: PTH123, SIM115
+        assert run_cli(here, "fit", *DIGITS).code == 1
+        assert started == []
+
+    def test_sizes_that_do_not_fit_start_no_run(self, here, started):
+        assert run_cli(here, "fit", *DIGITS, "--data.val_size=1437").code == 1
+        assert started == []
+
+    def test_folder_that_cannot_be_made_starts_no_run(self, here, started):
+        (here / "lightning_logs").touch()
+        assert run_cli(here, "fit", *DIGITS).code == 1
+        assert started == []
+
+    def test_failure_after_the_start_takes_the_run_away(self, here, monkeypatch, started):
+        def fail(self):
+            raise ValueError("no optimiser")
+
+        monkeypatch.setattr(SetClassifier, "configure_optimizers", fail)
+        with mock.patch("wandb.Run.finish", autospec=True, side_effect=wandb.Run.finish) as finish:
+            code, _, err = run_cli(here, "fit", *DIGITS)
+        assert code == 1
+        assert finish.call_args_list[0] == mock.call(mock.ANY, exit_code=1)
+        assert "no optimiser" in err
+        assert len(started) == 1
+        assert files_in(here) == set()
+
+
+def test_failure_in_training_keeps_what_there_is(here, monkeypatch):
+    step = SetClassifier.training_step
+
+    def fail_later(self, batch, batch_idx):
+        if batch_idx == 2:
+            raise RuntimeError("out of memory")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(SetClassifier, "training_step", fail_later)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run_cli(here, "fit", *DIGITS, *SHORT, *CSV)
+    assert [row["step"] for row in read_metrics(only_run(here))] == [0, 1]
+
+
+def test_as_a_program_from_another_folder(here):
+    """The one test that starts Python: nothing is said but what shall be."""
+    arguments = ("fit", *DIGITS, *SHORT, *CSV, "--run.name=a")
+    done = subprocess.run(
+        [sys.executable, ROOT / "main.py", *arguments], cwd=here, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "`Trainer.fit` stopped: `max_epochs=2` reached.\n"
+    assert (here / "lightning_logs" / "san_digits" / "a" / "metrics.csv").exists()
+    assert {path.name for path in here.iterdir()} == {"lightning_logs"}
