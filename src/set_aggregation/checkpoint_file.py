@@ -1,7 +1,6 @@
 """Checkpoints, looked at before anything is made of them."""
 
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import nn
@@ -24,14 +23,16 @@ def check_checkpoint(path: Path, model: nn.Module) -> None:
             f"got --ckpt_path {path}, which is not there; expected a checkpoint, such as checkpoints/best.ckpt"
         )
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except (RuntimeError, UnpicklingError, EOFError, OSError, KeyError, TypeError, ValueError) as error:
+        shapes = {
+            name: tuple(weight.shape)
+            for name, weight in torch.load(path, map_location="cpu", weights_only=True)["state_dict"].items()
+        }
+    except Exception as error:  # what torch.load raises on bytes that are no checkpoint is not limited to any class
         raise ValueError(f"got --ckpt_path {path}, which is damaged or no checkpoint of this project") from error
-    expected = model.state_dict()
-    for name in sorted(weights.keys() | expected.keys()):
-        got, wanted = (tuple(state[name].shape) if name in state else None for state in (weights, expected))
-        if got != wanted:
+    expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    for name in sorted(shapes.keys() | expected.keys()):
+        if shapes.get(name) != expected.get(name):
             raise ValueError(
-                f"got --ckpt_path {path} of another model: its {name} is {got or 'missing'}, expected "
-                f"{wanted or 'none'}; give the config.yaml from the folder of the checkpoint's run"
+                f"got --ckpt_path {path} of another model: its {name} is {shapes.get(name, 'missing')}, expected "
+                f"{expected.get(name, 'none')}; give the config.yaml from the folder of the checkpoint's run"
             )

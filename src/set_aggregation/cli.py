@@ -15,7 +15,6 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import WandbLogger
 
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
@@ -27,7 +26,7 @@ from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
 from set_aggregation.loggers import finish_wandb, put_into, start_wandb
 from set_aggregation.quiet import lightning_news, silence_advertisements
-from set_aggregation.summary import duration, print_summary, relative
+from set_aggregation.summary import count_parameters, duration, next_commands, print_summary
 
 _PARTS = {"model.aggregator": Aggregator, "model.backbone": Backbone, "data": ImageDataModule}
 _LOGGERS = [
@@ -38,7 +37,6 @@ _CHECKPOINT = {
     "monitor": "val/accuracy",
     "mode": "max",
     "filename": "best",
-    "save_last": True,
     "enable_version_counter": False,
 }
 # What a person can cause and mend; anything else is our fault and keeps its traceback.
@@ -52,7 +50,7 @@ class SetAggregationCLI(LightningCLI):
     datamodule: ImageDataModule
 
     def __init__(self) -> None:
-        strict = {"exit_on_error": False, "allow_abbrev": False}
+        strict = {"exit_on_error": False, "allow_abbrev": False, "description": "Trains and compares pooling layers."}
         super().__init__(
             SetClassifier,
             ImageDataModule,
@@ -103,11 +101,15 @@ class SetAggregationCLI(LightningCLI):
             callbacks.append(ProgressBar(self.throughput))
         if self.subcommand == "fit":
             callbacks.append(self.run_directory)
-            if config["enable_checkpointing"] is not False:
-                callbacks.append(self.checkpoint)
+        if self.subcommand == "fit" and not self._is_rehearsal and config["enable_checkpointing"] is not False:
+            # Not ModelCheckpoint(save_last=True), which writes the last epoch only if it is the best one too.
+            last = ModelCheckpoint(self.checkpoint.dirpath, filename="last", enable_version_counter=False)
+            callbacks += [self.checkpoint, last]
+        else:
+            config["enable_checkpointing"] = False
         try:
             return Trainer(**{**config, "callbacks": callbacks})
-        except MisconfigurationException as error:
+        except (MisconfigurationException, ValueError) as error:
             if config["accelerator"] in ("auto", "cpu"):
                 raise
             raise ValueError(
@@ -187,35 +189,21 @@ class SetAggregationCLI(LightningCLI):
     def _report(self, seconds: float) -> None:
         """Tests the best checkpoint and prints the table."""
         trainer, best = self.trainer, self.checkpoint.best_model_path
-        metrics = dict(trainer.callback_metrics)
         rows = {}
         if best:
             rows[f"{self.checkpoint.monitor}, best"] = f"{self.checkpoint.best_model_score:.4f}"
-        if "val/accuracy" in metrics:
-            rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
+        if "val/accuracy" in trainer.callback_metrics:
+            rows["val/accuracy, last"] = f"{trainer.callback_metrics['val/accuracy']:.4f}"
         if self._get(self.config, "test_after_fit"):
             trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None, verbose=False)
             name = "test/accuracy, best checkpoint" if best else "test/accuracy, last"
             rows[name] = f"{trainer.callback_metrics['test/accuracy']:.4f}"
-        for name, part in (("aggregator + head", (self.model.aggregator, self.model.head)), ("all", (self.model,))):
-            count = sum(weight.numel() for module in part for weight in module.parameters())
-            rows[f"parameters, {name}"] = f"{count:,}"
+        rows["parameters, aggregator + head"] = count_parameters(self.model.aggregator, self.model.head)
+        rows["parameters, all"] = count_parameters(self.model)
         rows["time"] = duration(seconds)
         rows["training speed"] = f"{self.throughput.images_per_second:,.0f} images/s"
         if trainer.is_global_zero and not self._is_rehearsal:
-            print_summary(rows, self._next_commands(best))
-
-    def _next_commands(self, best: str) -> dict[str, str]:
-        commands = {"everything lies in": relative(self.run_directory.folder)}
-        for logger in self.trainer.loggers:
-            if isinstance(logger, WandbLogger) and logger.experiment.settings.mode == "offline":
-                folder = relative(Path(logger.experiment.dir).parent)
-                commands["look at the curves"] = f"wandb leet {folder}"
-                commands["send them to W&B"] = f"wandb sync {folder}"
-        if best:
-            config = relative(self.run_directory.config_file)
-            commands["test it again"] = f"python main.py test --config {config} --ckpt_path {relative(Path(best))}"
-        return commands
+            print_summary(rows, next_commands(self.run_directory, trainer.loggers, best))
 
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration alone: a checkpoint of another model is an error, not another model."""
@@ -234,7 +222,10 @@ class SetAggregationCLI(LightningCLI):
             super().parse_arguments(parser, args)
         except ArgumentError as error:
             subcommand = next((word for word in sys.argv[1:] if word in self._subcommand_parsers), None)
-            raise ArgumentError(None, one_line(str(error), self._parser(subcommand), _PARTS)) from error
+            line = one_line(str(error), self._parser(subcommand), _PARTS)
+            if "Problems parsing config" in line:  # which file it was is not said
+                line += f"; look at {' '.join(word for word in sys.argv if word.endswith(('.yaml', '.yml', '.json')))}"
+            raise ArgumentError(None, line) from error
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from jsonargparse import ArgumentParser
 
+_FILLED_IN = ("in_features", "in_channels")  # by the project, not by a person
+
 
 def one_line(message: str, parser: ArgumentParser, parts: Mapping[str, type]) -> str:
     """Rewrites a message of the argument parser.
@@ -28,11 +30,11 @@ def one_line(message: str, parser: ArgumentParser, parts: Mapping[str, type]) ->
             f"{_suggestion(name, known)}"
         )
     if refused := _search(r"Option '(\w+)' is not accepted", message):
-        class_name = _search(r"class_path='[\w.]*?(\w+)'", message)
+        class_name = _search(r"class_path[=' ]+[\w.]*?(\w+)'", message)
         taken = next((_parameters(cls) for cls in _concrete(parts.get(key, int)) if cls.__name__ == class_name), [])
         expected = f", expected one of {', '.join(taken)}" if taken else ""
         return f"got {key}.{refused}, which {class_name or key} does not take{expected}{_suggestion(refused, taken)}"
-    if wrong := re.search(r"Expected an? <class '(\w+)'>\. Got value: (\S+)", message):
+    if wrong := re.search(r"Expected an? <class '(\w+)'>.*?(?:Got|Given) value: (\S+)", message, re.DOTALL):
         return f"got {'.'.join(keys)} {wrong[2].rstrip('.')}, expected {wrong[1]}"
     return " ".join(message.split())
 
@@ -61,4 +63,4 @@ def _concrete(base: type[object]) -> list[type[object]]:
 
 
 def _parameters(cls: type) -> list[str]:
-    return list(inspect.signature(cls).parameters)
+    return [name for name in inspect.signature(cls).parameters if name not in _FILLED_IN]

@@ -11,6 +11,8 @@ _HARMLESS = (
     r"The '\w+_dataloader' does not have many workers which may be a bottleneck\.",
     # The folder was made for this run a moment ago and holds its config.yaml.
     r"Experiment logs directory .* exists and is not empty\.",
+    # Each run has a folder of its own, one that goes on from a checkpoint of another too.
+    r"The dirpath has changed from ",
     # Only fit keeps checkpoints.
     r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided",
     # Between Lightning and torch.
@@ -33,9 +35,11 @@ def lightning_news() -> Iterator[None]:
     """Lightning says what it does (devices, processes, why it stopped); before, a mistake would drown in it."""
     for name in _LIGHTNING:
         logging.getLogger(name).setLevel(logging.INFO)
-    yield
-    for name in _LIGHTNING:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for name in _LIGHTNING:
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

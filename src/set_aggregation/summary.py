@@ -1,10 +1,14 @@
 """What a person sees at the end of training."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from lightning.pytorch.loggers import Logger, WandbLogger
 from rich.console import Console
 from rich.table import Table
+from torch import nn
+
+from set_aggregation.callbacks import RunDirectory
 
 
 def print_summary(rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
@@ -21,6 +25,36 @@ def print_summary(rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
     console.print(table)
     for purpose, command in commands.items():
         console.print(f"{purpose}:\n  {command}", soft_wrap=True, highlight=False, markup=False)
+
+
+def next_commands(run: RunDirectory, loggers: Iterable[Logger], checkpoint: str) -> dict[str, str]:
+    """Where the run lies, and the commands to look at it and to test it again.
+
+    Args:
+        run: the folder of the run.
+        loggers: those of the trainer; an offline W&B run among them can be looked at and sent.
+        checkpoint: path of the best checkpoint, empty without one.
+    """
+    commands = {"everything lies in": relative(run.folder)}
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and logger.experiment.settings.mode == "offline":
+            folder = relative(Path(logger.experiment.dir).parent)
+            commands["look at the curves"] = f"wandb leet {folder}"
+            commands["send them to W&B"] = f"wandb sync {folder}"
+    if checkpoint:
+        arguments = f"--config {relative(run.config_file)} --ckpt_path {relative(Path(checkpoint))}"
+        commands["test it again"] = f"python main.py test {arguments}"
+    return commands
+
+
+def count_parameters(*modules: nn.Module) -> str:
+    """The number of parameters of some modules together.
+
+    Example:
+        >>> count_parameters(nn.Linear(66, 1024), nn.Linear(1024, 10))
+        '78,858'
+    """
+    return f"{sum(weight.numel() for module in modules for weight in module.parameters()):,}"
 
 
 def duration(seconds: float) -> str:

@@ -37,11 +37,11 @@ class ProgressBar(RichProgressBar):
             metrics["images/s"] = f"{self.throughput.images_per_second:,.0f}"
         return metrics
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Chooses between the bar and the lines."""
+        super().setup(trainer, pl_module, stage)
         if not sys.stdout.isatty():
             self.disable()
-        super().on_train_start(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the line where there is no terminal."""
