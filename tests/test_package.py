@@ -6,7 +6,10 @@ import tomllib
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
+import pytest
+
 import set_aggregation
+from set_aggregation import __main__
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -41,7 +44,18 @@ def test_the_command_does_not_import_what_only_some_runs_need():
 
 def test_the_console_script_is_main():
     (script,) = entry_points(group="console_scripts", name="set-aggregation")
-    assert script.value == "set_aggregation.cli:main"
+    assert script.load() is __main__.main
+    assert "from set_aggregation.__main__ import main" in (ROOT / "main.py").read_text()
+
+
+def test_without_the_extra_the_command_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    monkeypatch.delitem(sys.modules, "set_aggregation.cli", raising=False)
+    monkeypatch.delitem(sys.modules, "lightning.fabric.utilities.exceptions", raising=False)
+    monkeypatch.delitem(sys.modules, "lightning.fabric.utilities", raising=False)
+    monkeypatch.delitem(sys.modules, "lightning.fabric", raising=False)
+    with pytest.raises(SystemExit, match=r"got no lightning\S*, which .* pip install 'set-aggregation\[train\]'"):
+        __main__.main()
 
 
 def test_the_version_is_written_once():

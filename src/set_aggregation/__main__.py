@@ -1,0 +1,18 @@
+"""``set-aggregation`` and ``python -m set_aggregation``: what main.py does, from any folder."""
+
+import sys
+
+
+def main() -> None:
+    """Runs the command line, or says what it needs."""
+    try:
+        from set_aggregation.cli import main as run
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("set_aggregation"):
+            raise
+        sys.exit(f"error: got no {error.name}, which the command line needs: pip install 'set-aggregation[train]'")
+    run()
+
+
+if __name__ == "__main__":
+    main()
