@@ -79,6 +79,8 @@ class SetAggregationCLI(LightningCLI):
         config = self.config[self.subcommand]
         if self.subcommand != "fit":
             config.trainer.logger = False
+            if self.subcommand == "predict":  # all answers in one process, in the order of the files
+                config.trainer.devices, config.trainer.num_nodes = 1, 1
             return
         run = RunDirectory(config.run.experiment, config.run.root, config.run.name)
         # The configuration as it came is what is written down: the name is for this run only.
@@ -125,7 +127,7 @@ class SetAggregationCLI(LightningCLI):
 
     @property
     def checkpoint(self) -> ModelCheckpoint:
-        """What keeps the best and the last weights."""
+        """What keeps the best weights."""
         checkpoint: ModelCheckpoint = self._get(self.config_init, "checkpoint")
         return checkpoint
 
@@ -138,7 +140,7 @@ class SetAggregationCLI(LightningCLI):
                 self.trainer.fit(**kwargs)
         except BaseException:
             finish_wandb(self.trainer.loggers, exit_code=1)
-            if self.trainer.global_step == 0:
+            if self.throughput.images == 0:
                 self.run_directory.discard()
             raise
         self._report(time.perf_counter() - started)
@@ -170,8 +172,7 @@ class SetAggregationCLI(LightningCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Prints file, class and probability of each image."""
-        files = find_images(self._get(self.config_init, "images"))
-        self.datamodule.predict_files = files
+        files = self.datamodule.predict_files = find_images(self._get(self.config_init, "images"))
         batches = self._with_checkpoint(self.trainer.predict, {**kwargs, "return_predictions": True})
         for file, probabilities in zip(files, torch.cat(batches), strict=True):
             best = int(probabilities.argmax())

@@ -206,6 +206,14 @@ class TestPredict:
         )
         assert len(out.splitlines()) == 1
 
+    def test_one_process_answers_for_a_run_of_several(self, here, run_folder, images):
+        best = run_folder / "checkpoints" / "best.ckpt"
+        several = ("--trainer.devices=2", "--trainer.num_nodes=2")
+        code, out, _ = run_cli(
+            here, "predict", "--config", run_folder / "config.yaml", "--ckpt_path", best, *several, "--images", "some"
+        )
+        assert (code, len(out.splitlines())) == (0, 3)
+
 
 class TestSwitches:
     def test_no_test_after_fit(self, here):
