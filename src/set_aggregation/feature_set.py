@@ -60,11 +60,11 @@ class FeatureSet(nn.Module):
 
     def forward(self, x: Float[Tensor, "B D h w"]) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "N P"] | None]:
         """Gives the set and the positions."""
-        rows, columns = (self._encode(size, x) for size in x.shape[2:])  # h P/2, w P/2
         elements = x.flatten(2).transpose(1, 2)  # B N D
         if self.positions == "none":
             return elements, None
         h, w = x.shape[2:]
+        rows, columns = self._encode(h, x), self._encode(w, x)  # h P/2, w P/2
         grid = torch.cat((rows[:, None].expand(-1, w, -1), columns[None].expand(h, -1, -1)), dim=2)  # h w P
         return elements, grid.flatten(0, 1)
 
