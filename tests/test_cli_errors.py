@@ -30,17 +30,17 @@ def parser():
 
 
 def test_unknown_option_suggests_one(parser):
-    line = one_line("unrecognized arguments: --max_epoch 3", parser, PARTS)
+    line = one_line("unrecognized arguments: --max_epoch 3", [], parser, PARTS)
     assert line == "got max_epoch, which is not an option; did you mean max_epochs?"
 
 
 def test_unknown_option_that_is_like_none(parser):
-    assert one_line("unrecognized arguments: --zzz", parser, PARTS) == "got zzz, which is not an option"
+    assert one_line("unrecognized arguments: --zzz", [], parser, PARTS) == "got zzz, which is not an option"
 
 
 def test_unknown_class_lists_the_known(parser):
     message = 'Parser key "shape":\n  Does not validate\n    Expected a dot import path string: Circl\n'
-    line = one_line(message, parser, PARTS)
+    line = one_line(message, [], parser, PARTS)
     assert line == (
         "got shape Circl, expected one of Circle, Square, a class path or a YAML file that is there; "
         "did you mean Circle?"
@@ -49,7 +49,7 @@ def test_unknown_class_lists_the_known(parser):
 
 def test_refused_argument_lists_the_taken(parser):
     message = "Parser key \"shape\": Problem with given class_path='some.where.Circle': Option 'radios' is not accepted"
-    line = one_line(message, parser, PARTS)
+    line = one_line(message, [], parser, PARTS)
     assert line == (
         "got shape.radios, which Circle does not take, expected one of radius, colour; did you mean radius?"
     )
@@ -57,11 +57,11 @@ def test_refused_argument_lists_the_taken(parser):
 
 def test_wrong_type(parser):
     message = "Parser key \"max_epochs\": Expected a <class 'int'>. Got value: many."
-    assert one_line(message, parser, PARTS) == "got max_epochs many, expected int"
+    assert one_line(message, [], parser, PARTS) == "got max_epochs many, expected int"
 
 
 def test_anything_else_becomes_one_line(parser):
-    assert one_line("what\n  nobody\n\nforesaw", parser, PARTS) == "what nobody foresaw"
+    assert one_line("what\n  nobody\n\nforesaw", [], parser, PARTS) == "what nobody foresaw"
 
 
 def test_one_line_of_a_real_error(parser):
@@ -70,7 +70,7 @@ def test_one_line_of_a_real_error(parser):
     parser.exit_on_error = False
     with pytest.raises(ArgumentError) as error:
         parser.parse_args(["--max_epochs=many"])
-    assert "\n" not in one_line(str(error.value), parser, PARTS)
+    assert "\n" not in one_line(str(error.value), [], parser, PARTS)
 
 
 def test_unwrapped_is_what_the_class_said():

@@ -222,11 +222,9 @@ class SetAggregationCLI(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
-            subcommand = next((word for word in sys.argv[1:] if word in self._subcommand_parsers), None)
-            line = one_line(str(error), self._parser(subcommand), _PARTS)
-            if "Problems parsing config" in line:  # which file it was is not said
-                line += f"; look at {' '.join(word for word in sys.argv if word.endswith(('.yaml', '.yml', '.json')))}"
-            raise ArgumentError(None, line) from error
+            words = sys.argv[1:]
+            subcommand = next((word for word in words if word in self._subcommand_parsers), None)
+            raise ArgumentError(None, one_line(str(error), words, self._parser(subcommand), _PARTS)) from error
 
 
 def _as_list(value: Any) -> list[Any]:

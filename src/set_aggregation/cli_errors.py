@@ -10,11 +10,12 @@ from jsonargparse import ArgumentParser
 _FILLED_IN = ("in_features", "in_channels")  # by the project, not by a person
 
 
-def one_line(message: str, parser: ArgumentParser, parts: Mapping[str, type]) -> str:
+def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: Mapping[str, type]) -> str:
     """Rewrites a message of the argument parser.
 
     Args:
         message: what jsonargparse said.
+        words: the command line, for the files it names.
         parser: the parser of the subcommand, for the options there are.
         parts: base class of each key that takes a class, for the names there are.
     """
@@ -36,6 +37,8 @@ def one_line(message: str, parser: ArgumentParser, parts: Mapping[str, type]) ->
         return f"got {key}.{refused}, which {class_name or key} does not take{expected}{_suggestion(refused, taken)}"
     if wrong := re.search(r"Expected an? <class '(\w+)'>.*?(?:Got|Given) value: (\S+)", message, re.DOTALL):
         return f"got {'.'.join(keys)} {wrong[2].rstrip('.')}, expected {wrong[1]}"
+    if "Problems parsing config" in message:  # which file it was is not said
+        message += f"; look at {' '.join(word for word in words if word.endswith(('.yaml', '.yml', '.json')))}"
     return " ".join(message.split())
 
 
