@@ -1,3 +1,4 @@
+import copy
 import math
 from functools import partial
 
@@ -7,12 +8,16 @@ import torch.nn.functional as F
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ReduceLROnPlateau
 from torch import nn
+from torch._dynamo.exc import FailOnRecompileLimitHit, Unsupported
+from torch._dynamo.testing import CompileCounter
 from torch.optim.lr_scheduler import StepLR
 from torch.testing import assert_close
+from torch.utils.data import DataLoader
 
-from set_aggregation.aggregators import SAN, Conv1x1, Flatten, GlobalAvgPool
+from set_aggregation.aggregators import SAN, Conv1x1, Flatten, GlobalAvgPool, GlobalMaxPool
 from set_aggregation.backbones import SmallCNN
 from set_aggregation.classifier import SetClassifier
+from set_aggregation.data import Digits, MultiResolutionDigits
 
 # Lightning 2.6 builds a class that torch has since renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
@@ -204,3 +209,244 @@ def test_checkpoint_of_a_model_made_in_python_holds_nothing_to_unpickle(make_tra
     restored.load_state_dict(checkpoint["state_dict"])
     images = torch.randn(2, 1, SIZE, SIZE)
     assert torch.equal(restored(images), model(images))
+
+
+@pytest.mark.parametrize("step", ["validation_step", "test_step"])
+def test_evaluation_gives_the_logits(step, monkeypatch):
+    model, (images, labels) = make_model(), Batches(4).joined()
+    monkeypatch.setattr(model, "log", lambda *arguments, **options: None)
+    assert torch.equal(getattr(model, step)((images, labels), 0), model(images))
+
+
+SEVERAL = {"train": [(SIZE, SIZE)], "val": [(16, 16), (SIZE, SIZE)], "test": [(SIZE, 12), (100, 3)]}
+
+
+@pytest.mark.parametrize("aggregator", [partial(SAN, out_features=4), GlobalAvgPool, GlobalMaxPool])
+def test_sets_of_any_size_come_from_images_of_any_size(aggregator):
+    make_model(aggregator, image_size=(SIZE, SIZE)).check_image_sizes(SEVERAL)
+
+
+@pytest.mark.parametrize("arguments", [{"image_size": (SIZE, SIZE)}, {}], ids=["filled in", "by hand"])
+@pytest.mark.parametrize("aggregator", [Flatten, Conv1x1])
+def test_images_of_several_sizes_are_refused(aggregator, arguments):
+    """Each size is named once, by height, wherever it occurs."""
+    factory = aggregator if arguments else partial(aggregator, set_size=4)
+    message = f"{aggregator.__name__}: got images of 8x8, 8x12, 16x16, 100x3, expected one .* has 4 elements; .* SAN"
+    with pytest.raises(ValueError, match=message):
+        make_model(factory, **arguments).check_image_sizes(SEVERAL)
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_one_part_of_another_size_is_refused(part):
+    sizes = {each: [(SIZE, 12 if each == part else SIZE)] for each in ("train", "val", "test")}
+    with pytest.raises(ValueError, match="Flatten: got images of"):
+        make_model(Flatten, image_size=(SIZE, SIZE)).check_image_sizes(sizes)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"train": []},
+        {"train": [(SIZE, 12)], "val": [(SIZE, 12)]},
+        {"train": [(5, 9), (6, 10), (SIZE, 12)], "val": [(12, SIZE)]},  # maps of 2x3 and 3x2
+    ],
+    ids=["not set up", "none", "one", "equally many elements"],
+)
+@pytest.mark.parametrize("aggregator", [Flatten, Conv1x1])
+def test_images_whose_sets_are_of_one_size_are_accepted(aggregator, sizes):
+    make_model(aggregator, image_size=(SIZE, 12)).check_image_sizes(sizes)
+
+
+def make_backbone(first=None, last=None):
+    """The small network with one more layer; a subclass would be offered to people by the command line."""
+    backbone = SmallCNN(in_channels=1)
+    if first is not None:
+        backbone.layers.insert(0, first)
+    if last is not None:
+        backbone.layers.append(last)
+    return backbone
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_looking_at_sizes_changes_nothing(training):
+    backbone = make_backbone(last=nn.BatchNorm2d(64))
+    model = SetClassifier(backbone, Flatten, num_classes=3, image_size=(SIZE, SIZE)).train(training)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.check_image_sizes({"train": [(SIZE, SIZE), (7, 7)]})
+    with pytest.raises(ValueError, match="Flatten"):
+        model.check_image_sizes(SEVERAL)
+    assert {module.training for module in model.modules()} == {training}
+    assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("when", ["built", "checked"])
+def test_looking_at_sizes_leaves_a_frozen_layer_frozen(when):
+    backbone = make_backbone(last=nn.BatchNorm2d(64).eval())
+    model = SetClassifier(backbone, Flatten, num_classes=3, image_size=(SIZE, SIZE))
+    if when == "checked":
+        backbone.layers[-1].eval()
+        model.check_image_sizes({"train": [(SIZE, SIZE)]})
+    assert backbone.training
+    assert not backbone.layers[-1].training
+
+
+def test_sizes_are_looked_at_in_the_precision_of_the_model():
+    """After ``Trainer(precision="64-true").fit`` the test of the same model comes here."""
+    make_model(Flatten, image_size=(SIZE, SIZE)).double().check_image_sizes({"test": [(SIZE, SIZE)]})
+
+
+@pytest.mark.parametrize("method", ["fit", "validate", "test"])
+@pytest.mark.parametrize("aggregator", [Flatten, Conv1x1])
+def test_trainer_refuses_a_data_module_of_several_sizes(method, aggregator, make_trainer):
+    model = SetClassifier(SmallCNN(in_channels=1), aggregator, num_classes=10, image_size=(16, 16))
+    data = MultiResolutionDigits(sizes=[8, 16])
+    with pytest.raises(ValueError, match=f"{aggregator.__name__}: got images of 8x8, 16x16, expected one size"):
+        getattr(make_trainer(max_epochs=1), method)(model, datamodule=data)
+
+
+def test_trainer_refuses_another_size_at_the_test(make_trainer):
+    """What a model was trained on is no promise of what it is tested on."""
+    model = SetClassifier(SmallCNN(in_channels=1), Flatten, num_classes=10, image_size=(16, 16))
+    trainer = make_trainer(limit_val_batches=1)
+    trainer.validate(model, datamodule=Digits(), verbose=False)
+    with pytest.raises(ValueError, match="Flatten: got images of 8x8, 16x16"):
+        trainer.test(model, datamodule=MultiResolutionDigits(sizes=[8, 16]))
+
+
+def test_trainer_takes_sizes_whose_sets_are_of_one_size(make_trainer):
+    model = SetClassifier(SmallCNN(in_channels=1), Flatten, num_classes=10, image_size=(16, 16))
+    trainer = make_trainer(limit_test_batches=1)
+    assert trainer.test(model, datamodule=Digits(), verbose=False)
+    assert trainer.test(model, datamodule=MultiResolutionDigits(sizes=[14, 16]), verbose=False)
+
+
+def test_trainer_without_a_data_module_leaves_it_to_the_aggregator(make_trainer):
+    model = make_model(Flatten, image_size=(SIZE, SIZE))
+    assert make_trainer().test(model, Batches(4), verbose=False)
+    with pytest.raises(ValueError, match="Flatten: got sets of 6 elements"):
+        make_trainer().test(model, sized([(SIZE, 12)]), verbose=False)
+
+
+MANY_SIZES = [(side, side + side % 3) for side in range(8, 20)]  # dynamo gives up after eight recompilations
+
+
+def sized(sizes, num=4):
+    """A batch of each size, as data modules make them."""
+    torch.manual_seed(3)
+    batches = [(torch.randn(num, 1, *size), torch.randint(3, (num,))) for size in sizes]
+    return DataLoader([(x.to(memory_format=torch.channels_last), y) for x, y in batches], batch_size=None)
+
+
+@pytest.fixture
+def compiler(monkeypatch, unchecked_shapes):
+    """Counts the programs that ``torch.compile`` makes; they run as they are, since making them fast takes long."""
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
+    yield counter
+    torch._dynamo.reset()
+
+
+ANY_SIZE = {
+    "SAN": (partial(SAN, out_features=8), "linear"),
+    "SAN, mean, trigonometric": (partial(SAN, out_features=8, reduction="mean"), "trigonometric"),
+    "SAN, no positions": (partial(SAN, out_features=8), "none"),
+    "GlobalAvgPool": (GlobalAvgPool, "linear"),
+    "GlobalMaxPool": (GlobalMaxPool, "linear"),
+}
+
+
+@pytest.mark.parametrize(("aggregator", "positions"), ANY_SIZE.values(), ids=ANY_SIZE)
+def test_images_of_all_sizes_share_a_program(aggregator, positions, compiler, make_trainer):
+    """One of training and one of evaluation."""
+    model = make_model(aggregator, positions=positions, compile=True)
+    assert compiler.frame_count == 0
+    loader = sized(MANY_SIZES)
+    make_trainer(max_epochs=2).fit(model, loader, loader)
+    assert compiler.frame_count == 2
+
+
+def test_batch_of_one_image_needs_one_more_program_at_most(compiler):
+    model = make_model(compile=True)
+    for num in (4, 1, 7, 2):
+        for images, _ in sized(MANY_SIZES, num):
+            model(images)
+    assert compiler.frame_count <= 2
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_compiled_gives_the_same_logits_and_gradients(training, compiler):
+    compiled, model = make_model(compile=True).train(training), make_model().train(training)
+    for images, labels in sized(MANY_SIZES):
+        for each in (compiled, model):
+            each.zero_grad()
+            F.cross_entropy(each(images), labels).backward()
+        assert_close(compiled(images), model(images))
+        for ours, theirs in zip(compiled.parameters(), model.parameters(), strict=True):
+            assert_close(ours.grad, theirs.grad)
+    assert compiler.frame_count > 0
+
+
+def test_compiled_trains_alike(compiler, make_trainer):
+    compiled, model = make_model(compile=True), make_model()
+    for each in (compiled, model):
+        make_trainer(max_epochs=1).fit(each, sized(MANY_SIZES), sized(MANY_SIZES))
+    assert_close(dict(compiled.state_dict()), dict(model.state_dict()))
+    assert_close(compiled.trainer.callback_metrics, model.trainer.callback_metrics)
+
+
+def test_compiled_and_not_share_checkpoints(compiler):
+    torch.manual_seed(1)
+    compiled, model = make_model(compile=True), make_model()
+    assert list(compiled.state_dict()) == list(model.state_dict())
+    (images, _), *_ = sized([(SIZE, 12)])
+    before = compiled(images)
+    with torch.no_grad():
+        model.head[-1].weight.mul_(2)
+    compiled.load_state_dict(model.state_dict())
+    assert_close(compiled(images), model(images))
+    assert not torch.allclose(compiled(images), before)
+
+
+def test_a_copy_of_a_compiled_model_has_its_own_weights(compiler):
+    """As the averaged model of ``WeightAveraging`` has."""
+    model = make_model(compile=True)
+    twin = copy.deepcopy(model)
+    nn.init.zeros_(twin.head[-1].weight)
+    nn.init.zeros_(twin.head[-1].bias)
+    assert not twin(torch.randn(2, 1, SIZE, SIZE)).any()
+
+
+def test_nothing_is_compiled_unless_told(compiler):
+    make_model()(torch.randn(2, 1, SIZE, SIZE))
+    assert compiler.frame_count == 0
+
+
+class OneFactorForEachSize(nn.Module):
+    """Needs a program for each size."""
+
+    def forward(self, x):
+        return x * list(range(30))[x.shape[2]]
+
+
+class Interruption(nn.Module):
+    """Cannot be one program with what is around it."""
+
+    def forward(self, x):
+        torch._dynamo.graph_break()
+        return x
+
+
+def test_a_program_for_each_size_is_an_error(compiler):
+    """In place of slow code without a word."""
+    model = SetClassifier(make_backbone(first=OneFactorForEachSize()), GlobalAvgPool, num_classes=3, compile=True)
+    with torch._dynamo.config.patch(recompile_limit=2), pytest.raises(FailOnRecompileLimitHit):
+        _ = [model(images) for images, _ in sized(MANY_SIZES)]
+
+
+def test_a_network_in_two_programs_is_an_error(compiler):
+    model = SetClassifier(make_backbone(first=Interruption()), GlobalAvgPool, num_classes=3, compile=True)
+    with pytest.raises(Unsupported):
+        model(torch.randn(2, 1, SIZE, SIZE))

@@ -2,6 +2,7 @@
 
 import pytest
 from jsonargparse import ArgumentParser
+from torch._utils import ExceptionWrapper
 
 from set_aggregation.cli_errors import one_line, unwrapped
 
@@ -80,3 +81,38 @@ def test_unwrapped_is_what_the_class_said():
 
 def test_unwrapped_leaves_others_alone():
     assert unwrapped("SAN: got\nnothing") == "SAN: got nothing"
+
+
+def out_of_a_worker(error, cause=None):
+    """The message of an error as a data loader raises it again: with the traceback of the worker process."""
+    try:
+        raise error from cause
+    except type(error):
+        wrapped = ExceptionWrapper(where="in DataLoader worker process 3")
+    with pytest.raises(type(error)) as caught:
+        wrapped.reraise()
+    return str(caught.value)
+
+
+def test_unwrapped_is_what_a_worker_process_said():
+    message = out_of_a_worker(ValueError("got a.png, which is not an image that can be read (truncated)"))
+    assert "Traceback" in message
+    assert unwrapped(message) == "got a.png, which is not an image that can be read (truncated)"
+
+
+def test_unwrapped_is_the_last_of_the_errors_of_a_worker_process():
+    """The one raised, not its cause."""
+    message = out_of_a_worker(ValueError("got a.png, which is bad"), OSError("ValueError: truncated"))
+    assert "OSError: ValueError: truncated" in message
+    assert unwrapped(message) == "got a.png, which is bad"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), FloatingPointError("got nan")])
+def test_unwrapped_takes_any_error_of_a_worker_process(error):
+    assert unwrapped(out_of_a_worker(error)) == str(error)
+
+
+def test_unwrapped_joins_the_lines_of_a_worker_process():
+    assert unwrapped(out_of_a_worker(ValueError("got nothing,\n  expected a picture"))).endswith(
+        "got nothing, expected a picture"
+    )

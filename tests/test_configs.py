@@ -3,8 +3,11 @@
 import pytest
 import torch
 import yaml
+from PIL import Image
 from tests.cli_runner import DIGITS, ROOT, run_cli
 
+from set_aggregation import data
+from set_aggregation.classifier import SetClassifier
 from set_aggregation.data import CIFAR10, FashionMNIST
 
 CONFIGS = ROOT / "configs"
@@ -17,8 +20,10 @@ KEYS = {
     "logger": "trainer.logger",
 }
 PARTS = sorted(path for kind in KEYS for path in (CONFIGS / kind).rglob("*.yaml"))
+MULTIRES_EXPERIMENTS = [path for path in EXPERIMENTS if path.stem.endswith("_multires")]
+MULTIRES_DATA = [path for path in PARTS if path.stem.endswith("_multires")]
 AGGREGATORS = {"san", "avg", "max", "conv1x1", "flatten"}
-DATA = {"cifar", "fashion_mnist", "digits"}
+DATA = {"cifar", "fashion_mnist", "digits", "images_folder"}
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +34,10 @@ def stand_in_images(monkeypatch):
         images = torch.randint(256, (320, self.in_channels, *self.image_size), dtype=torch.uint8)
         return images, torch.arange(320) % 10, 10
 
-    for data in (CIFAR10, FashionMNIST):
-        monkeypatch.setattr(data, "prepare_data", lambda self: None)
-        monkeypatch.setattr(data, "load", load)
-        monkeypatch.setattr(data, "test_size", 10)
+    for cls in (CIFAR10, FashionMNIST):  # and with them what is made of them
+        monkeypatch.setattr(cls, "prepare_data", lambda self: None)
+        monkeypatch.setattr(cls, "load", load)
+        monkeypatch.setattr(cls, "test_size", 10)
 
 
 def rehearse(folder, *arguments):
@@ -44,18 +49,46 @@ def name(path):
     return str(path.relative_to(CONFIGS))
 
 
+def few_images(path, folder):
+    """What makes a data set small; for pictures of a person's own, some of them."""
+    if path.stem.endswith("images_folder"):
+        for name in ("cats", "dogs"):
+            for number in range(10):
+                file = folder / "pictures" / name / f"{number}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (30 + number, 40)).save(file)
+        return ("--data.num_workers=0",)
+    return () if "digits" in path.stem else ("--data.batch_size=8", "--data.val_size=16")
+
+
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
 def test_experiment_runs(tmp_path, path):
-    small = () if "digits" in path.stem else ("--data.batch_size=8", "--data.val_size=16")
-    code, out, err = rehearse(tmp_path, "--config", path, *small)
+    code, out, err = rehearse(tmp_path, "--config", path, *few_images(path, tmp_path))
     assert code == 0, err
     assert "epoch 1/1" in out
+
+
+@pytest.mark.parametrize("path", MULTIRES_EXPERIMENTS, ids=name)
+def test_experiment_runs_trained_at_the_original_size(tmp_path, monkeypatch, path):
+    """As the head of the file says it can."""
+    trained_on, step = set(), SetClassifier.training_step
+
+    def note(self, batch, batch_idx):
+        trained_on.add(tuple(batch[0].shape[1:]))
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(SetClassifier, "training_step", note)
+    arguments = (*few_images(path, tmp_path), "--data.train_sizes=original")
+    code, _, err = rehearse(tmp_path, "--config", path, *arguments)
+    assert code == 0, err
+    original = {"cifar": (3, 32, 32), "fashion_mnist": (1, 28, 28), "digits": (1, 16, 16)}
+    assert trained_on == {original[path.stem.split("_", 1)[1].removesuffix("_multires")]}
 
 
 @pytest.mark.parametrize("path", PARTS, ids=name)
 def test_part_runs_when_given_by_path(tmp_path, path):
     kind = path.relative_to(CONFIGS).parts[0]
-    small = ("--data.batch_size=8", "--data.val_size=16") if kind == "data" else ()
+    small = few_images(path, tmp_path) if kind == "data" else ()
     code, out, err = rehearse(tmp_path, *DIGITS, f"--{KEYS[kind]}={path}", *small)
     assert code == 0, err
     assert "epoch 1/1" in out
@@ -85,9 +118,23 @@ def test_file_is_named_by_aggregator_and_data(path):
 def test_file_says_what_is_in_it(path):
     """The name of the file, and the parts it names, agree."""
     aggregators = {"avg": "global_avg_pool", "max": "global_max_pool"}
-    data = {"cifar": "cifar10"}
     first, rest = path.stem.split("_", 1)
     config = yaml.safe_load(path.read_text())
     assert config["model"]["aggregator"] == f"aggregator/{aggregators.get(first, first)}.yaml"
-    assert config["data"] == f"data/{data.get(rest, rest)}.yaml"
+    assert config["data"] == f"data/{rest.replace('cifar', 'cifar10')}.yaml"
     assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("path", MULTIRES_DATA, ids=name)
+def test_several_sizes_are_those_of_the_class(path):
+    part = yaml.safe_load(path.read_text())
+    cls = getattr(data, part["class_path"])
+    assert tuple(part["init_args"]["sizes"]) == cls.default_sizes
+    assert cls.image_size[0] in cls.default_sizes
+
+
+@pytest.mark.parametrize("path", MULTIRES_DATA, ids=name)
+def test_several_sizes_are_split_and_batched_as_one(path):
+    several = yaml.safe_load(path.read_text())["init_args"]
+    one = yaml.safe_load(path.with_stem(path.stem.removesuffix("_multires")).read_text())["init_args"]
+    assert several == one | {"sizes": several["sizes"], "train_sizes": "all"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from set_aggregation import cli
 from set_aggregation.data import CIFAR10
@@ -54,7 +55,7 @@ def test_the_second_command_installs_and_tests():
 
 
 @pytest.mark.parametrize("command", SHORT)
-def test_every_other_command_runs(command, run, monkeypatch):
+def test_every_other_command_runs(command, run, monkeypatch, tmp_path):
     def load(self):
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(256, (11_000, 3, 32, 32), dtype=torch.uint8, generator=generator)
@@ -62,6 +63,11 @@ def test_every_other_command_runs(command, run, monkeypatch):
 
     monkeypatch.setattr(CIFAR10, "prepare_data", lambda self: None)
     monkeypatch.setattr(CIFAR10, "load", load)
+    for name in ("cats/1", "cats/2", "dogs/1", "dogs/2"):
+        for number in range(5):
+            file = tmp_path / "pictures" / f"{name}{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40 + number, 30)).save(file)
     if command.endswith("--help"):
         with pytest.raises(SystemExit) as ended:
             run(command)
@@ -71,10 +77,15 @@ def test_every_other_command_runs(command, run, monkeypatch):
 
 
 def test_the_example_in_plain_pytorch_runs():
-    (example,) = blocks(README, "python")
     names = {}
-    exec(example, names)
+    exec(blocks(README, "python")[0], names)
     assert names["vectors"].shape == (8, 512)
+
+
+def test_the_example_of_the_sampler_runs():
+    names = {}
+    exec(blocks(README, "python")[1], names)
+    assert sorted(names["shapes"]) == [(1, 3, 32, 32), (2, 3, 16, 16), (2, 3, 32, 32)]
 
 
 def test_the_table_names_aggregators_there_are():

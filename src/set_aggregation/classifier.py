@@ -1,7 +1,7 @@
 """The LightningModule: backbone, feature set, aggregator and head, trained to classify images."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -51,13 +51,16 @@ class SetClassifier(LightningModule):
         optimizer: called with the parameters, gives the optimiser; Adam at 1e-3 by default, as in the paper.
         scheduler: called with the optimiser, gives the learning-rate schedule.
         scheduler_interval: whether the schedule advances each ``"epoch"`` or each ``"step"``.
+        compile: run the network through ``torch.compile``, once for images of all sizes. It fails rather than
+            fall back to slow code.
 
     Shape:
         - input: images :math:`(B, C, H, W)`.
         - output: logits :math:`(B, K)`.
 
     Raises:
-        ValueError: an aggregator built for other sets than the backbone and the positions make.
+        ValueError: an aggregator built for other sets than the backbone and the positions make, or (in ``setup``)
+            than the images of the data module make.
 
     Example:
         >>> from functools import partial
@@ -82,6 +85,7 @@ class SetClassifier(LightningModule):
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["epoch", "step"] = "epoch",
+        compile: bool = False,  # noqa: A002
     ) -> None:
         super().__init__()
         if _given_hyperparameters.get() is not None:
@@ -100,6 +104,8 @@ class SetClassifier(LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
+        self.compile_forward = compile
+        self._compile_if_asked()
 
         accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.train_accuracy = accuracy
@@ -108,10 +114,39 @@ class SetClassifier(LightningModule):
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         """Computes the logits."""
-        elements, positions = self.feature_set(self.backbone(images))  # B N D, N P
+        elements, positions = self.feature_set(self.backbone(images.to(self.dtype)))  # B N D, N P
         if not self.aggregator.uses_positions:
             positions = None
         return self.head(self.aggregator(elements, positions=positions))
+
+    def setup(self, stage: str) -> None:
+        """Refuses images of sizes that the aggregator cannot take; compiles, if asked to."""
+        self._compile_if_asked()  # copies are not compiled
+        self.check_image_sizes(getattr(getattr(self.trainer, "datamodule", None), "image_sizes", {}))
+
+    def check_image_sizes(self, image_sizes: Mapping[str, Iterable[tuple[int, int]]]) -> None:
+        """Refuses images of sizes that the aggregator cannot take.
+
+        Args:
+            image_sizes: height and width of the images of each part of the data.
+
+        Raises:
+            ValueError: sets of several sizes for an aggregator that takes one.
+        """
+        sizes = sorted({size for part in image_sizes.values() for size in part})
+        expected = getattr(self.aggregator, "set_size", None)
+        if self.aggregator.any_set_size or expected is None:
+            return
+        if any(_empty_feature_map(self.backbone, size).shape[2:].numel() != expected for size in sizes):
+            raise ValueError(
+                f"{type(self.aggregator).__name__}: got images of {', '.join(f'{h}x{w}' for h, w in sizes)}, expected "
+                f"one size, whose feature map has {expected} elements; use an aggregator for sets of any size, such as "
+                "SAN, GlobalAvgPool or GlobalMaxPool"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what was compiled: a copy that had it would compute with the weights of the original."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_compiled_call_impl"}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Gives the loss of a batch."""
@@ -123,13 +158,13 @@ class SetClassifier(LightningModule):
         self.log("train/accuracy", self.train_accuracy, on_step=True, on_epoch=False, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Counts a batch of the validation set."""
-        self._evaluate(batch, "val", self.val_loss, self.val_accuracy)
+    def validation_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, "B K"]:
+        """Counts a batch of the validation set, and gives its logits."""
+        return self._evaluate(batch, "val", self.val_loss, self.val_accuracy)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Counts a batch of the test set."""
-        self._evaluate(batch, "test", self.test_loss, self.test_accuracy)
+    def test_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, "B K"]:
+        """Counts a batch of the test set, and gives its logits."""
+        return self._evaluate(batch, "test", self.test_loss, self.test_accuracy)
 
     def predict_step(self, batch: tuple[Float[Tensor, "B C H W"]], batch_idx: int) -> Float[Tensor, "B K"]:
         """Gives the probability of each class for each image."""
@@ -146,7 +181,13 @@ class SetClassifier(LightningModule):
             settings["monitor"] = scheduler.monitor
         return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
 
-    def _evaluate(self, batch: Batch, split: str, loss: Metric, accuracy: Metric) -> None:
+    def _compile_if_asked(self) -> None:
+        if self.compile_forward and self._compiled_call_impl is None:
+            # fullgraph=True makes an error of what torch would else do in silence: after eight recompilations it runs
+            # what is not compiled. dynamic=True makes one program for all sizes.
+            self.compile(dynamic=True, fullgraph=True)
+
+    def _evaluate(self, batch: Batch, split: str, loss: Metric, accuracy: Metric) -> Tensor:
         images, labels = batch
         logits = self(images)
         # Metrics, not means over batches: exact when batches differ in size or lie on several ranks.
@@ -154,13 +195,16 @@ class SetClassifier(LightningModule):
         accuracy.update(logits, labels)
         self.log(f"{split}/loss", loss, prog_bar=split == "val")
         self.log(f"{split}/accuracy", accuracy, prog_bar=True)
+        return logits
 
 
 @torch.no_grad()
 def _empty_feature_map(backbone: Backbone, image_size: tuple[int, int]) -> Float[Tensor, "1 D h w"]:
-    was_training = backbone.training
-    features = backbone.eval()(torch.zeros(1, backbone.in_channels, *image_size))
-    backbone.train(was_training)
+    modes = [(module, module.training) for module in backbone.modules()]
+    like = next(backbone.parameters(), torch.empty(0))
+    features = backbone.eval()(torch.zeros(1, backbone.in_channels, *image_size, dtype=like.dtype, device=like.device))
+    for module, training in modes:  # some may have been frozen apart
+        module.training = training
     return features
 
 

@@ -18,7 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
-from set_aggregation.callbacks import FiniteLoss, ProgressBar, RunDirectory, Throughput
+from set_aggregation.callbacks import AccuracyPerSize, FiniteLoss, ProgressBar, RunDirectory, Throughput
 from set_aggregation.checkpoint_file import check_checkpoint
 from set_aggregation.classifier import SetClassifier
 from set_aggregation.cli_errors import one_line, unwrapped
@@ -26,7 +26,7 @@ from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
 from set_aggregation.loggers import finish_wandb, put_into, start_wandb
 from set_aggregation.quiet import lightning_news, silence_advertisements
-from set_aggregation.summary import count_parameters, duration, next_commands, print_summary
+from set_aggregation.summary import count_parameters, duration, next_commands, print_summary, test_rows
 
 _PARTS = {"model.aggregator": Aggregator, "model.backbone": Backbone, "data": ImageDataModule}
 _LOGGERS = [
@@ -96,7 +96,7 @@ class SetAggregationCLI(LightningCLI):
         """Adds the callbacks that every run has."""
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         self.throughput = Throughput()
-        callbacks: list[Callback] = [*_as_list(config["callbacks"]), self.throughput, FiniteLoss()]
+        callbacks: list[Callback] = [*_as_list(config["callbacks"]), self.throughput, FiniteLoss(), AccuracyPerSize()]
         if config["enable_progress_bar"] is not False and not any(
             isinstance(c, LightningProgressBar) for c in callbacks
         ):
@@ -151,6 +151,7 @@ class SetAggregationCLI(LightningCLI):
         """Finds data that is not there and sizes that do not fit before any logger starts a run."""
         self.datamodule.prepare_data()
         self.datamodule.setup("fit")
+        self.model.check_image_sizes(self.datamodule.image_sizes)
         if ckpt_path is not None:
             check_checkpoint(Path(ckpt_path), self.model)
         if not self._is_rehearsal:
@@ -197,8 +198,7 @@ class SetAggregationCLI(LightningCLI):
             rows["val/accuracy, last"] = f"{trainer.callback_metrics['val/accuracy']:.4f}"
         if self._get(self.config, "test_after_fit"):
             trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None, verbose=False)
-            name = "test/accuracy, best checkpoint" if best else "test/accuracy, last"
-            rows[name] = f"{trainer.callback_metrics['test/accuracy']:.4f}"
+            rows |= test_rows(trainer.callback_metrics, "best checkpoint" if best else "last")
         rows["parameters, aggregator + head"] = count_parameters(self.model.aggregator, self.model.head)
         rows["parameters, all"] = count_parameters(self.model)
         rows["time"] = duration(seconds)

@@ -24,7 +24,10 @@ def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: 
     if unknown := _search(r"(?:unrecognized arguments: --|does not accept option ')([\w.+]+)", message):
         options = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
         return f"got {unknown}, which is not an option{_suggestion(unknown, options)}"
-    if key in parts and (name := _search(r"(?:Expected a dot import path string|path format): (\S+)", message)):
+    name = _search(
+        r"(?:Expected a dot import path string|path format|is abstract\n.*Given value): (\S+)", message, re.S
+    )
+    if key in parts and name:
         known = sorted(cls.__name__ for cls in _concrete(parts[key]))
         return (
             f"got {key} {name}, expected one of {', '.join(known)}, a class path or a YAML file that is there"
@@ -35,17 +38,30 @@ def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: 
         taken = next((_parameters(cls) for cls in _concrete(parts.get(key, int)) if cls.__name__ == class_name), [])
         expected = f", expected one of {', '.join(taken)}" if taken else ""
         return f"got {key}.{refused}, which {class_name or key} does not take{expected}{_suggestion(refused, taken)}"
-    if wrong := re.search(r"Expected an? <class '(\w+)'>.*?(?:Got|Given) value: (\S+)", message, re.DOTALL):
-        return f"got {'.'.join(keys)} {wrong[2].rstrip('.')}, expected {wrong[1]}"
+    innermost = message[message.rfind("Parser key") :]
+    if wrong := re.search(r"\n( +)Subtypes: \[([^\n]+)\]\n.*?\n\1Given value: ([^\n]+)", innermost, re.S):
+        return f"got {'.'.join(keys)} {wrong[3]}, expected one of {_plain(wrong[2])}"
+    if wrong := re.search(
+        r"Expected an? (<class '\w+'>|typing\.\w+\[.*?\]).*?(?:Got|Given) value: (\S+)", innermost, re.S
+    ):
+        return f"got {'.'.join(keys)} {wrong[2].rstrip('.')}, expected {_plain(wrong[1])}"
     if "Problems parsing config" in message:  # which file it was is not said
         message += f"; look at {' '.join(word for word in words if word.endswith(('.yaml', '.yml', '.json')))}"
     return " ".join(message.split())
 
 
 def unwrapped(message: str) -> str:
-    """What a class said when it was built, without what jsonargparse tried besides, on one line."""
+    """What a class or a worker process said, without what jsonargparse or torch put around it, on one line."""
     said = _search(r"Errors:\s+- (.+?)\n\s*- ", message, re.DOTALL)
+    if "DataLoader worker process" in message:  # with its whole traceback
+        said = _search(r"\n\w*(?:Error|Exception): (.+)\s*$", message)
     return " ".join((said or message).split())
+
+
+def _plain(types: str) -> str:
+    """Types as a person writes them."""
+    types = re.sub(r"typing\.Literal\[(.*?)\]", r"\1", re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", types))
+    return types.replace("collections.abc.Sequence", "list").replace("NoneType", "null")
 
 
 def _search(pattern: str, text: str, flags: int = 0) -> str:
@@ -62,8 +78,16 @@ def _concrete(base: type[object]) -> list[type[object]]:
     """The subclasses that can be instantiated."""
     children: list[type[object]] = base.__subclasses__()
     below = [cls for child in children for cls in (child, *_concrete(child))]
-    return [cls for cls in below if not inspect.isabstract(cls)]
+    return [cls for cls in dict.fromkeys(below) if not inspect.isabstract(cls)]
 
 
 def _parameters(cls: type) -> list[str]:
-    return [name for name in inspect.signature(cls).parameters if name not in _FILLED_IN]
+    """What its constructor takes, and those to which it passes on ``**arguments``."""
+    names: list[str] = []
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = list(inspect.signature(base).parameters.values())
+            names += [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
+            if all(each.kind is not each.VAR_KEYWORD for each in parameters):
+                break
+    return [name for name in names if name not in _FILLED_IN]

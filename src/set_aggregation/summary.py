@@ -6,7 +6,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import Logger, WandbLogger
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
 from set_aggregation.callbacks import RunDirectory
 
@@ -25,6 +25,18 @@ def print_summary(rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
     console.print(table)
     for purpose, command in commands.items():
         console.print(f"{purpose}:\n  {command}", soft_wrap=True, highlight=False, markup=False)
+
+
+def test_rows(metrics: Mapping[str, Tensor], weights: str) -> dict[str, str]:
+    """The rows of the test: accuracy of all images, then of each size.
+
+    Args:
+        metrics: what was logged.
+        weights: which weights were tested.
+    """
+    name = "test/accuracy"
+    sizes = sorted((key for key in metrics if key.startswith(f"{name}/")), key=_height_and_width)
+    return {f"{key}, {weights}": f"{metrics[key]:.4f}" for key in (name, *sizes)}
 
 
 def next_commands(run: RunDirectory, loggers: Iterable[Logger], checkpoint: str) -> dict[str, str]:
@@ -70,6 +82,10 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _height_and_width(metric: str) -> list[int]:
+    return [int(side) for side in metric.rsplit("/", 1)[-1].split("x")]
 
 
 def relative(path: Path) -> str:

@@ -9,6 +9,7 @@ import torch
 from tests.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
 
 FIT = ("fit", *DIGITS)
+MULTIRES = ("fit", "--config", str(ROOT / "configs" / "san_digits_multires.yaml"))
 CIFAR = ("fit", "--config", str(ROOT / "configs" / "san_cifar.yaml"))
 AGGREGATORS = "Conv1x1, Flatten, GlobalAvgPool, GlobalMaxPool, SAN"
 
@@ -93,6 +94,122 @@ def test_command_line(here, arguments, fragments):
         assert fragment in line
 
 
+NO_SIZES = "expected different sizes, each a side or (height, width) in pixels"
+ALL_SIZES = "got images of 8x8, 12x12, 16x16, 20x20, 24x24, expected one size, whose feature map has 16 elements"
+SEVERAL_SIZES = {
+    "Flatten": (("--model.aggregator=Flatten",), (f"Flatten: {ALL_SIZES}", "SAN, GlobalAvgPool or GlobalMaxPool")),
+    "Conv1x1": (("--model.aggregator=Conv1x1",), (f"Conv1x1: {ALL_SIZES}",)),
+    "Conv1x1 with a size by hand": (
+        ("--model.aggregator=Conv1x1", "--model.aggregator.set_size=16"),
+        (f"Conv1x1: {ALL_SIZES}",),
+    ),
+    "Flatten by file": ((f"--model.aggregator={ROOT}/configs/aggregator/flatten.yaml",), (f"Flatten: {ALL_SIZES}",)),
+    "Flatten trained at one size": (
+        ("--model.aggregator=Flatten", "--data.train_sizes=original", "--data.sizes=[8, 16]"),
+        ("Flatten: got images of 8x8, 16x16",),
+    ),
+    "no size": (("--data.sizes=[]",), ("MultiResolutionDigits: got sizes=[]", NO_SIZES)),
+    "a size twice": (("--data.sizes=[16, 16]",), ("got sizes=[16, 16]", NO_SIZES)),
+    "a size twice, as side and as pair": (("--data.sizes=[16, [16, 16]]",), ("got sizes=[16, (16, 16)]", NO_SIZES)),
+    "size zero": (("--data.sizes=[0]",), ("got sizes=[0]", NO_SIZES)),
+    "height zero": (("--data.sizes=[[0, 8]]",), ("got sizes=[(0, 8)]", NO_SIZES)),
+    "size negative": (("--data.sizes=[-8, 16]",), ("got sizes=[-8, 16]", NO_SIZES)),
+    "sizes not whole": (("--data.sizes=[1.5, 16]",), ("data.sizes", "1.5")),
+    "sizes of words": (("--data.sizes=[abc]",), ("data.sizes", "abc")),
+    "sizes with an x": (("--data.sizes=[8x8]",), ("data.sizes", "8x8")),
+    "no training size": (("--data.train_sizes=[]",), ("MultiResolutionDigits: got train_sizes=[]", NO_SIZES)),
+    "a training size twice": (("--data.train_sizes=[8, 8]",), ("got train_sizes=[8, 8]", NO_SIZES)),
+    "training size zero": (("--data.train_sizes=[0]",), ("got train_sizes=[0]", NO_SIZES)),
+    "training sizes of words": (("--data.train_sizes=[abc]",), ("data.train_sizes", "abc")),
+    "resample neither true nor false": (("--data.resample=perhaps",), ("data.resample perhaps", "bool")),
+    "antialias neither true nor false": (("--data.antialias=2",), ("data.antialias 2", "bool")),
+    "compile neither true nor false": (("--model.compile=perhaps",), ("model.compile perhaps", "bool")),
+    "size_seed negative": (("--data.size_seed=-1",), ("MultiResolutionDigits: got size_seed=-1", "at least 0")),
+    "size_seed no number": (("--data.size_seed=x",), ("data.size_seed x", "int")),
+    "max_pixels_per_batch zero": (("--data.max_pixels_per_batch=0",), ("got max_pixels_per_batch=0", "at least 1")),
+    "batch_size too large": (("--data.batch_size=1258",), ("batch_size=1258", "at most the 1257 training images")),
+    "num_train too large": (("--data.num_train=1258",), ("num_train=1258", "at most 1257")),
+    "sizes that no machine can hold": (
+        ("--data.sizes=[1000000000]",),
+        ("MultiResolutionDigits: got images that take", "GB of memory", "use fewer"),
+    ),
+    "misspelt sizes": (("--data.size=[8]",), ("data.size,", "did you mean sizes?")),
+    "misspelt train_sizes": (("--data.train_size=all",), ("data.train_size,", "did you mean train_sizes?")),
+    "sizes of data of one size": (
+        ("--data=Digits", "--data.sizes=[8]"),
+        ("data.sizes, which Digits does not take",),
+    ),
+    "misspelt data": (("--data=MultiresDigits",), ("MultiresDigits", "did you mean MultiResolutionDigits?")),
+}
+
+
+@pytest.mark.parametrize(("arguments", "fragments"), SEVERAL_SIZES.values(), ids=SEVERAL_SIZES)
+def test_several_sizes(here, arguments, fragments):
+    line = refused(here, *MULTIRES, *arguments)
+    for fragment in fragments:
+        assert fragment in line
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("sizes", value) for value in ("abc", "16", "8x8", "8,12", "true", "[8, 12", "[[8, 8, 8]]")),
+        *(("train_sizes", value) for value in ("none", "All", "orignal", "16")),
+    ],
+)
+def test_several_sizes_mistyped(here, option, value):
+    line = refused(here, *MULTIRES, f"--data.{option}={value}")
+    assert f"data.{option} {value}" in line
+    assert "NoneType" not in line
+    assert "NestedArg" not in line
+
+
+def test_misspelt_argument_of_the_data_set_below(here):
+    line = refused(here, *MULTIRES, "--data.batchsize=8")
+    assert "did you mean batch_size?" in line
+    assert "arguments" not in line
+
+
+def test_each_known_name_is_said_once(here):
+    line = refused(here, *MULTIRES, "--data=CIFAR11")
+    assert line.count("MultiResolutionDigits") == 1
+
+
+def test_batch_too_small_for_an_image(here):
+    line = refused(here, *MULTIRES, "--data.max_pixels_per_batch=100")
+    assert "got max_pixels_per_batch=100, expected at least the 576 pixels of an image of 24x24" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),  # 1,257 images to train on, 540 others
+    [
+        (("--data.sizes=[1000]",), "1.8"),
+        (("--data.sizes=[1000]", "--data.num_train=100"), "0.6"),
+        (("--data.sizes=[8]", "--data.train_sizes=[1000]"), "1.3"),
+        (("--data.sizes=[8]", "--data.train_sizes=[1000, 16]"), "0.6"),
+        (("--data.sizes=[8]", "--data.train_sizes=[1000, 16]", "--data.resample=true"), "1.3"),
+    ],
+)
+def test_images_too_large_for_the_memory(here, monkeypatch, arguments, needed):
+    monkeypatch.setattr("set_aggregation.data.in_memory.available_memory", lambda: 500_000_000)
+    line = refused(here, *MULTIRES, *arguments)
+    assert f"got images that take {needed} GB of memory, expected at most the 0.5 GB that are free" in line
+
+
+@pytest.mark.parametrize("subcommand", ["validate", "test"])
+@pytest.mark.parametrize("aggregator", ["Flatten", "Conv1x1"])
+def test_checkpoint_of_one_size_at_several(here, tmp_path, subcommand, aggregator):
+    from set_aggregation import aggregators
+    from set_aggregation.backbones import SmallCNN
+    from set_aggregation.classifier import SetClassifier
+
+    model = SetClassifier(SmallCNN(1), getattr(aggregators, aggregator), num_classes=10, image_size=(16, 16))
+    torch.save({"state_dict": model.state_dict(), "pytorch-lightning_version": "2.6.6"}, tmp_path / "one.ckpt")
+    arguments = (f"--model.aggregator={aggregator}", "--ckpt_path", tmp_path / "one.ckpt", "--data.sizes=[16, 30]")
+    line = refused(here, subcommand, *MULTIRES[1:], *arguments)
+    assert f"{aggregator}: got images of 16x16, 30x30, expected one size" in line
+
+
 YAML = {
     "unknown section": ("trainr:\n  max_epochs: 1\n", ("trainr",)),
     "misspelt top-level key": ("test_after_fitt: false\n", ("test_after_fitt",)),
@@ -111,6 +228,10 @@ YAML = {
     "unknown aggregator class": ("model:\n  aggregator:\n    class_path: SAMN\n", ("SAMN", AGGREGATORS)),
     "unknown backbone class": ("model:\n  backbone:\n    class_path: SmalCNN\n", ("SmalCNN", "SmallCNN")),
     "unknown data class": ("data:\n  class_path: CIFAR11\n", ("CIFAR11", "CIFAR10, Digits, FashionMNIST")),
+    "no size": (
+        "data:\n  class_path: MultiResolutionDigits\n  init_args:\n    sizes: []\n",
+        ("MultiResolutionDigits: got sizes=[]",),
+    ),
     "part that is not there": ("model:\n  aggregator: aggregator/sam.yaml\n", ("aggregator/sam.yaml", AGGREGATORS)),
     "no YAML": ("trainer: [1\n", ("bad.yaml",)),
 }

@@ -15,10 +15,12 @@ import wandb
 import yaml
 from PIL import Image
 from tests.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
+from torch._dynamo.testing import CompileCounter
 
 from set_aggregation.classifier import SetClassifier
 from set_aggregation.data import Digits
 
+MULTIRES = ("--config", str(ROOT / "configs" / "san_digits_multires.yaml"))
 COLUMNS = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy"}
 
 
@@ -32,8 +34,8 @@ def last(folder, metric):
     return [row[metric] for row in read_metrics(folder) if metric in row][-1]
 
 
-def only_run(folder):
-    (run,) = (folder / "lightning_logs" / "san_digits").iterdir()
+def only_run(folder, experiment="san_digits"):
+    (run,) = (folder / "lightning_logs" / experiment).iterdir()
     return run
 
 
@@ -175,7 +177,7 @@ class TestPredict:
         """Four digits of the test set as image files, one of them on its own."""
         digits = Digits()
         digits.setup("test")
-        pixels, _ = digits._sets["test"][:4]
+        pixels, _ = digits._sets["test"][[0, 1, 2, 3]]
         (here / "some" / "more").mkdir(parents=True)
         names = ["one.png", "some/a.png", "some/b.PNG", "some/more/c.png"]
         for name, image in zip(names, pixels, strict=True):
@@ -271,6 +273,135 @@ def test_part_swapped(here, arguments, part):
     assert f"│ {part} " in out
 
 
+SIDES = (8, 12, 16, 20, 24)
+BY_SIZE = [f"accuracy/{side}x{side}" for side in SIDES]
+LEARNING = ("--model.optimizer.lr=0.01", "--model.aggregator.reduction=mean")  # enough to tell sizes and epochs apart
+
+
+@pytest.fixture(scope="module", params=["false", "true"], ids=["sizes drawn once", "sizes drawn each epoch"])
+def multires(request, tmp_path_factory):
+    """Folder and outcome of ``fit`` on digits of several sizes."""
+    folder = tmp_path_factory.mktemp("multires")
+    arguments = (*SHORT, *LEARNING, *CSV, f"--data.resample={request.param}")
+    outcome = run_cli(folder, "fit", *MULTIRES, *arguments)
+    return only_run(folder, "san_digits_multires"), outcome
+
+
+def printed(out):
+    """The accuracies that test and validate print, all and by size."""
+    return {name: float(value) for name, value in re.findall(r"│ +(\w+/accuracy\S*) +│ +([\d.]+) +│", out)}
+
+
+class TestSeveralSizes:
+    def test_metric_names(self, multires):
+        with (multires[0] / "metrics.csv").open() as file:
+            names = set(csv.DictReader(file).fieldnames)
+        assert names == COLUMNS | {"epoch", "step"} | {f"{part}/{name}" for part in ("val", "test") for name in BY_SIZE}
+
+    def test_validation_gives_them_each_epoch(self, multires):
+        rows = [row for row in read_metrics(multires[0]) if "val/accuracy" in row]
+        assert len(rows) == 2
+        assert all(set(row) >= {f"val/{name}" for name in BY_SIZE} for row in rows)
+        assert rows[0] != rows[1]
+
+    @pytest.mark.parametrize("part", ["val", "test"])
+    def test_the_accuracy_is_their_mean(self, multires, part):
+        mean = sum(last(multires[0], f"{part}/{name}") for name in BY_SIZE) / len(BY_SIZE)
+        assert last(multires[0], f"{part}/accuracy") == pytest.approx(mean)
+
+    def test_table_has_a_row_for_each_by_size(self, multires):
+        """8x8 comes before 12x12."""
+        run, (_, out, _) = multires
+        rows = re.findall(r"│ (test/\S+), best checkpoint +│ (\S+) +│", out)
+        names = ["test/accuracy", *(f"test/{name}" for name in BY_SIZE)]
+        assert rows == [(name, f"{last(run, name):.4f}") for name in names]
+        assert len(dict(rows).values()) == len(names)
+
+    def test_says_nothing_else(self, multires):
+        _, (code, _, err) = multires
+        assert (code, err) == (0, "`Trainer.fit` stopped: `max_epochs=2` reached.\n")
+
+    @pytest.mark.parametrize(("subcommand", "part"), [("validate", "val"), ("test", "test")])
+    def test_checkpoint_gives_the_numbers_of_the_fit(self, multires, here, subcommand, part):
+        run, _ = multires
+        code, out, _ = run_cli(
+            here, subcommand, "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "best.ckpt"
+        )
+        assert code == 0
+        name = f"{part}/accuracy"
+        expected = max((row for row in read_metrics(run) if name in row), key=lambda row: row[name])
+        assert printed(out) == {key: pytest.approx(value) for key, value in expected.items() if key.startswith(name)}
+        assert len(printed(out)) == 1 + len(SIDES)
+
+    def test_checkpoint_at_sizes_it_was_never_trained_on(self, multires, here):
+        run, _ = multires
+        checkpoint = ("--ckpt_path", run / "checkpoints" / "best.ckpt")
+        code, out, err = run_cli(
+            here, "test", "--config", run / "config.yaml", *checkpoint, "--data.sizes=[30, [10, 9]]"
+        )
+        assert (code, err) == (0, "")
+        accuracies = printed(out)
+        assert set(accuracies) == {"test/accuracy", "test/accuracy/10x9", "test/accuracy/30x30"}
+        mean = (accuracies["test/accuracy/10x9"] + accuracies["test/accuracy/30x30"]) / 2
+        assert accuracies["test/accuracy"] == pytest.approx(mean)
+        assert files_in(here) == set()
+
+    def test_run_from_its_config_gives_the_same(self, multires, here):
+        run, _ = multires
+        assert run_cli(here, "fit", "--config", run / "config.yaml").code == 0
+        again = only_run(here, "san_digits_multires")
+        for file in ("metrics.csv", "config.yaml"):
+            assert (again / file).read_bytes() == (run / file).read_bytes()
+
+    def test_predicts(self, multires, here):
+        run, _ = multires
+        Image.new("L", (11, 30), 128).save(here / "one.png")
+        checkpoint = ("--ckpt_path", run / "checkpoints" / "best.ckpt")
+        code, out, err = run_cli(here, "predict", "--config", run / "config.yaml", *checkpoint, "--images=one.png")
+        assert (code, err) == (0, "")
+        assert re.fullmatch(r"one\.png\t\d\t[01]\.\d{4}\n", out)
+
+
+def test_sizes_are_drawn_as_told(here):
+    """Or the runs of the fixture above would be one run."""
+    drawn = [("false", 0), ("true", 0), ("false", 1)]
+    for resample, seed in drawn:
+        arguments = (f"--data.resample={resample}", f"--data.size_seed={seed}", "--run.name", f"{resample}{seed}")
+        assert run_cli(here, "fit", *MULTIRES, *SHORT, *CSV, *arguments, "--trainer.limit_val_batches=1").code == 0
+    runs = here / "lightning_logs" / "san_digits_multires"
+    losses = {last(runs / f"{resample}{seed}", "train/loss") for resample, seed in drawn}
+    assert len(losses) == 3
+
+
+def test_trained_at_one_size_and_tested_at_several(here):
+    one = ("--data.train_sizes=original", "--data.sizes=[16, 8, 40]", "--data.num_train=32", "--data.val_size=5")
+    code, out, err = run_cli(here, "fit", *MULTIRES, *SHORT, *CSV, *one)
+    assert code == 0, err
+    rows = re.findall(r"test/accuracy/(\S+), best checkpoint", out)
+    assert rows == ["8x8", "16x16", "40x40"]
+
+
+def test_sizes_that_were_not_tested_have_no_row(here):
+    code, out, err = run_cli(here, "fit", *MULTIRES, *SHORT, *CSV, "--trainer.limit_test_batches=1")
+    assert code == 0, err
+    assert re.findall(r"test/accuracy/(\S+), best checkpoint", out) == ["8x8"]
+
+
+def test_compiled_run_gives_the_same_numbers(here, monkeypatch):
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counter))
+    for compiled in ("false", "true"):
+        arguments = (f"--model.compile={compiled}", f"--run.name={compiled}")
+        assert run_cli(here, "fit", *MULTIRES, *SHORT, *CSV, *arguments).code == 0
+        assert (counter.frame_count > 0) == (compiled == "true")
+    assert counter.frame_count < 8  # not one for each size, and none was given up
+    runs = here / "lightning_logs" / "san_digits_multires"
+    ours, theirs = read_metrics(runs / "true"), read_metrics(runs / "false")
+    assert ours == [pytest.approx(row) for row in theirs]
+    torch._dynamo.reset()
+
+
 class TestNoOrphan:
     @pytest.fixture
     def started(self, monkeypatch):
@@ -292,6 +423,10 @@ class TestNoOrphan:
 
     def test_sizes_that_do_not_fit_start_no_run(self, here, started):
         assert run_cli(here, "fit", *DIGITS, "--data.val_size=1437").code == 1
+        assert started == []
+
+    def test_aggregator_that_cannot_take_the_sizes_starts_no_run(self, here, started):
+        assert run_cli(here, "fit", *MULTIRES, "--model.aggregator=Flatten").code == 1
         assert started == []
 
     def test_folder_that_cannot_be_made_starts_no_run(self, here, started):

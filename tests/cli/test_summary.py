@@ -7,8 +7,10 @@ import shlex
 import warnings
 
 import pytest
+import torch
 from tests.cli_runner import CSV, DIGITS, SHORT, run_cli
 
+from set_aggregation import summary
 from set_aggregation.classifier import SetClassifier
 from set_aggregation.quiet import lightning_news, silence_advertisements
 from set_aggregation.summary import relative
@@ -42,6 +44,10 @@ def test_accuracies_are_those_of_the_file(table, run_folder):
     assert table["val/accuracy, best"] == f"{max(val):.4f}"
     assert table["val/accuracy, last"] == f"{val[-1]:.4f}"
     assert table["test/accuracy, best checkpoint"] == f"{test[-1]:.4f}"
+
+
+def test_images_of_one_size_have_one_row(table):
+    assert [name for name in table if name.startswith("test/")] == ["test/accuracy, best checkpoint"]
 
 
 def test_parameters(table, run_folder):
@@ -134,3 +140,23 @@ def test_path_below_the_working_folder_is_short(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert relative(tmp_path / "a" / "b") == "a/b"
     assert relative(tmp_path.parent / "c") == str(tmp_path.parent / "c")
+
+
+def test_rows_of_sizes_follow_each_other_by_height_then_width():
+    sizes = ["100x9", "16x16", "8x100", "8x8", "24x8", "8x12"]
+    metrics = {f"test/accuracy/{size}": torch.tensor(number / 7) for number, size in enumerate(sizes)}
+    metrics |= {"test/accuracy": torch.tensor(0.25), "test/loss": torch.tensor(2.0), "val/accuracy/8x8": torch.ones(())}
+    rows = summary.test_rows(metrics, "last")
+    assert list(rows) == [
+        "test/accuracy, last",
+        *(f"test/accuracy/{size}, last" for size in ("8x8", "8x12", "8x100", "16x16", "24x8", "100x9")),
+    ]
+    assert rows["test/accuracy, last"] == "0.2500"
+    assert rows["test/accuracy/8x12, last"] == "0.7143"
+    assert rows["test/accuracy/16x16, last"] == "0.1429"
+
+
+def test_row_without_sizes():
+    assert summary.test_rows({"test/accuracy": torch.tensor(1.0)}, "best checkpoint") == {
+        "test/accuracy, best checkpoint": "1.0000"
+    }

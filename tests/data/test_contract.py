@@ -1,4 +1,8 @@
-"""What every data module promises, and what the real data sets are."""
+"""What every data module in memory promises, and what the real data sets are.
+
+Images are told by their labels. A module of several sizes holds an image once per size in its validation and test
+set; what else several sizes mean is in test_multi_resolution.py.
+"""
 
 import inspect
 import math
@@ -13,14 +17,26 @@ from torch.utils.data import default_convert
 from torchvision import datasets
 
 from set_aggregation import data
-from set_aggregation.data import CIFAR10, Digits, FashionMNIST, ImageDataModule
+from set_aggregation.data import (
+    CIFAR10,
+    Digits,
+    FashionMNIST,
+    InMemoryImages,
+    MultiResolutionCIFAR10,
+    MultiResolutionDigits,
+    MultiResolutionFashionMNIST,
+    in_memory,
+)
+from set_aggregation.data.multi_resolution import MultiResolution
+from set_aggregation.data.resizing import resize
 
 CLASSES = [
     exported
     for name in data.__all__
-    if issubclass(exported := getattr(data, name), ImageDataModule) and not inspect.isabstract(exported)
+    if issubclass(exported := getattr(data, name), InMemoryImages) and not inspect.isabstract(exported)
 ]
-HAS_OFFICIAL = [cls for cls in CLASSES if "split" in inspect.signature(cls).parameters]
+PUBLISHED = [cls for cls in CLASSES if "split" in inspect.signature(cls).parameters]  # as they were, at one size
+HAS_OFFICIAL = [cls for cls in CLASSES if issubclass(cls, tuple(PUBLISHED))]
 NUM_IMAGES, NUM_OFFICIAL_TEST, NUM_PAPER_TEST, VAL = 600, 100, 60, 50  # of the fake data
 
 # Workers would only slow down a data set in memory.
@@ -56,12 +72,19 @@ def make(request, monkeypatch):
     def make(**arguments):
         return set_up(cls, **split, **arguments)
 
+    make.build = lambda **arguments: build(cls, **split, **arguments)
     make.test_size = NUM_OFFICIAL_TEST if split == {"split": "official"} else NUM_PAPER_TEST
     return make
 
 
+def build(cls, **arguments):
+    """A data module, of three sizes (two of them small) where the class is one of several."""
+    sizes = {"sizes": [8, 12, cls.image_size]} if issubclass(cls, MultiResolution) else {}
+    return cls(**{"batch_size": 16, "val_size": VAL, **sizes, **arguments})
+
+
 def set_up(cls, **arguments):
-    module = cls(**{"batch_size": 16, "val_size": VAL, **arguments})
+    module = build(cls, **arguments)
     module.setup("fit")
     return module
 
@@ -71,11 +94,21 @@ def numbers(loader):
     return [number for _, labels in loader for number in labels.tolist()]
 
 
+def held_out(loader):
+    """The numbers of the images of an evaluation, in the order in which they come; the same at each size."""
+    found = {}
+    for images, labels in loader:
+        found.setdefault(images.shape[2:], []).extend(labels.tolist())
+    first, *others = found.values()
+    assert all(other == first for other in others)
+    return first
+
+
 def parts(module):
     return {
         "train": sorted(numbers(module.train_dataloader())),
-        "val": numbers(module.val_dataloader()),
-        "test": numbers(module.test_dataloader()),
+        "val": held_out(module.val_dataloader()),
+        "test": held_out(module.test_dataloader()),
     }
 
 
@@ -88,7 +121,8 @@ def epoch(module, index):
 
 def test_every_exported_class_has_a_case():
     assert {CIFAR10, Digits, FashionMNIST} <= set(CLASSES)
-    assert {CIFAR10, FashionMNIST} <= set(HAS_OFFICIAL)
+    assert {MultiResolutionCIFAR10, MultiResolutionDigits, MultiResolutionFashionMNIST} <= set(CLASSES)
+    assert {CIFAR10, FashionMNIST} <= set(PUBLISHED)
 
 
 # Class attributes
@@ -108,18 +142,29 @@ def test_class_attributes_are_consistent(cls):
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
 def test_batches_are_uint8_images_and_int64_labels(cls, part):
-    images, labels = next(iter(getattr(set_up(cls), f"{part}_dataloader")()))
-    assert images.shape == (16, cls.in_channels, *cls.image_size)
-    assert images.dtype == torch.uint8
-    assert labels.shape == (16,)
-    assert labels.dtype == torch.int64
+    module = set_up(cls)
+    for images, labels in getattr(module, f"{part}_dataloader")():
+        assert 1 <= len(images) == len(labels) <= 16
+        assert images.shape[1] == cls.in_channels
+        assert images.shape[2:] in module.image_sizes[part]
+        assert images.dtype == torch.uint8
+        assert labels.dtype == torch.int64
+
+
+def test_every_part_says_the_sizes_of_its_images(cls):
+    sizes = [(8, 8), (12, 12), cls.image_size] if issubclass(cls, MultiResolution) else [cls.image_size]
+    module = set_up(cls)
+    assert module.image_sizes == {"train": sizes, "val": sizes, "test": sizes}
+    for part in ("train", "val", "test"):
+        loader = getattr(module, f"{part}_dataloader")()
+        assert {images.shape[2:] for images, _ in loader} == set(sizes)
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
 def test_images_keep_their_labels(cls, monkeypatch, part):
     published = fake(cls, monkeypatch)
     for images, labels in getattr(set_up(cls), f"{part}_dataloader")():
-        assert torch.equal(images, published[labels])
+        assert torch.equal(images, resize(published[labels], images.shape[2:]))
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -193,7 +238,7 @@ def test_split_leaves_the_global_generator_alone(make):
 def test_official_test_set_is_the_published_one_in_its_order(cls, split_seed, monkeypatch):
     fake(cls, monkeypatch)
     module = set_up(cls, split="official", split_seed=split_seed)
-    assert numbers(module.test_dataloader()) == list(range(NUM_IMAGES - NUM_OFFICIAL_TEST, NUM_IMAGES))
+    assert held_out(module.test_dataloader()) == list(range(NUM_IMAGES - NUM_OFFICIAL_TEST, NUM_IMAGES))
 
 
 @pytest.mark.parametrize("cls", HAS_OFFICIAL)
@@ -261,17 +306,17 @@ def test_ranks_share_the_training_images_by_the_seed_of_the_first(cls):
         module.trainer = SimpleNamespace(global_rank=rank, world_size=3, strategy=strategy)
         shown += numbers(module.train_dataloader())
     assert len(shown) == len(set(shown))
-    assert len(shown) >= len(parts(set_up(cls))["train"]) - 2
+    assert len(shown) >= len(parts(set_up(cls))["train"]) - 2 * len(module.image_sizes["train"])
 
 
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_ranks_share_the_evaluation_images(cls, part):
-    shown = []
+    shown, module = [], set_up(cls)
+    whole = sorted(numbers(getattr(module, f"{part}_dataloader")()))
     for rank in range(3):
-        module = set_up(cls)
         module.trainer = SimpleNamespace(global_rank=rank, world_size=3)
         shown += numbers(getattr(module, f"{part}_dataloader")())
-    assert sorted(shown) == sorted(parts(set_up(cls))[part])
+    assert sorted(shown) == whole
 
 
 # Augmentation
@@ -300,7 +345,7 @@ class Viewer(LightningModule):
 
 
 def view(module, tmp_path):
-    """Runs two epochs and a test of a real Trainer; what the model was shown, joined."""
+    """Runs two epochs and a test of a real Trainer; the batches that the model was shown."""
     viewer = Viewer()
     trainer = Trainer(
         max_epochs=2,
@@ -314,15 +359,16 @@ def view(module, tmp_path):
     )
     trainer.fit(viewer, module)
     trainer.test(viewer, module)
-    return {
-        part: tuple(torch.cat(tensors) for tensors in zip(*batches, strict=True))
-        for part, batches in viewer.seen.items()
-    }
+    return viewer.seen
 
 
-def changed(shown, published):
-    images, labels = shown
-    return (images != published[labels].float() / 255).flatten(1).any(1).float().mean().item()
+def changed(batches, published):
+    """The share of the images that are not what was published."""
+    different = []
+    for images, labels in batches:
+        expected = resize(published[labels], images.shape[2:]).float() / 255
+        different += (images != expected).flatten(1).any(1).tolist()
+    return sum(different) / len(different)
 
 
 def test_images_are_augmented_in_training_and_nowhere_else(cls, monkeypatch, tmp_path):
@@ -367,10 +413,24 @@ def test_setup_loads_once(cls, monkeypatch):
     loads = []
     load = cls.load
     monkeypatch.setattr(cls, "load", lambda self: loads.append(1) or load(self))
-    module = cls(batch_size=16, val_size=VAL)
-    for stage in ("fit", "validate", "test"):
+    module = build(cls)
+    for stage in ("fit", "validate", "test", "fit"):
         module.setup(stage)
     assert len(loads) == 1
+
+
+@pytest.mark.parametrize(("stage", "made"), [("validate", ["val"]), ("test", ["test"])])
+def test_a_stage_makes_only_what_it_needs(make, stage, made):
+    module = make.build()
+    module.setup(stage)
+    assert list(module.image_sizes) == made
+    part = held_out(getattr(module, f"{made[0]}_dataloader")())
+    before = module._sets[made[0]]
+    module.setup("fit")
+    assert module._sets[made[0]] is before  # not made again
+    assert set(module.image_sizes) == {"train", "val", "test"}
+    assert parts(module) == parts(make())
+    assert parts(module)[made[0]] == part
 
 
 def test_prediction_loads_nothing(cls, monkeypatch):
@@ -393,6 +453,20 @@ def test_prediction_reads_the_given_files(cls, tmp_path):
     images = torch.cat(batches)
     assert images.shape[1:] == (cls.in_channels, *cls.image_size)
     assert images[:, 0, 0, 0].tolist() == [10, 20, 30]
+
+
+# Memory
+
+
+def test_images_are_refused_where_one_byte_is_missing(cls, monkeypatch):
+    module = set_up(cls, num_train=90)
+    loaders = (module.train_dataloader(), module.val_dataloader(), module.test_dataloader())
+    held = sum(images.numel() for loader in loaders for images, _ in loader)
+    monkeypatch.setattr(in_memory, "available_memory", lambda: held)
+    set_up(cls, num_train=90)
+    monkeypatch.setattr(in_memory, "available_memory", lambda: held - 1)
+    with pytest.raises(ValueError, match=f"^{cls.__name__}: got images that take .* that are free; use fewer"):
+        set_up(cls, num_train=90)
 
 
 # Bad sizes
@@ -495,7 +569,7 @@ def test_digits_split_as_documented():
     }
 
 
-@pytest.fixture(scope="module", params=HAS_OFFICIAL, ids=lambda cls: cls.__name__)
+@pytest.fixture(scope="module", params=PUBLISHED, ids=lambda cls: cls.__name__)
 def real(request):
     """A published data set, loaded once for all tests here."""
     folder = os.environ.get("SAN_TEST_DATA_DIR")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, features
 
-from set_aggregation.data.image_files import find_images, read_images
+from set_aggregation.data.image_files import find_images, read_image, read_images, upright_size
 
 RED, GREEN = (250, 10, 20), (5, 240, 30)
 
@@ -191,6 +191,14 @@ def test_sixteen_bits_are_scaled_not_cut(tmp_path, in_channels):
     assert image[:, 0].tolist() == [pytest.approx([0, 16, 128, 255], abs=1)] * in_channels
 
 
+def test_sixteen_bits_of_a_pgm_are_scaled_too(tmp_path):
+    """Pillow opens it in another mode."""
+    levels = np.array([[0, 0x1000, 0x8000, 0xFFFF]], ">u2").repeat(4, axis=0)
+    (tmp_path / "a.pgm").write_bytes(b"P5 4 4 65535\n" + levels.tobytes())
+    (image,) = read_images([tmp_path / "a.pgm"], 1, (4, 4))
+    assert image[0, 0].tolist() == pytest.approx([0, 16, 128, 255], abs=1)
+
+
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
 def test_a_file_that_is_no_image_is_named(tmp_path, content):
     good, bad = grey(0, tmp_path / "good.png"), tmp_path / "bad.png"
@@ -215,6 +223,133 @@ def test_a_damaged_header_is_named(tmp_path):
         read_images([file], 3, (4, 4))
 
 
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+@pytest.mark.parametrize("found", [b"pitm", b"mdat"])
+def test_a_damaged_avif_is_named(tmp_path, two_colours, found):
+    """Pillow says so by a RuntimeError."""
+    file = save(two_colours, tmp_path / "damaged.avif")
+    content = file.read_bytes()
+    start = content.index(found) + 4
+    file.write_bytes(content[:start] + bytes(byte ^ 0xFF for byte in content[start : start + 8]) + content[start + 8 :])
+    with pytest.raises(ValueError, match=r"damaged\.avif"):
+        read_images([file], 3, (4, 4))
+
+
 def test_a_folder_in_place_of_a_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=str(tmp_path.name)):
         read_images([tmp_path], 3, (4, 4))
+
+
+# One picture at its own size
+
+
+@pytest.mark.parametrize(("in_channels", "shape"), [(1, (20, 40, 1)), (3, (20, 40, 3))])
+def test_own_size(tmp_path, two_colours, in_channels, shape):
+    image = read_image(save(two_colours, tmp_path / "a.png"), in_channels)
+    assert image.shape == shape
+    assert image.dtype == np.uint8
+
+
+def test_own_size_is_kept_to_the_pixel(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8)
+    assert np.array_equal(read_image(save(Image.fromarray(picture), tmp_path / "a.png"), 3), picture)
+
+
+def test_own_size_of_a_large_jpeg(tmp_path):
+    file = save(Image.new("RGB", (1600, 1200), RED), tmp_path / "a.jpg")
+    assert read_image(file, 3).shape == (1200, 1600, 3)
+    assert upright_size(file) == (1200, 1600)
+
+
+# Upright
+
+
+def turned(picture, orientation):
+    """The pixels of a file that, shown as its orientation says, are the picture; after the table of the standard."""
+    picture = picture.transpose(Image.Transpose.TRANSPOSE) if orientation >= 5 else picture
+    if orientation in (2, 3, 7, 8):  # in the file, left is right
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if orientation in (3, 4, 6, 7):
+        picture = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    return picture
+
+
+def save_turned(picture, path, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return save(picture, path, exif=exif)
+
+
+SUFFIXES = ["jpg", "png", "webp", "tif"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_read_upright(tmp_path, suffix, orientation):
+    """A quarter of each colour, no two quarters alike."""
+    quarters = np.array([[RED, GREEN], [(0, 0, 250), (250, 250, 250)]], np.uint8)
+    picture = quarters.repeat(16, axis=0).repeat(32, axis=1)  # 32 high and 64 wide
+    file = save_turned(turned(Image.fromarray(picture), orientation), tmp_path / f"a.{suffix}", orientation)
+    image = read_image(file, 3)
+    assert image.shape == (32, 64, 3)
+    for i, j in np.ndindex(2, 2):
+        assert image[8 + 16 * i, 16 + 32 * j].tolist() == pytest.approx(quarters[i, j].tolist(), abs=12)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("orientation", [*range(1, 9), 0, 9])  # the last two mean nothing
+def test_upright_size_is_that_of_the_picture_read(tmp_path, two_colours, suffix, orientation):
+    file = save_turned(two_colours, tmp_path / f"a.{suffix}", orientation)
+    assert upright_size(file) == read_image(file, 3).shape[:2]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "gif", "tif", "webp"])
+def test_upright_size_without_orientation(tmp_path, two_colours, suffix):
+    assert upright_size(save(two_colours, tmp_path / f"a.{suffix}")) == (20, 40)
+
+
+def test_upright_size_decodes_nothing(tmp_path, two_colours):
+    """A file that is cut off in its middle has one."""
+    file = save(two_colours.resize((400, 200)), tmp_path / "a.jpg")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert upright_size(file) == (200, 400)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not an image"])
+def test_upright_size_names_what_it_cannot_read(tmp_path, content):
+    if content is not None:
+        (tmp_path / "bad.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"got .*bad\.png, which is not an image that can be read"):
+        upright_size(tmp_path / "bad.png")
+
+
+# JPEG files are decoded at a part of their size
+
+
+def gradient(w, h):
+    """Smooth in the large, with a pattern of 16 pixels."""
+    y, x = np.mgrid[:h, :w]
+    waves = 40 * np.sin(x * np.pi / 16) * np.sin(y * np.pi / 16)
+    channels = [x * 255 / w, y * 255 / h, 128 + waves]
+    return Image.fromarray(np.stack(channels, 2).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("size", [(75, 100), (150, 200), (64, 64), (100, 75), (299, 400), (600, 800), (33, 224)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_large_jpeg_is_as_if_decoded_whole(tmp_path, size, orientation):
+    file = save_turned(gradient(1600, 1200), tmp_path / "a.jpg", orientation)
+    with Image.open(file) as image:
+        image.load()
+        whole = image.transpose(Image.Transpose.ROTATE_270) if orientation == 6 else image
+        expected = np.asarray(whole.resize(size[::-1], Image.Resampling.BICUBIC)).astype(int)
+    assert np.abs(read_image(file, 3, size) - expected).max() <= 3
+
+
+def test_small_sizes_of_a_large_jpeg_need_less_than_the_whole(tmp_path, monkeypatch):
+    file = save(gradient(1600, 1200), tmp_path / "a.jpg")
+    decoded = []
+    convert = Image.Image.convert
+    monkeypatch.setattr(Image.Image, "convert", lambda self, *mode: decoded.append(self.size) or convert(self, *mode))
+    read_image(file, 3, (75, 100))
+    read_image(file, 3, (700, 900))
+    assert decoded == [(400, 300), (1600, 1200)]

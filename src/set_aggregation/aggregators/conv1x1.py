@@ -39,7 +39,10 @@ class Conv1x1(Aggregator):
 
     def __init__(self, in_features: int, channels: int = 1, set_size: int | None = None) -> None:
         if set_size is None:
-            raise ValueError("Conv1x1: got set_size=None, expected the number of elements of its sets")
+            raise ValueError(
+                "Conv1x1: got set_size=None, expected the number of elements of its sets, which all have one size; for "
+                "images of several sizes use SAN, GlobalAvgPool or GlobalMaxPool"
+            )
         super().__init__(in_features, self._positive("set_size", set_size) * self._positive("channels", channels))
         self.set_size = set_size
         self.projection = nn.Linear(in_features, channels)

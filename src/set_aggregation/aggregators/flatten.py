@@ -36,7 +36,10 @@ class Flatten(Aggregator):
 
     def __init__(self, in_features: int, set_size: int | None = None) -> None:
         if set_size is None:
-            raise ValueError("Flatten: got set_size=None, expected the number of elements of its sets")
+            raise ValueError(
+                "Flatten: got set_size=None, expected the number of elements of its sets, which all have one size; for "
+                "images of several sizes use SAN, GlobalAvgPool or GlobalMaxPool"
+            )
         super().__init__(in_features, self._positive("set_size", set_size) * in_features)
         self.set_size = set_size
 

@@ -1,8 +1,9 @@
 """What happens around training: one subject a file."""
 
+from set_aggregation.callbacks.accuracy_per_size import AccuracyPerSize
 from set_aggregation.callbacks.finite_loss import FiniteLoss
 from set_aggregation.callbacks.progress import ProgressBar
 from set_aggregation.callbacks.run_directory import RunDirectory
 from set_aggregation.callbacks.throughput import Throughput
 
-__all__ = ["FiniteLoss", "ProgressBar", "RunDirectory", "Throughput"]
+__all__ = ["AccuracyPerSize", "FiniteLoss", "ProgressBar", "RunDirectory", "Throughput"]

@@ -1,8 +1,27 @@
-"""LightningDataModules over images that lie in memory."""
+"""LightningDataModules, and the sampler that makes batches of images of one size."""
 
 from set_aggregation.data.base import ImageDataModule
 from set_aggregation.data.cifar10 import CIFAR10
 from set_aggregation.data.digits import Digits
 from set_aggregation.data.fashion_mnist import FashionMNIST
+from set_aggregation.data.image_folder import ImageFolder
+from set_aggregation.data.in_memory import InMemoryImages
+from set_aggregation.data.multi_resolution import (
+    MultiResolutionCIFAR10,
+    MultiResolutionDigits,
+    MultiResolutionFashionMNIST,
+)
+from set_aggregation.data.resolution_batch_sampler import ResolutionBatchSampler
 
-__all__ = ["CIFAR10", "Digits", "FashionMNIST", "ImageDataModule"]
+__all__ = [
+    "CIFAR10",
+    "Digits",
+    "FashionMNIST",
+    "ImageDataModule",
+    "ImageFolder",
+    "InMemoryImages",
+    "MultiResolutionCIFAR10",
+    "MultiResolutionDigits",
+    "MultiResolutionFashionMNIST",
+    "ResolutionBatchSampler",
+]

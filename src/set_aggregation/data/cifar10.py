@@ -1,7 +1,6 @@
 """CIFAR-10."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 from torchvision import datasets
 
-from set_aggregation.data.base import ImageDataModule, Split
+from set_aggregation.data.in_memory import InMemoryImages, Split
 from set_aggregation.data.published_files import check_files, default_data_dir, download
 
 _SOURCE = datasets.CIFAR10
@@ -25,7 +24,7 @@ _ADDRESSES = (
 )
 
 
-class CIFAR10(ImageDataModule):
+class CIFAR10(InMemoryImages):
     """CIFAR-10: 60,000 colour photographs of 32x32 pixels in ten classes.
 
     `Krizhevsky (2009) <https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf>`_. The ``"official"`` split
@@ -46,17 +45,17 @@ class CIFAR10(ImageDataModule):
         ValueError: files that are damaged, or neither there nor to be had.
     """
 
-    num_classes: ClassVar[int] = 10
-    class_names: ClassVar[tuple[str, ...]] = (
+    num_classes = 10
+    class_names = (
         *("airplane", "automobile", "bird", "cat", "deer"),
         *("dog", "frog", "horse", "ship", "truck"),
     )
-    in_channels: ClassVar[int] = 3
-    image_size: ClassVar[tuple[int, int]] = (32, 32)
-    mean: ClassVar[tuple[float, ...]] = (0.4914, 0.4822, 0.4465)
-    std: ClassVar[tuple[float, ...]] = (0.2470, 0.2435, 0.2616)
-    flip: ClassVar[bool] = True
-    test_size: ClassVar[int] = 5000
+    in_channels = 3
+    image_size = (32, 32)
+    mean = (0.4914, 0.4822, 0.4465)
+    std = (0.2470, 0.2435, 0.2616)
+    flip = True
+    test_size = 5000
 
     def __init__(
         self,

@@ -1,16 +1,14 @@
 """The handwritten digits that come with scikit-learn."""
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from set_aggregation.data.base import ImageDataModule
+from set_aggregation.data.in_memory import InMemoryImages
 
 
-class Digits(ImageDataModule):
+class Digits(InMemoryImages):
     """1,797 real handwritten digits, 8x8 pixels in grey, enlarged to 16x16; they come with scikit-learn.
 
     The test part of UCI's "Optical Recognition of Handwritten Digits" (`Alpaydin and Kaynak, 1998
@@ -29,18 +27,18 @@ class Digits(ImageDataModule):
         >>> digits = Digits(batch_size=32)
         >>> digits.setup("fit")
         >>> images, labels = next(iter(digits.train_dataloader()))
-        >>> images.shape, images.dtype
-        (torch.Size([32, 1, 16, 16]), torch.uint8)
+        >>> images.shape[1:], images.dtype
+        (torch.Size([1, 16, 16]), torch.uint8)
     """
 
-    num_classes: ClassVar[int] = 10
-    class_names: ClassVar[tuple[str, ...]] = tuple(map(str, range(10)))
-    in_channels: ClassVar[int] = 1
-    image_size: ClassVar[tuple[int, int]] = (16, 16)
-    mean: ClassVar[tuple[float, ...]] = (0.3127,)
-    std: ClassVar[tuple[float, ...]] = (0.3551,)
-    flip: ClassVar[bool] = False
-    test_size: ClassVar[int] = 360
+    num_classes = 10
+    class_names = tuple(map(str, range(10)))
+    in_channels = 1
+    image_size = (16, 16)
+    mean = (0.3127,)
+    std = (0.3551,)
+    flip = False
+    test_size = 360
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
 """Fashion-MNIST."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from jaxtyping import Int, UInt8
@@ -9,7 +8,7 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from set_aggregation.data.base import ImageDataModule, Split
+from set_aggregation.data.in_memory import InMemoryImages, Split
 from set_aggregation.data.published_files import check_files, default_data_dir, download
 
 _SOURCE = datasets.FashionMNIST
@@ -28,7 +27,7 @@ _ADDRESSES = (
 )
 
 
-class FashionMNIST(ImageDataModule):
+class FashionMNIST(InMemoryImages):
     """Fashion-MNIST: 70,000 grey pictures of clothes, 28x28 pixels, in ten classes.
 
     `Xiao, Rasul and Vollgraf (2017) <https://arxiv.org/abs/1708.07747>`_. The ``"official"`` split has
@@ -49,14 +48,14 @@ class FashionMNIST(ImageDataModule):
         ValueError: files that are damaged, or neither there nor to be had.
     """
 
-    num_classes: ClassVar[int] = 10
-    class_names: ClassVar[tuple[str, ...]] = tuple(_SOURCE.classes)
-    in_channels: ClassVar[int] = 1
-    image_size: ClassVar[tuple[int, int]] = (28, 28)
-    mean: ClassVar[tuple[float, ...]] = (0.2860,)
-    std: ClassVar[tuple[float, ...]] = (0.3530,)
-    flip: ClassVar[bool] = True
-    test_size: ClassVar[int] = 5000
+    num_classes = 10
+    class_names = tuple(_SOURCE.classes)
+    in_channels = 1
+    image_size = (28, 28)
+    mean = (0.2860,)
+    std = (0.3530,)
+    flip = True
+    test_size = 5000
 
     def __init__(
         self,

@@ -6,10 +6,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
+from set_aggregation.data.image_set import Size
+
 _MODES = {1: "L", 3: "RGB"}
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    RuntimeError,
+    Image.DecompressionBombError,
+)  # as Pillow's plugins have it
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -34,7 +44,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def read_images(files: Sequence[Path], in_channels: int, image_size: tuple[int, int]) -> UInt8[Tensor, "B C H W"]:
+def read_images(files: Sequence[Path], in_channels: int, image_size: Size) -> UInt8[Tensor, "B C H W"]:
     """Decodes image files, converts them to grey or RGB and resizes them (bicubic, antialiased) to one size.
 
     Args:
@@ -45,23 +55,39 @@ def read_images(files: Sequence[Path], in_channels: int, image_size: tuple[int, 
     Raises:
         ValueError: a file that is not a readable image; the file is named.
     """
-    h, w = image_size
-    images = []
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                upright = _eight_bits(ImageOps.exif_transpose(image))
-                resized = upright.convert(_MODES[in_channels]).resize((w, h), Image.Resampling.BICUBIC)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"got {file}, which is not an image that can be read ({error})") from error
-        images.append(np.asarray(resized).reshape(h, w, in_channels))
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.stack([read_image(file, in_channels, image_size) for file in files])).permute(0, 3, 1, 2)
+
+
+def read_image(file: Path, in_channels: int, image_size: Size | None = None) -> NDArray[np.uint8]:
+    """Decodes an image file upright, of shape (H, W, C), at a size or at its own; see :func:`read_images`."""
+    try:
+        with Image.open(file) as image:
+            if image_size is not None:
+                # JPEG files are decoded at a half, a quarter or an eighth of their size where that is still enough.
+                image.draft(None, (2 * max(image_size), 2 * max(image_size)))
+            upright = _eight_bits(ImageOps.exif_transpose(image)).convert(_MODES[in_channels])
+            if image_size is not None:
+                upright = upright.resize(image_size[::-1], Image.Resampling.BICUBIC)
+            return np.asarray(upright).reshape(upright.height, upright.width, in_channels)
+    except _UNREADABLE as error:
+        raise ValueError(f"got {file}, which is not an image that can be read ({error})") from error
+
+
+def upright_size(file: Path) -> Size:
+    """Height and width of an image file as :func:`read_image` gives it, from the head of the file only."""
+    try:
+        with Image.open(file) as image:
+            quarter_turn = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+            # Of a TIFF file, Pillow gives the upright size itself.
+            return image.size if quarter_turn and image.format != "TIFF" else image.size[::-1]
+    except _UNREADABLE as error:
+        raise ValueError(f"got {file}, which is not an image that can be read ({error})") from error
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """What Pillow's own conversion does not do well: it cuts 16 bits at 255, and warns of transparent palettes."""
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode.startswith("I"):  # "I" is what 16 bits of a PGM file become
+        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA")
     return image

@@ -1,0 +1,140 @@
+"""A handful of sizes for images of any size."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from set_aggregation.data.image_set import Size
+
+_CUTS = 32  # places at which a group may be split, for each of its two axes
+
+
+def choose_buckets(
+    sizes: NDArray[np.int64],
+    max_side: int,
+    num_buckets: int = 8,
+    max_aspect_change: float = 1.25,
+    max_enlargement: float = 1.25,
+) -> NDArray[np.int64]:
+    r"""Chooses to what size each image is resized: few different sizes, and little change.
+
+    An image h x w that becomes H x W keeps two promises: its aspect ratio changes by at most a factor,
+    :math:`\max(\frac{H / W}{h / w}, \frac{h / w}{H / W}) \le` ``max_aspect_change``, and neither side grows by more
+    than a factor, :math:`\max(\frac{H}{h}, \frac{W}{w}) \le` ``max_enlargement``.
+
+    Groups of images are split in two, the worst one first: between two aspect ratios or two areas, where that brings
+    the images nearest to their goal (their own size, or what it is after shrinking the longer side to ``max_side``).
+
+    Args:
+        sizes: height and width of each image, N pairs.
+        max_side: longest side of the result.
+        num_buckets: how many different sizes there may be. There are more only where the promises ask for them, or
+            where images would lose more than half of both sides on average because of smaller ones among them.
+        max_aspect_change: factor by which the aspect ratio may change, more than 1.
+        max_enlargement: factor by which a side may grow, at least 1.
+
+    Returns:
+        Height and width of each image after resizing, N pairs.
+
+    Raises:
+        TooNarrowError: an image so narrow that no size up to ``max_side`` keeps its aspect ratio.
+
+    Example:
+        >>> sizes = np.array([[100, 100], [98, 102], [60, 80], [600, 800]])
+        >>> choose_buckets(sizes, max_side=80, num_buckets=2).tolist()
+        [[78, 80], [78, 80], [60, 80], [60, 80]]
+    """
+    unique, inverse, counts = np.unique(sizes, axis=0, return_inverse=True, return_counts=True)
+    chooser = _Chooser(unique, counts, max_side, max_aspect_change, max_enlargement)
+    groups = [_Group(np.arange(len(unique)), chooser)]
+    while candidates := [group for group in groups if group.axes and (group.loss or group.is_bad)]:
+        worst = max(candidates, key=lambda group: (group.is_bad, group.loss))
+        if len(groups) >= num_buckets and not worst.is_bad:
+            break
+        groups.remove(worst)
+        groups += worst.split()
+    for group in groups:
+        if not group.keeps_aspect:
+            h, w = unique[group.members[0]].tolist()
+            raise TooNarrowError(
+                f"got an image of {h}x{w}, which max_side={max_side} makes {group.size[0]}x{group.size[1]}; expected a "
+                f"change of its aspect ratio by at most {max_aspect_change}: leave it out, or raise max_side",
+                (h, w),
+            )
+    result = np.empty_like(unique)
+    for group in groups:
+        result[group.members] = group.size
+    return result[inverse]
+
+
+class TooNarrowError(ValueError):
+    """An image whose aspect ratio cannot be kept; ``size`` is its height and width."""
+
+    def __init__(self, message: str, size: Size) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+class _Chooser:
+    """The different sizes, and the rules."""
+
+    def __init__(
+        self,
+        sizes: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        max_side: int,
+        max_aspect_change: float,
+        max_enlargement: float,
+    ) -> None:
+        self.sizes, self.counts, self.max_side = sizes, counts, max_side
+        self.tolerance = np.log(max_aspect_change) + 1e-9
+        self.max_enlargement = max_enlargement
+        self.goals = sizes * np.minimum(1, max_side / sizes.max(1, keepdims=True))
+        self.aspects = np.log(sizes[:, 0] / sizes[:, 1])
+        self.areas = np.log(self.goals.prod(1))
+
+    def size(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The size between the extreme aspect ratios, of the mean area, within what the smallest image allows."""
+        low, high = self.aspects[members].min(), self.aspects[members].max()
+        area = np.average(self.areas[members], weights=self.counts[members])
+        goal = np.exp(np.array([area + (low + high) / 2, area - (low + high) / 2]) / 2)
+        limit = np.minimum(np.floor(self.sizes[members].min(0) * self.max_enlargement + 1e-9), self.max_side)
+        goal *= min(1, *(limit / goal))
+        # Whole numbers of pixels may miss the aspect ratio; then a smaller size may hit it.
+        longest = round(goal.max())
+        sizes = np.append([goal], goal / goal.max() * np.arange(longest - 1, 0, -1)[:, None], axis=0)
+        sizes = np.clip(sizes.round(), 1, limit).astype(np.int64)
+        aspects = np.log(sizes[:, 0] / sizes[:, 1])
+        keeps = np.maximum(aspects - low, high - aspects) <= self.tolerance
+        return sizes[keeps.argmax()]  # the first that keeps it, or the first of all
+
+
+class _Group:
+    """Images that become one size."""
+
+    def __init__(self, members: NDArray[np.int64], chooser: _Chooser) -> None:
+        self.members, self.chooser = members, chooser
+        self.size = chooser.size(members)
+        change = np.abs(np.log(self.size[0] / self.size[1]) - chooser.aspects[members]).max()
+        self.keeps_aspect = bool(change <= chooser.tolerance)
+        distance = np.abs(np.log(chooser.goals[members] / self.size)).sum(1)
+        self.loss = float((distance * chooser.counts[members]).sum())
+        self.is_bad = not self.keeps_aspect or self.loss > 2 * np.log(2) * chooser.counts[members].sum()
+        self.axes = [axis[members] for axis in (chooser.aspects, chooser.areas) if np.ptp(axis[members]) > 0]
+
+    def split(self) -> "tuple[_Group, _Group]":
+        """Cuts it in two."""
+        aspects = self.chooser.aspects[self.members]
+        if not self.keeps_aspect and np.ptp(aspects) > 0:
+            # So many parts are needed at least; half of them go to each side.
+            parts = max(2, int(np.ceil(np.ptp(aspects) / (2 * self.chooser.tolerance))))
+            return self._cut(aspects, aspects.min() + np.ptp(aspects) * (parts // 2) / parts)
+        pairs = []
+        for values in self.axes:
+            steps = np.unique(values)[:-1]
+            cuts = steps[np.unique(np.linspace(0, len(steps) - 1, _CUTS).astype(int))]
+            pairs += [self._cut(values, cut) for cut in cuts]
+        return min(pairs, key=lambda pair: pair[0].loss + pair[1].loss)
+
+    def _cut(self, values: NDArray[np.float64], cut: float) -> "tuple[_Group, _Group]":
+        below = values <= cut
+        return _Group(self.members[below], self.chooser), _Group(self.members[~below], self.chooser)
