@@ -35,6 +35,8 @@ def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: 
         )
     if refused := _search(r"Option '(\w+)' is not accepted", message):
         class_name = _search(r"class_path[=' ]+[\w.]*?(\w+)'", message)
+        if key in parts and class_name == parts[key].__name__:
+            return f"got {key}.{refused} before it was said of what; put --config or --{key} before it"
         taken = next((_parameters(cls) for cls in _concrete(parts.get(key, int)) if cls.__name__ == class_name), [])
         expected = f", expected one of {', '.join(taken)}" if taken else ""
         return f"got {key}.{refused}, which {class_name or key} does not take{expected}{_suggestion(refused, taken)}"

@@ -55,6 +55,10 @@ COMMAND_LINE = {
     "misspelt aggregator key": ((*FIT, "--model.aggregator.out_feature=8"), ("out_feature",)),
     "key of another aggregator": ((*FIT, "--model.aggregator=Flatten", "--model.aggregator.channels=2"), ("channels",)),
     "misspelt data key": ((*FIT, "--data.batchsize=8"), ("batchsize",)),
+    "data key before the data": (
+        ("fit", "--data.data_dir=folder", *CIFAR[1:]),
+        ("got data.data_dir before", "put --config or --data before it"),
+    ),
     "misspelt run key": ((*FIT, "--run.nam=a"), ("run.nam",)),
     "no number": ((*FIT, "--trainer.max_epochs=many"), ("trainer.max_epochs", "many")),
     "out_features zero": ((*FIT, "--model.aggregator.out_features=0"), ("SAN: got out_features=0", "at least 1")),

@@ -472,3 +472,11 @@ def test_as_a_program_from_another_folder(here):
     assert done.stderr == "`Trainer.fit` stopped: `max_epochs=2` reached.\n"
     assert (here / "lightning_logs" / "san_digits" / "a" / "metrics.csv").exists()
     assert {path.name for path in here.iterdir()} == {"lightning_logs"}
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+@pytest.mark.parametrize("aggregator", ["SAN", "Flatten"])
+def test_images_take_the_precision_of_the_model(here, precision, aggregator):
+    arguments = (f"--trainer.precision={precision}", f"--model.aggregator={aggregator}", "--trainer.fast_dev_run=1")
+    code, _, err = run_cli(here, "fit", *DIGITS, *arguments)
+    assert code == 0, err
