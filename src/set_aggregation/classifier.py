@@ -51,8 +51,9 @@ class SetClassifier(LightningModule):
         optimizer: called with the parameters, gives the optimiser; Adam at 1e-3 by default, as in the paper.
         scheduler: called with the optimiser, gives the learning-rate schedule.
         scheduler_interval: whether the schedule advances each ``"epoch"`` or each ``"step"``.
-        compile: run the network through ``torch.compile``, once for images of all sizes. It fails rather than
-            fall back to slow code.
+        compile: run the network through ``torch.compile``, once for images of all sizes (before torch 2.15, where
+            pooling rounds up, once for each pattern of odd and even sizes). It fails rather than fall back to slow
+            code; for that ``torch._dynamo.config.recompile_limit`` is raised to 64.
 
     Shape:
         - input: images :math:`(B, C, H, W)`.
@@ -184,7 +185,9 @@ class SetClassifier(LightningModule):
     def _compile_if_asked(self) -> None:
         if self.compile_forward and self._compiled_call_impl is None:
             # fullgraph=True makes an error of what torch would else do in silence: after eight recompilations it runs
-            # what is not compiled. dynamic=True makes one program for all sizes.
+            # what is not compiled. dynamic=True makes one program for all sizes; torch 2.11 makes one for each pattern
+            # of odd and even sizes that the poolings of SmallCNN meet, which may be more than eight.
+            torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
             self.compile(dynamic=True, fullgraph=True)
 
     def _evaluate(self, batch: Batch, split: str, loss: Metric, accuracy: Metric) -> Tensor:
