@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
+from tests.quiet_trainer import quiet_trainer
 from torch.utils.data import default_convert
 from torchvision import datasets
 
@@ -347,16 +348,7 @@ class Viewer(LightningModule):
 def view(module, tmp_path):
     """Runs two epochs and a test of a real Trainer; the batches that the model was shown."""
     viewer = Viewer()
-    trainer = Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
+    trainer = quiet_trainer(tmp_path, max_epochs=2)
     trainer.fit(viewer, module)
     trainer.test(viewer, module)
     return viewer.seen

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from PIL import Image
+from tests.quiet_trainer import quiet_trainer
 
 from set_aggregation.data.image_files import read_images
 from set_aggregation.data.image_folder import ImageFolder
@@ -751,17 +752,7 @@ class Viewer(LightningModule):
 @pytest.fixture
 def trainer(tmp_path):
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    return Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=tmp_path,
-    )
+    return quiet_trainer(tmp_path, max_epochs=2, num_sanity_val_steps=0)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

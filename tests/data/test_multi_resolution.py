@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import jsonargparse
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
+from tests.quiet_trainer import quiet_trainer
 
 from set_aggregation.data import (
     CIFAR10,
@@ -211,16 +212,7 @@ class Viewer(LightningModule):
 @both_ways
 def test_a_trainer_turns_the_epochs(resample, tmp_path):
     module, viewer = build(resample=resample), Viewer()
-    trainer = Trainer(
-        max_epochs=3,
-        accelerator="cpu",
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
+    trainer = quiet_trainer(tmp_path, max_epochs=3)
     trainer.fit(viewer, module)
     trainer.test(viewer, module)
     expected = set_up(resample=resample)

@@ -14,7 +14,8 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
+from tests.quiet_trainer import quiet_trainer
 from torch.utils.data import DataLoader
 
 from set_aggregation.data import ResolutionBatchSampler
@@ -313,16 +314,7 @@ def test_lightning_turns_the_epochs(tmp_path, use):
     module = Recorder()
     sampler = ResolutionBatchSampler(THREE_SIZES, batch_size=8, seed=5)
     arguments = {"sampler": sampler, "batch_size": None} if use == "sampler" else {"batch_sampler": sampler}
-    trainer = Trainer(
-        max_epochs=3,
-        accelerator="cpu",
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
+    trainer = quiet_trainer(tmp_path, max_epochs=3)
     trainer.fit(module, DataLoader(torch.arange(len(THREE_SIZES)), **arguments))
     assert module.epochs == [plan(THREE_SIZES, epoch=epoch, batch_size=8, seed=5)[0] for epoch in range(3)]
     assert module.epochs[0] != module.epochs[1]
