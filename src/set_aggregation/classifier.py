@@ -18,6 +18,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
+from set_aggregation.evaluation_mode import evaluation_mode
 from set_aggregation.feature_set import FeatureSet, Positions
 from set_aggregation.head import Head
 
@@ -203,12 +204,9 @@ class SetClassifier(LightningModule):
 
 @torch.no_grad()
 def _empty_feature_map(backbone: Backbone, image_size: tuple[int, int]) -> Float[Tensor, "1 D h w"]:
-    modes = [(module, module.training) for module in backbone.modules()]
     like = next(backbone.parameters(), torch.empty(0))
-    features = backbone.eval()(torch.zeros(1, backbone.in_channels, *image_size, dtype=like.dtype, device=like.device))
-    for module, training in modes:  # some may have been frozen apart
-        module.training = training
-    return features
+    with evaluation_mode(backbone):
+        return backbone(torch.zeros(1, backbone.in_channels, *image_size, dtype=like.dtype, device=like.device))
 
 
 def _build_aggregator(factory: Callable[..., Aggregator], in_features: int, sizes: dict[str, int]) -> Aggregator:

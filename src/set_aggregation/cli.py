@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
@@ -18,7 +20,16 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
-from set_aggregation.callbacks import AccuracyPerSize, FiniteLoss, ProgressBar, RunDirectory, Throughput
+from set_aggregation.callbacks import (
+    AccuracyPerSize,
+    CurvesPicture,
+    FiniteLoss,
+    LearningCurves,
+    Mistakes,
+    ProgressBar,
+    RunDirectory,
+    Throughput,
+)
 from set_aggregation.checkpoint_file import check_checkpoint
 from set_aggregation.classifier import SetClassifier
 from set_aggregation.cli_errors import one_line, unwrapped
@@ -26,7 +37,7 @@ from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
 from set_aggregation.loggers import finish_wandb, put_into, start_wandb
 from set_aggregation.quiet import lightning_news, silence_advertisements
-from set_aggregation.summary import count_parameters, duration, next_commands, print_summary, test_rows
+from set_aggregation.run_end import end_run
 
 _PARTS = {"model.aggregator": Aggregator, "model.backbone": Backbone, "data": ImageDataModule}
 _LOGGERS = [
@@ -68,8 +79,15 @@ class SetAggregationCLI(LightningCLI):
         parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
         parser.link_arguments("data.in_channels", "model.backbone.init_args.in_channels", apply_on="instantiate")
         parser.add_lightning_class_args(RunDirectory, "run")
+        parser.add_lightning_class_args(LearningCurves, "curves")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults({f"checkpoint.{name}": value for name, value in _CHECKPOINT.items()})
+        parser.add_argument(
+            "--width",
+            type=PositiveInt | None,
+            help="Number of inputs of the last dense layer, the size in the paper's tables: the hidden_features of the "
+            "model where it has them, else the out_features of the aggregator.",
+        )
         parser.add_argument(
             "--test_after_fit", type=bool, default=True, help="Whether fit ends with a test of the best checkpoint."
         )
@@ -77,6 +95,9 @@ class SetAggregationCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Puts everything the run makes into its folder."""
         config = self.config[self.subcommand]
+        if config.width is not None:
+            _set_width(config.model, int(config.width))
+            config.width = None
         if self.subcommand != "fit":
             config.trainer.logger = False
             if self.subcommand == "predict":  # all answers in one process, in the order of the files
@@ -102,7 +123,8 @@ class SetAggregationCLI(LightningCLI):
         ):
             callbacks.append(ProgressBar(self.throughput))
         if self.subcommand == "fit":
-            callbacks.append(self.run_directory)
+            run, curves = self.run_directory, self.curves
+            callbacks += [run, curves, CurvesPicture(run.folder / "curves.png", curves), Mistakes()]
         if self.subcommand == "fit" and not self._is_rehearsal and config["enable_checkpointing"] is not False:
             # Not ModelCheckpoint(save_last=True), which writes the last epoch only if it is the best one too.
             last = ModelCheckpoint(self.checkpoint.dirpath, filename="last", enable_version_counter=False)
@@ -126,6 +148,12 @@ class SetAggregationCLI(LightningCLI):
         return run
 
     @property
+    def curves(self) -> LearningCurves:
+        """What measures the learning curves."""
+        curves: LearningCurves = self._get(self.config_init, "curves")
+        return curves
+
+    @property
     def checkpoint(self) -> ModelCheckpoint:
         """What keeps the best weights."""
         checkpoint: ModelCheckpoint = self._get(self.config_init, "checkpoint")
@@ -143,7 +171,8 @@ class SetAggregationCLI(LightningCLI):
             if self.throughput.images == 0:
                 self.run_directory.discard()
             raise
-        self._report(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        end_run(self.trainer, self.model, self.datamodule, seconds, test=self._get(self.config, "test_after_fit"))
         finish_wandb(self.trainer.loggers, exit_code=0)
 
     @rank_zero_only
@@ -188,24 +217,6 @@ class SetAggregationCLI(LightningCLI):
         check_checkpoint(Path(kwargs["ckpt_path"]), self.model)
         return run(**kwargs)
 
-    def _report(self, seconds: float) -> None:
-        """Tests the best checkpoint and prints the table."""
-        trainer, best = self.trainer, self.checkpoint.best_model_path
-        rows = {}
-        if best:
-            rows[f"{self.checkpoint.monitor}, best"] = f"{self.checkpoint.best_model_score:.4f}"
-        if "val/accuracy" in trainer.callback_metrics:
-            rows["val/accuracy, last"] = f"{trainer.callback_metrics['val/accuracy']:.4f}"
-        if self._get(self.config, "test_after_fit"):
-            trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None, verbose=False)
-            rows |= test_rows(trainer.callback_metrics, "best checkpoint" if best else "last")
-        rows["parameters, aggregator + head"] = count_parameters(self.model.aggregator, self.model.head)
-        rows["parameters, all"] = count_parameters(self.model)
-        rows["time"] = duration(seconds)
-        rows["training speed"] = f"{self.throughput.images_per_second:,.0f} images/s"
-        if trainer.is_global_zero and not self._is_rehearsal:
-            print_summary(rows, next_commands(self.run_directory, trainer.loggers, best))
-
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration alone: a checkpoint of another model is an error, not another model."""
 
@@ -225,6 +236,20 @@ class SetAggregationCLI(LightningCLI):
             words = sys.argv[1:]
             subcommand = next((word for word in words if word in self._subcommand_parsers), None)
             raise ArgumentError(None, one_line(str(error), words, self._parser(subcommand), _PARTS)) from error
+
+
+def _set_width(model: Namespace, width: int) -> None:
+    aggregator = model.aggregator
+    if model.hidden_features is not None:
+        model.hidden_features = width
+    elif "out_features" in aggregator.get("init_args", {}):
+        aggregator.init_args.out_features = width
+    else:
+        name = aggregator.class_path.rsplit(".", 1)[-1]
+        raise ValueError(
+            f"got --width {width} for {name} without a hidden layer, whose width is that of the feature map; expected "
+            "an aggregator with out_features, or a hidden layer: --model.hidden_features"
+        )
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -19,6 +19,9 @@ class Head(nn.Sequential):
         hidden_activation: what follows the hidden layer, ``"none"`` or ``"relu"``.
         dropout: probability of dropping each input of the last dense layer while training.
 
+    Attributes:
+        width: number of inputs of the last dense layer, which the paper calls the size.
+
     Shape:
         - input: :math:`(B, M)`.
         - output: :math:`(B, K)`, logits.
@@ -58,6 +61,7 @@ class Head(nn.Sequential):
             in_features = hidden_features
         if dropout > 0:
             self.add_module("dropout", nn.Dropout(dropout))
+        self.width = in_features
         self.add_module("classifier", nn.Linear(in_features, num_classes))
 
     def forward(self, input: Float[Tensor, "B M"]) -> Float[Tensor, "B K"]:  # noqa: A002 - nn.Sequential's name

@@ -6,7 +6,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import Logger, WandbLogger
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
 from set_aggregation.callbacks import RunDirectory
 
@@ -48,6 +48,8 @@ def next_commands(run: RunDirectory, loggers: Iterable[Logger], checkpoint: str)
         checkpoint: path of the best checkpoint, empty without one.
     """
     commands = {"everything lies in": relative(run.folder)}
+    if run.report.exists():
+        commands["read about it in a browser"] = relative(run.report)
     for logger in loggers:
         if isinstance(logger, WandbLogger) and logger.experiment.settings.mode == "offline":
             folder = relative(Path(logger.experiment.dir).parent)
@@ -57,16 +59,6 @@ def next_commands(run: RunDirectory, loggers: Iterable[Logger], checkpoint: str)
         arguments = f"--config {relative(run.config_file)} --ckpt_path {relative(Path(checkpoint))}"
         commands["test it again"] = f"python main.py test {arguments}"
     return commands
-
-
-def count_parameters(*modules: nn.Module) -> str:
-    """The number of parameters of some modules together.
-
-    Example:
-        >>> count_parameters(nn.Linear(66, 1024), nn.Linear(1024, 10))
-        '78,858'
-    """
-    return f"{sum(weight.numel() for module in modules for weight in module.parameters()):,}"
 
 
 def duration(seconds: float) -> str:

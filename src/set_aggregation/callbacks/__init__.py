@@ -1,9 +1,22 @@
 """What happens around training: one subject a file."""
 
 from set_aggregation.callbacks.accuracy_per_size import AccuracyPerSize
+from set_aggregation.callbacks.curves_picture import CurvesPicture
 from set_aggregation.callbacks.finite_loss import FiniteLoss
+from set_aggregation.callbacks.learning_curves import LearningCurves
+from set_aggregation.callbacks.mistakes import Mistake, Mistakes
 from set_aggregation.callbacks.progress import ProgressBar
 from set_aggregation.callbacks.run_directory import RunDirectory
 from set_aggregation.callbacks.throughput import Throughput
 
-__all__ = ["AccuracyPerSize", "FiniteLoss", "ProgressBar", "RunDirectory", "Throughput"]
+__all__ = [
+    "AccuracyPerSize",
+    "CurvesPicture",
+    "FiniteLoss",
+    "LearningCurves",
+    "Mistake",
+    "Mistakes",
+    "ProgressBar",
+    "RunDirectory",
+    "Throughput",
+]

@@ -43,6 +43,11 @@ class RunDirectory(Callback):
         """Where the checkpoints lie."""
         return self.folder / "checkpoints"
 
+    @property
+    def report(self) -> Path:
+        """The page of the finished run."""
+        return self.folder / "report.html"
+
     def create(self, config: str) -> None:
         """Makes the folder and writes the configuration into it.
 

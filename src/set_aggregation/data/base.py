@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler, TensorDataset
+from torch.utils.data import DataLoader, Sampler, Subset, TensorDataset
 
 from set_aggregation.data.augmentation import random_crop_and_flip
 from set_aggregation.data.image_files import read_images
@@ -87,6 +87,11 @@ class ImageDataModule(LightningDataModule, ABC):
         """The sizes of the images of ``"train"``, ``"val"`` and ``"test"``, as far as they are set up."""
         return {part: images.image_sizes for part, images in self._sets.items()}
 
+    @property
+    def images_per_epoch(self) -> int:
+        """The number of images that an epoch of training goes through."""
+        return len(self._sets["train"])
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of the training set, in a new order each epoch."""
         seed = torch.initial_seed()
@@ -96,11 +101,35 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches of the validation set."""
-        return self._evaluation_loader("val")
+        return self.evaluation_dataloader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Batches of the test set."""
-        return self._evaluation_loader("test")
+        return self.evaluation_dataloader("test")
+
+    def evaluation_dataloader(self, part: str, num_images: int | None = None, seed: int = 0) -> DataLoader[Any]:
+        """Batches of a part of the data, each image once over all ranks.
+
+        Args:
+            part: ``"train"``, ``"val"`` or ``"test"``.
+            num_images: take only so many images, chosen at random; None takes all.
+            seed: of the choice.
+        """
+        images: Any = self._sets[part]
+        sizes = images.sizes
+        if num_images is not None and num_images < len(images):
+            chosen = np.sort(np.random.default_rng(seed).choice(len(images), num_images, replace=False))
+            images, sizes = Subset(images, chosen.tolist()), sizes[chosen]
+        return self._loader(images, ResolutionBatchSampler(sizes, shuffle=False, remainder="keep", **self._share()))
+
+    def picture(self, part: str, index: int) -> UInt8[NDArray[np.uint8], "H W C"]:
+        """An image as it was read, to be shown.
+
+        Args:
+            part: ``"train"``, ``"val"`` or ``"test"``.
+            index: its number there.
+        """
+        return self._sets[part][[index]][0][0].permute(1, 2, 0).numpy()
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Batches of the images in ``predict_files``, without labels."""
@@ -111,7 +140,7 @@ class ImageDataModule(LightningDataModule, ABC):
     def on_after_batch_transfer(self, batch: list[Tensor], dataloader_idx: int) -> tuple[Tensor, ...]:
         """Augments, converts and normalises a batch on its device."""
         images, *labels = batch
-        if self.augment and self.trainer is not None and self.trainer.training:
+        if self.augment and self.trainer is not None and self.trainer.lightning_module.training:
             images = random_crop_and_flip(images, self.flip)
         return self._to_float(images), *labels
 
@@ -122,11 +151,6 @@ class ImageDataModule(LightningDataModule, ABC):
             return x
         mean, std = (torch.tensor(values, device=x.device)[:, None, None] for values in (self.mean, self.std))
         return (x - mean) / std
-
-    def _evaluation_loader(self, part: str) -> DataLoader[Any]:
-        images = self._sets[part]
-        sampler = ResolutionBatchSampler(images.sizes, shuffle=False, remainder="keep", **self._share())
-        return self._loader(images, sampler)
 
     def _training_sampler(self, **arguments: Any) -> ResolutionBatchSampler:
         return ResolutionBatchSampler(self._sets["train"].sizes, **arguments)

@@ -75,6 +75,11 @@ class MultiResolution(InMemoryImages):
         self.size_seed = size_seed
         self.antialias = antialias
 
+    @property
+    def images_per_epoch(self) -> int:
+        """The number of images that an epoch of training goes through, each at one of the sizes."""
+        return super().images_per_epoch // (len(self.train_sizes) if self.resample else 1)
+
     def _pairs(self, name: str, sizes: Sequence[int | tuple[int, int]] | str) -> list[Size]:
         given = [] if isinstance(sizes, str) else sizes
         pairs: list[Any] = [tuple(size) if isinstance(size, list | tuple) else (size, size) for size in given]

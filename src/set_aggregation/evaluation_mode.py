@@ -1,0 +1,32 @@
+"""A module in evaluation mode for a while."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Puts a module into evaluation mode, and afterwards each of its parts back into the mode it was in.
+
+    Parts that were in evaluation mode before, as frozen ones are, stay in it.
+
+    Args:
+        module: for instance a network in training.
+
+    Example:
+        >>> network = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
+        >>> with evaluation_mode(network):
+        ...     [layer.training for layer in network]
+        [False, False]
+        >>> [layer.training for layer in network]
+        [True, False]
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training

@@ -1,0 +1,1 @@
+"""Learning curves drawn: of one run, and of many side by side."""

@@ -1,0 +1,99 @@
+"""What a finished run leaves for programs to read: ``results.json``."""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from set_aggregation.classifier import SetClassifier
+from set_aggregation.data import ImageDataModule
+
+_PACKAGES = ("set-aggregation", "torch", "torchvision", "lightning", "torchmetrics", "numpy")
+
+
+def labels(model: SetClassifier, data: ImageDataModule) -> dict[str, Any]:
+    """What tells runs apart: aggregator, data, width and seed.
+
+    The width is what the paper calls the size: the number of inputs of the last dense layer, which is M for a SAN
+    without a hidden layer behind it, and the size of the hidden layer for a network that has one.
+
+    Args:
+        model: the model of the run.
+        data: its data module.
+    """
+    return {
+        "aggregator": type(model.aggregator).__name__,
+        "data": type(data).__name__,
+        "width": model.head.width,
+        "seed": torch.initial_seed(),
+    }
+
+
+def parameters(model: SetClassifier) -> dict[str, int]:
+    """The number of parameters of each part of a model."""
+    parts = {"backbone": model.backbone, "aggregator": model.aggregator, "head": model.head}
+    counts = {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
+    return {**counts, "all": sum(weight.numel() for weight in model.parameters())}
+
+
+def environment(trainer: Trainer) -> dict[str, str]:
+    """Where and with what a run was made: command, commit, machine and versions.
+
+    Args:
+        trainer: that of the run.
+    """
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {_processor()}"
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "commit": _commit(),
+        "devices": f"{trainer.world_size} x {name}, {torch.get_num_threads()} threads, precision {trainer.precision}",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "versions": ", ".join(f"{package} {version(package)}" for package in _PACKAGES),
+    }
+
+
+def best_epoch(checkpoint: Path) -> int:
+    """The number of epochs after which a checkpoint was made.
+
+    Args:
+        checkpoint: one of Lightning's.
+    """
+    return int(torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)["epoch"]) + 1
+
+
+def write_results(file: Path, results: dict[str, Any]) -> None:
+    """Writes the results at once: a reader finds all of them or no file.
+
+    Args:
+        file: ``results.json`` in the folder of the run.
+        results: what to write.
+    """
+    unfinished = file.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(results, indent=1) + "\n")
+    os.replace(unfinished, file)  # noqa: PTH105
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _commit() -> str:
+    """The commit of the code, where it lies in a git repository."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit} with changes" if changed else commit

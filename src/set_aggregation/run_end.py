@@ -1,0 +1,93 @@
+"""What follows training: the test of the best weights, the files of results and the table."""
+
+import warnings
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from set_aggregation.callbacks import CurvesPicture, LearningCurves, Mistakes, RunDirectory, Throughput
+from set_aggregation.classifier import SetClassifier
+from set_aggregation.data import ImageDataModule
+from set_aggregation.results import best_epoch, environment, labels, parameters, write_results
+from set_aggregation.summary import duration, next_commands, print_summary, test_rows
+
+C = TypeVar("C", bound=Callback)
+
+
+def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, seconds: float, test: bool) -> None:
+    """Tests the best weights, writes ``results.json`` and ``report.html`` into the folder of the run, prints the table.
+
+    Args:
+        trainer: that of the training, with the callbacks of this package.
+        model: what was trained.
+        data: what it was trained on.
+        seconds: time of the training.
+        test: whether to test.
+    """
+    epochs = trainer.current_epoch
+    rows, metrics = {}, {key: float(value) for key, value in trainer.callback_metrics.items()}
+    keeper = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor), None)
+    best, best_path = {}, keeper.best_model_path if keeper else ""
+    if keeper is not None and best_path and keeper.best_model_score is not None:
+        epoch = best_epoch(Path(best_path))
+        best = {"epoch": epoch, str(keeper.monitor): float(keeper.best_model_score)}
+        rows[f"{keeper.monitor}, best"] = f"{keeper.best_model_score:.4f} after epoch {epoch}"
+    if "val/accuracy" in metrics:
+        rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
+    if test:
+        trainer.test(model, datamodule=data, ckpt_path=best_path or None, verbose=False)
+        tested = trainer.callback_metrics
+        rows |= test_rows(tested, "best checkpoint" if best_path else "last")
+        metrics |= {key: float(value) for key, value in tested.items()}
+    if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+        return
+    run, throughput = _find(trainer, RunDirectory), _find(trainer, Throughput)
+    curves, picture = _find(trainer, LearningCurves), _find(trainer, CurvesPicture)
+    counts = parameters(model)
+    rows |= {
+        "parameters, aggregator + head": f"{counts['aggregator'] + counts['head']:,}",
+        "parameters, all": f"{counts['all']:,}",
+        "time": duration(seconds),
+        "training speed": f"{throughput.images_per_second:,.0f} images/s",
+    }
+    curves_seconds = curves.seconds + picture.seconds
+    if curves.history:
+        rows["learning curves took"] = f"{100 * curves_seconds / throughput.seconds:.1f} % of the time of training"
+    results = {
+        "experiment": run.experiment,
+        "run": run.name,
+        **labels(model, data),
+        "epochs": epochs,
+        "steps": trainer.global_step,
+        "best": best,
+        "metrics": metrics,
+        "parameters": counts,
+        "seconds": {"all": seconds, "training": throughput.seconds, "learning curves": curves_seconds},
+        "environment": environment(trainer),
+        "curves": curves.history,
+    }
+    try:
+        write_results(run.folder / "results.json", results)
+        _write_report(run, results, rows, data, _find(trainer, Mistakes))
+    except OSError as error:
+        warnings.warn(f"got {run.folder}, where the results cannot be written: {error}", stacklevel=2)
+    print_summary(rows, next_commands(run, trainer.loggers, best_path))
+
+
+def _write_report(
+    run: RunDirectory, results: dict[str, Any], rows: dict[str, str], data: ImageDataModule, mistakes: Mistakes
+) -> None:
+    from set_aggregation.run_report import PicturedMistake, write_report  # matplotlib takes a second
+
+    names = data.class_names
+    pictured = [
+        PicturedMistake(data.picture("test", m.index), names[m.truth], names[m.prediction], m.loss, m.index)
+        for m in mistakes.worst
+    ]
+    write_report(run.report, results, rows, names, mistakes.confusion, pictured, run.config_file.read_text())
+
+
+def _find(trainer: Trainer, kind: type[C]) -> C:
+    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
