@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import Namespace
-from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
@@ -32,6 +30,7 @@ from set_aggregation.callbacks import (
 )
 from set_aggregation.checkpoint_file import check_checkpoint
 from set_aggregation.classifier import SetClassifier
+from set_aggregation.cli_arguments import add_arguments, set_width
 from set_aggregation.cli_errors import one_line, unwrapped
 from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
@@ -44,12 +43,6 @@ _LOGGERS = [
     {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "."}},
     {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {"project": "set-aggregation"}},
 ]
-_CHECKPOINT = {
-    "monitor": "val/accuracy",
-    "mode": "max",
-    "filename": "best",
-    "enable_version_counter": False,
-}
 # What a person can cause and mend; anything else is our fault and keeps its traceback.
 _USER_ERRORS = (ArgumentError, ValueError, OSError, FloatingPointError, MisconfigurationException)
 
@@ -75,28 +68,13 @@ class SetAggregationCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Links the data to the model and adds what every run has."""
-        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
-        parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
-        parser.link_arguments("data.in_channels", "model.backbone.init_args.in_channels", apply_on="instantiate")
-        parser.add_lightning_class_args(RunDirectory, "run")
-        parser.add_lightning_class_args(LearningCurves, "curves")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.set_defaults({f"checkpoint.{name}": value for name, value in _CHECKPOINT.items()})
-        parser.add_argument(
-            "--width",
-            type=PositiveInt | None,
-            help="Number of inputs of the last dense layer, the size in the paper's tables: the hidden_features of the "
-            "model where it has them, else the out_features of the aggregator.",
-        )
-        parser.add_argument(
-            "--test_after_fit", type=bool, default=True, help="Whether fit ends with a test of the best checkpoint."
-        )
+        add_arguments(parser)
 
     def before_instantiate_classes(self) -> None:
         """Puts everything the run makes into its folder."""
         config = self.config[self.subcommand]
         if config.width is not None:
-            _set_width(config.model, int(config.width))
+            set_width(config.model, int(config.width))
             config.width = None
         if self.subcommand != "fit":
             config.trainer.logger = False
@@ -236,20 +214,6 @@ class SetAggregationCLI(LightningCLI):
             words = sys.argv[1:]
             subcommand = next((word for word in words if word in self._subcommand_parsers), None)
             raise ArgumentError(None, one_line(str(error), words, self._parser(subcommand), _PARTS)) from error
-
-
-def _set_width(model: Namespace, width: int) -> None:
-    aggregator = model.aggregator
-    if model.hidden_features is not None:
-        model.hidden_features = width
-    elif "out_features" in aggregator.get("init_args", {}):
-        aggregator.init_args.out_features = width
-    else:
-        name = aggregator.class_path.rsplit(".", 1)[-1]
-        raise ValueError(
-            f"got --width {width} for {name} without a hidden layer, whose width is that of the feature map; expected "
-            "an aggregator with out_features, or a hidden layer: --model.hidden_features"
-        )
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -89,11 +89,15 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """The commit of the code, where it lies in a git repository."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    """The commit of the code, where it is run from a clone."""
+    clone = Path(__file__).parents[2]
+    if not (clone / ".git").exists():
+        return "unknown"  # an installed package; a repository around it has nothing to say
     try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+        commit, changes = (
+            subprocess.run(["git", "-C", str(clone), *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return f"{commit} with changes" if changed else commit
+    return f"{commit} with changes" if changes else commit

@@ -1,0 +1,62 @@
+"""The options of the command line beside those of Lightning, the model and the data."""
+
+from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser
+
+from set_aggregation.callbacks import LearningCurves, RunDirectory
+
+_CHECKPOINT = {
+    "monitor": "val/accuracy",
+    "mode": "max",
+    "filename": "best",
+    "enable_version_counter": False,
+}
+
+
+def add_arguments(parser: LightningArgumentParser) -> None:
+    """Links the data to the model and adds what every run has.
+
+    Args:
+        parser: that of a subcommand.
+    """
+    parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+    parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
+    parser.link_arguments("data.in_channels", "model.backbone.init_args.in_channels", apply_on="instantiate")
+    parser.add_lightning_class_args(RunDirectory, "run")
+    parser.add_lightning_class_args(LearningCurves, "curves")
+    parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+    parser.set_defaults({f"checkpoint.{name}": value for name, value in _CHECKPOINT.items()})
+    parser.add_argument(
+        "--width",
+        type=PositiveInt | None,
+        help="Number of inputs of the last dense layer, the size in the paper's tables: the hidden_features of the "
+        "model where it has them, else the out_features of the aggregator.",
+    )
+    parser.add_argument(
+        "--test_after_fit", type=bool, default=True, help="Whether fit ends with a test of the best checkpoint."
+    )
+
+
+def set_width(model: Namespace, width: int) -> None:
+    """Sets the number of inputs of the last dense layer.
+
+    Args:
+        model: configuration of the model, which is changed.
+        width: the number.
+
+    Raises:
+        ValueError: it is the number of channels of the feature map, which the backbone says.
+    """
+    aggregator = model.aggregator
+    if model.hidden_features is not None:
+        model.hidden_features = width
+    elif "out_features" in aggregator.get("init_args", {}):
+        aggregator.init_args.out_features = width
+    else:
+        name = aggregator.class_path.rsplit(".", 1)[-1]
+        raise ValueError(
+            f"got --width {width} for {name} without a hidden layer, whose width is that of the feature map; expected "
+            "an aggregator with out_features, or a hidden layer: --model.hidden_features"
+        )
