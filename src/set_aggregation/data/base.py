@@ -173,7 +173,11 @@ class ImageDataModule(LightningDataModule, ABC):
     def _loader(self, images: Any, sampler: Sampler[list[int]]) -> DataLoader[Any]:
         # batch_size=None: what the sampler gives is a whole batch. Given as `sampler`, so that Lightning's call of
         # set_epoch reaches it.
-        return DataLoader(images, batch_size=None, sampler=sampler)
+        return DataLoader(images, batch_size=None, sampler=sampler, generator=self._generator())
+
+    def _generator(self) -> torch.Generator:
+        """What a loader draws the seeds of its worker processes from: apart, so that reading changes no other draw."""
+        return torch.Generator().manual_seed(torch.initial_seed())
 
     def _at_least_one(self, **sizes: int | None) -> None:
         for name, value in sizes.items():

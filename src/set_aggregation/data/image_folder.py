@@ -156,6 +156,7 @@ class ImageFolder(ImageDataModule):
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+            generator=self._generator(),
         )
 
     def _look(self) -> Pictures:
