@@ -30,12 +30,13 @@ from set_aggregation.callbacks import (
 )
 from set_aggregation.checkpoint_file import check_checkpoint
 from set_aggregation.classifier import SetClassifier
-from set_aggregation.cli_arguments import add_arguments, set_width
+from set_aggregation.cli_arguments import add_arguments, set_width, tags
 from set_aggregation.cli_errors import one_line, unwrapped
 from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
 from set_aggregation.loggers import finish_wandb, put_into, start_wandb
 from set_aggregation.quiet import lightning_news, silence_advertisements
+from set_aggregation.results import labels
 from set_aggregation.run_end import end_run
 
 _PARTS = {"model.aggregator": Aggregator, "model.backbone": Backbone, "data": ImageDataModule}
@@ -89,7 +90,7 @@ class SetAggregationCLI(LightningCLI):
         config.trainer.default_root_dir = str(run.folder)
         config.checkpoint.dirpath = config.checkpoint.dirpath or str(run.checkpoints)
         for logger in _as_list(config.trainer.logger):
-            put_into(run, logger)
+            put_into(run, logger, tags(config))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the callbacks that every run has."""
@@ -144,13 +145,13 @@ class SetAggregationCLI(LightningCLI):
             self._check_then_create_folder(kwargs["ckpt_path"])
             with lightning_news():
                 self.trainer.fit(**kwargs)
+            seconds = time.perf_counter() - started
+            end_run(self.trainer, self.model, self.datamodule, seconds, test=self._get(self.config, "test_after_fit"))
         except BaseException:
             finish_wandb(self.trainer.loggers, exit_code=1)
             if self.throughput.images == 0:
                 self.run_directory.discard()
             raise
-        seconds = time.perf_counter() - started
-        end_run(self.trainer, self.model, self.datamodule, seconds, test=self._get(self.config, "test_after_fit"))
         finish_wandb(self.trainer.loggers, exit_code=0)
 
     @rank_zero_only
@@ -162,7 +163,7 @@ class SetAggregationCLI(LightningCLI):
         if ckpt_path is not None:
             check_checkpoint(Path(ckpt_path), self.model)
         if not self._is_rehearsal:
-            self.run_directory.create(self.config_text)
+            self.run_directory.create(self.config_text, labels(self.model, self.datamodule))
             start_wandb(self.trainer.loggers)
 
     @property

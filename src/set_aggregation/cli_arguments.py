@@ -60,3 +60,21 @@ def set_width(model: Namespace, width: int) -> None:
             f"got --width {width} for {name} without a hidden layer, whose width is that of the feature map; expected "
             "an aggregator with out_features, or a hidden layer: --model.hidden_features"
         )
+
+
+def tags(config: Namespace) -> list[str]:
+    """What a run can be found by: aggregator, data and, where the configuration says it, width.
+
+    Args:
+        config: of the subcommand.
+
+    Example:
+        >>> san = Namespace(class_path="set_aggregation.aggregators.SAN", init_args=Namespace(out_features=1024))
+        >>> data = Namespace(class_path="set_aggregation.data.CIFAR10")
+        >>> tags(Namespace(model=Namespace(aggregator=san, hidden_features=None), data=data))
+        ['SAN', 'CIFAR10', 'width 1024']
+    """
+    aggregator = config.model.aggregator
+    width = config.model.hidden_features or aggregator.get("init_args", {}).get("out_features")
+    names = [part.class_path.rsplit(".", 1)[-1] for part in (aggregator, config.data)]
+    return [*names, f"width {width}"] if width else names

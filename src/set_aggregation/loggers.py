@@ -1,70 +1,79 @@
 """Where loggers write, and how W&B behaves: offline unless asked for, and never in the way."""
 
 import os
-import warnings
 from collections.abc import Sequence
 
+import numpy as np
 from jsonargparse import Namespace
-from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
+from numpy.typing import NDArray
 
 from set_aggregation.callbacks import RunDirectory
+from set_aggregation.pictured_mistake import PicturedMistake
+from set_aggregation.wandb_logger import BackgroundWandbLogger
 
-_SECONDS_FOR_WANDB = "20"
 
-
-def put_into(run: RunDirectory, logger: Namespace) -> None:
+def put_into(run: RunDirectory, logger: Namespace, tags: Sequence[str]) -> None:
     """Makes a logger write into the folder of a run.
 
     Args:
         run: the folder.
         logger: class path and arguments of the logger, which are changed. Loggers that are not known here write
             where they were told to.
+        tags: what W&B finds the run by, after the tags that were given.
     """
     name, arguments = logger.class_path.rsplit(".", 1)[-1], logger.init_args
     if name in ("CSVLogger", "TensorBoardLogger"):
         arguments.save_dir, arguments.name, arguments.version = str(run.root), run.experiment, run.name
-    if name == "WandbLogger":
+    if name in ("WandbLogger", "BackgroundWandbLogger"):
+        logger.class_path = f"{BackgroundWandbLogger.__module__}.{BackgroundWandbLogger.__name__}"
         arguments.save_dir = str(run.folder)
         arguments.version = arguments.version or run.name
         arguments.name = arguments.name or run.name
         arguments.group = arguments.group or run.experiment
-        arguments.mode = arguments.mode or os.environ.get("WANDB_MODE", "offline")
-        if arguments.mode == "offline":
-            os.environ.setdefault("WANDB_SILENT", "true")  # the end of the run says what to do with it
+        arguments.tags = [*(arguments.tags or ()), *tags]
+        # An agent of a sweep has to see what its runs reach.
+        default = "online" if "WANDB_SWEEP_ID" in os.environ else "offline"
+        arguments.mode = arguments.mode or os.environ.get("WANDB_MODE", default)
 
 
-@rank_zero_only
 def start_wandb(loggers: Sequence[Logger]) -> None:
-    """Starts the W&B run: where that cannot be done online, with a warning, offline.
+    """Starts the W&B run, if there is to be one.
 
     Args:
         loggers: those of the trainer.
     """
     for logger in loggers:
-        if not isinstance(logger, WandbLogger):
-            continue
-        import wandb  # takes a second; only where it is used
-
-        # Lightning gives it even where nobody asked for it, and W&B warns of it.
-        logger._wandb_init.pop("anonymous", None)
-        os.environ.setdefault("WANDB_INIT_TIMEOUT", _SECONDS_FOR_WANDB)
-        try:
-            if logger._wandb_init["mode"] == "online" and not wandb.Api().api_key:
-                raise wandb.errors.UsageError("nobody is logged in, see `wandb login`")
-            _ = logger.experiment
-        except wandb.errors.Error as error:
-            warnings.warn(
-                f"W&B cannot be reached ({error}): this run is kept offline, `wandb sync` can send it later",
-                stacklevel=2,
-            )
-            logger._wandb_init["mode"] = "offline"
-            _ = logger.experiment
+        if isinstance(logger, BackgroundWandbLogger):
+            logger.start()
 
 
-@rank_zero_only
 def finish_wandb(loggers: Sequence[Logger], exit_code: int) -> None:
-    """Ends the W&B run, if one was started."""
+    """Ends the W&B run, if one was started.
+
+    Args:
+        loggers: those of the trainer.
+        exit_code: 0 if all went well.
+    """
     for logger in loggers:
-        if isinstance(logger, WandbLogger) and logger._experiment is not None:
-            logger._experiment.finish(exit_code=exit_code)
+        if isinstance(logger, BackgroundWandbLogger):
+            logger.finish(exit_code)
+
+
+def log_evaluation(
+    loggers: Sequence[Logger],
+    confusion: NDArray[np.int64],
+    class_names: Sequence[str],
+    mistakes: Sequence[PicturedMistake],
+) -> None:
+    """Shows in W&B what was mistaken for what, and the worst mistakes.
+
+    Args:
+        loggers: those of the trainer.
+        confusion: how often each class (row) was taken for each (column).
+        class_names: names of the classes.
+        mistakes: the worst ones.
+    """
+    for logger in loggers:
+        if isinstance(logger, BackgroundWandbLogger):
+            logger.log_evaluation(confusion, class_names, [(m.pixels, m.truth, m.prediction, m.loss) for m in mistakes])

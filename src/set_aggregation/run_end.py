@@ -1,15 +1,18 @@
 """What follows training: the test of the best weights, the files of results and the table."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from set_aggregation.callbacks import CurvesPicture, LearningCurves, Mistakes, RunDirectory, Throughput
+from set_aggregation.callbacks import CurvesPicture, LearningCurves, Mistake, Mistakes, RunDirectory, Throughput
 from set_aggregation.classifier import SetClassifier
 from set_aggregation.data import ImageDataModule
+from set_aggregation.loggers import log_evaluation
+from set_aggregation.pictured_mistake import PicturedMistake
 from set_aggregation.results import best_epoch, environment, labels, parameters, write_results
 from set_aggregation.summary import duration, next_commands, print_summary, test_rows
 
@@ -36,6 +39,10 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         rows[f"{keeper.monitor}, best"] = f"{keeper.best_model_score:.4f} after epoch {epoch}"
     if "val/accuracy" in metrics:
         rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
+    throughput = _find(trainer, Throughput)
+    curves, picture = _find(trainer, LearningCurves), _find(trainer, CurvesPicture)
+    # Now: the test takes the callbacks back to where the best checkpoint has them.
+    history, curves_seconds = curves.history, curves.seconds + picture.seconds
     if test:
         trainer.test(model, datamodule=data, ckpt_path=best_path or None, verbose=False)
         tested = trainer.callback_metrics
@@ -43,8 +50,7 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         metrics |= {key: float(value) for key, value in tested.items()}
     if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
         return
-    run, throughput = _find(trainer, RunDirectory), _find(trainer, Throughput)
-    curves, picture = _find(trainer, LearningCurves), _find(trainer, CurvesPicture)
+    run = _find(trainer, RunDirectory)
     counts = parameters(model)
     rows |= {
         "parameters, aggregator + head": f"{counts['aggregator'] + counts['head']:,}",
@@ -52,8 +58,7 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         "time": duration(seconds),
         "training speed": f"{throughput.images_per_second:,.0f} images/s",
     }
-    curves_seconds = curves.seconds + picture.seconds
-    if curves.history:
+    if history:
         rows["learning curves took"] = f"{100 * curves_seconds / throughput.seconds:.1f} % of the time of training"
     results = {
         "experiment": run.experiment,
@@ -66,27 +71,28 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         "parameters": counts,
         "seconds": {"all": seconds, "training": throughput.seconds, "learning curves": curves_seconds},
         "environment": environment(trainer),
-        "curves": curves.history,
+        "curves": history,
     }
+    mistakes = _find(trainer, Mistakes)
+    confusion, pictured = mistakes.confusion, _pictured(data, mistakes.worst)
+    if len(confusion):
+        log_evaluation(trainer.loggers, confusion, data.class_names, pictured)
+    from set_aggregation.run_report import write_report  # matplotlib takes a second
+
     try:
         write_results(run.folder / "results.json", results)
-        _write_report(run, results, rows, data, _find(trainer, Mistakes))
+        write_report(run.report, results, rows, data.class_names, confusion, pictured, run.config_file.read_text())
     except OSError as error:
         warnings.warn(f"got {run.folder}, where the results cannot be written: {error}", stacklevel=2)
     print_summary(rows, next_commands(run, trainer.loggers, best_path))
 
 
-def _write_report(
-    run: RunDirectory, results: dict[str, Any], rows: dict[str, str], data: ImageDataModule, mistakes: Mistakes
-) -> None:
-    from set_aggregation.run_report import PicturedMistake, write_report  # matplotlib takes a second
-
+def _pictured(data: ImageDataModule, mistakes: Sequence[Mistake]) -> list[PicturedMistake]:
     names = data.class_names
-    pictured = [
+    return [
         PicturedMistake(data.picture("test", m.index), names[m.truth], names[m.prediction], m.loss, m.index)
-        for m in mistakes.worst
+        for m in mistakes
     ]
-    write_report(run.report, results, rows, names, mistakes.confusion, pictured, run.config_file.read_text())
 
 
 def _find(trainer: Trainer, kind: type[C]) -> C:

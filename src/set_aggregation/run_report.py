@@ -1,10 +1,8 @@
 """The page of a finished run: ``report.html``, which needs nothing but itself to be read."""
 
-import base64
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
 from set_aggregation.learning_curves.run_figure import run_figure
+from set_aggregation.pictured_mistake import PicturedMistake
 
 _SALT = "set-aggregation"  # of the names inside a drawing, so that equal runs have equal pages
 _MOST_CLASSES = 30  # of a table that can be looked over; of more classes the pairs most often confused are listed
 _NUM_PAIRS = 30
-
-
-@dataclass(frozen=True)
-class PicturedMistake:
-    """A wrong answer, to be shown.
-
-    Args:
-        pixels: the image, uint8 of shape (H, W, C).
-        truth: name of its class.
-        prediction: name of the class that the model took it for.
-        loss: its cross-entropy in nats.
-        index: its number in the test set.
-    """
-
-    pixels: NDArray[np.uint8]
-    truth: str
-    prediction: str
-    loss: float
-    index: int
-
-    @property
-    def png(self) -> str:
-        """The image as a data URL."""
-        file = io.BytesIO()
-        Image.fromarray(self.pixels.squeeze(2) if self.pixels.shape[2] == 1 else self.pixels).save(file, "png")
-        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def write_report(

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from set_aggregation.callbacks import RunDirectory
+from set_aggregation.wandb_logger import BackgroundWandbLogger
 
 
 def print_summary(rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
@@ -44,17 +45,19 @@ def next_commands(run: RunDirectory, loggers: Iterable[Logger], checkpoint: str)
 
     Args:
         run: the folder of the run.
-        loggers: those of the trainer; an offline W&B run among them can be looked at and sent.
+        loggers: those of the trainer; a W&B run among them can be looked at, and sent where it is offline.
         checkpoint: path of the best checkpoint, empty without one.
     """
     commands = {"everything lies in": relative(run.folder)}
     if run.report.exists():
         commands["read about it in a browser"] = relative(run.report)
     for logger in loggers:
-        if isinstance(logger, WandbLogger) and logger.experiment.settings.mode == "offline":
-            folder = relative(Path(logger.experiment.dir).parent)
+        if isinstance(logger, BackgroundWandbLogger) and logger.offline_folder:
+            folder = relative(logger.offline_folder)
             commands["look at the curves"] = f"wandb leet {folder}"
             commands["send them to W&B"] = f"wandb sync {folder}"
+        elif isinstance(logger, BackgroundWandbLogger) and logger.url:
+            commands["look at the curves"] = logger.url
     if checkpoint:
         arguments = f"--config {relative(run.config_file)} --ckpt_path {relative(Path(checkpoint))}"
         commands["test it again"] = f"python main.py test {arguments}"

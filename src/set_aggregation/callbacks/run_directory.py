@@ -2,8 +2,10 @@
 
 import secrets
 import shutil
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -31,6 +33,7 @@ class RunDirectory(Callback):
         self.root = Path(root)
         self.folder = self.root / experiment / self.name
         self._config = ""
+        self._labels: dict[str, Any] = {}
         self._made: list[Path] = []
 
     @property
@@ -48,16 +51,17 @@ class RunDirectory(Callback):
         """The page of the finished run."""
         return self.folder / "report.html"
 
-    def create(self, config: str) -> None:
+    def create(self, config: str, labels: Mapping[str, Any] | None = None) -> None:
         """Makes the folder and writes the configuration into it.
 
         Args:
             config: the complete configuration as YAML.
+            labels: what tells the run apart from others, for the loggers.
 
         Raises:
             ValueError: the folder is there already, or cannot be made.
         """
-        self._config = config
+        self._config, self._labels = config, dict(labels or {})
         self._made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -86,4 +90,4 @@ class RunDirectory(Callback):
         """Gives the complete configuration to the loggers."""
         if stage == "fit" and self._config and trainer.is_global_zero:
             for logger in trainer.loggers:
-                logger.log_hyperparams(yaml.safe_load(self._config))
+                logger.log_hyperparams({**yaml.safe_load(self._config), "labels": self._labels})
