@@ -21,6 +21,8 @@ SHORT = (  # a training that takes a second, and has something in every column o
     *("--trainer.max_epochs=2", "--trainer.limit_train_batches=3", "--trainer.log_every_n_steps=1"),
     *("--model.aggregator.out_features=8", "--data.batch_size=32"),
 )
+REHEARSAL = ("--trainer.fast_dev_run=2", "--trainer.accelerator=cpu")
+FEW_IMAGES = ("--data.batch_size=8", "--data.val_size=16")  # as many as the stand-ins for downloads have
 _LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
 

@@ -24,3 +24,18 @@ def unchecked_shapes(monkeypatch):
     torch.export, which cannot trace the checks.
     """
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture
+def stand_in_images(monkeypatch):
+    """Random images in place of those that have to be downloaded."""
+    from set_aggregation.data import CIFAR10, FashionMNIST
+
+    def load(self):
+        images = torch.randint(256, (320, self.in_channels, *self.image_size), dtype=torch.uint8)
+        return images, torch.arange(320) % 10, 10
+
+    for cls in (CIFAR10, FashionMNIST):  # and with them what is made of them
+        monkeypatch.setattr(cls, "prepare_data", lambda self: None)
+        monkeypatch.setattr(cls, "load", load)
+        monkeypatch.setattr(cls, "test_size", 10)

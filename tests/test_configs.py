@@ -1,14 +1,12 @@
 """Every file under configs/ is run for two batches."""
 
 import pytest
-import torch
 import yaml
 from PIL import Image
-from tests.cli_runner import DIGITS, ROOT, run_cli
+from tests.cli_runner import DIGITS, FEW_IMAGES, REHEARSAL, ROOT, run_cli
 
 from set_aggregation import data
 from set_aggregation.classifier import SetClassifier
-from set_aggregation.data import CIFAR10, FashionMNIST
 
 CONFIGS = ROOT / "configs"
 EXPERIMENTS = sorted(CONFIGS.glob("*.yaml"))
@@ -25,24 +23,12 @@ MULTIRES_DATA = [path for path in PARTS if path.stem.endswith("_multires")]
 AGGREGATORS = {"san", "avg", "max", "conv1x1", "flatten"}
 DATA = {"cifar", "fashion_mnist", "digits", "images_folder"}
 
-
-@pytest.fixture(autouse=True)
-def stand_in_images(monkeypatch):
-    """Random images in place of those that have to be downloaded."""
-
-    def load(self):
-        images = torch.randint(256, (320, self.in_channels, *self.image_size), dtype=torch.uint8)
-        return images, torch.arange(320) % 10, 10
-
-    for cls in (CIFAR10, FashionMNIST):  # and with them what is made of them
-        monkeypatch.setattr(cls, "prepare_data", lambda self: None)
-        monkeypatch.setattr(cls, "load", load)
-        monkeypatch.setattr(cls, "test_size", 10)
+pytestmark = pytest.mark.usefixtures("stand_in_images")
 
 
 def rehearse(folder, *arguments):
     """Runs two batches of training and validation on the CPU."""
-    return run_cli(folder, "fit", *arguments, "--trainer.fast_dev_run=2", "--trainer.accelerator=cpu")
+    return run_cli(folder, "fit", *arguments, *REHEARSAL)
 
 
 def name(path):
@@ -58,7 +44,7 @@ def few_images(path, folder):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.new("RGB", (30 + number, 40)).save(file)
         return ("--data.num_workers=0",)
-    return () if "digits" in path.stem else ("--data.batch_size=8", "--data.val_size=16")
+    return () if "digits" in path.stem else FEW_IMAGES
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)

@@ -36,7 +36,7 @@ from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
 from set_aggregation.loggers import finish_wandb, put_into, start_wandb
 from set_aggregation.quiet import lightning_news, silence_advertisements
-from set_aggregation.results import labels
+from set_aggregation.results import labels, parameters
 from set_aggregation.run_end import end_run
 
 _PARTS = {"model.aggregator": Aggregator, "model.backbone": Backbone, "data": ImageDataModule}
@@ -163,7 +163,9 @@ class SetAggregationCLI(LightningCLI):
         if ckpt_path is not None:
             check_checkpoint(Path(ckpt_path), self.model)
         if not self._is_rehearsal:
-            self.run_directory.create(self.config_text, labels(self.model, self.datamodule))
+            counts = parameters(self.model)
+            told_by = {**labels(self.model, self.datamodule), "parameters": counts["aggregator"] + counts["head"]}
+            self.run_directory.create(self.config_text, told_by)
             start_wandb(self.trainer.loggers)
 
     @property

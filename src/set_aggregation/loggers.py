@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import numpy as np
 from jsonargparse import Namespace
@@ -23,6 +24,10 @@ def put_into(run: RunDirectory, logger: Namespace, tags: Sequence[str]) -> None:
         tags: what W&B finds the run by, after the tags that were given.
     """
     name, arguments = logger.class_path.rsplit(".", 1)[-1], logger.init_args
+    if name == "TensorBoardLogger" and not (find_spec("tensorboard") or find_spec("tensorboardX")):
+        raise ValueError(
+            "got the logger TensorBoardLogger without tensorboard or tensorboardX; `pip install tensorboard` brings one"
+        )
     if name in ("CSVLogger", "TensorBoardLogger"):
         arguments.save_dir, arguments.name, arguments.version = str(run.root), run.experiment, run.name
     if name in ("WandbLogger", "BackgroundWandbLogger"):

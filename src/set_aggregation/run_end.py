@@ -29,7 +29,7 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         seconds: time of the training.
         test: whether to test.
     """
-    epochs = trainer.current_epoch
+    epochs, steps = trainer.current_epoch, trainer.global_step
     rows, metrics = {}, {key: float(value) for key, value in trainer.callback_metrics.items()}
     keeper = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor), None)
     best, best_path = {}, keeper.best_model_path if keeper else ""
@@ -65,7 +65,7 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         "run": run.name,
         **labels(model, data),
         "epochs": epochs,
-        "steps": trainer.global_step,
+        "steps": steps,
         "best": best,
         "metrics": metrics,
         "parameters": counts,

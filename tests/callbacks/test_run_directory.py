@@ -128,11 +128,11 @@ class Logger:
 
 @pytest.mark.parametrize(
     ("stage", "is_global_zero", "given"),
-    [("fit", True, [{"run": {"name": None}}]), ("test", True, []), ("fit", False, [])],
+    [("fit", True, [{"run": {"name": None}, "labels": {"width": 8}}]), ("test", True, []), ("fit", False, [])],
 )
 def test_loggers_are_given_the_config(tmp_path, stage, is_global_zero, given):
     run = RunDirectory("a", tmp_path, "b")
-    run.create(CONFIG)
+    run.create(CONFIG, {"width": 8})
     logger = Logger()
     run.setup(SimpleNamespace(is_global_zero=is_global_zero, loggers=[logger]), None, stage)
     assert logger.given == given
