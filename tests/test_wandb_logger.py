@@ -4,7 +4,9 @@ import atexit
 import contextlib
 import copy
 import csv
+import gc
 import json
+import logging
 import os
 import shutil
 import signal
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest.mock import patch
@@ -22,6 +25,7 @@ import psutil
 import pytest
 import torch
 import wandb
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -50,7 +54,7 @@ MISTAKES = [
 class Logger(BackgroundWandbLogger):
     """Gives up sooner."""
 
-    seconds_for_server = 2.0
+    seconds_for_server = 1.0
 
 
 @contextlib.contextmanager
@@ -257,6 +261,22 @@ def read_image(path):
 
 
 class TestArtifact:
+    def test_is_found_from_other_folders(self, tmp_path, monkeypatch):
+        """Such as the one in which `wandb sync` is called."""
+        monkeypatch.chdir(tmp_path)
+        Path("best.ckpt").write_bytes(b"weights")
+        logger = offline("run", log_model=True)
+        logger._best = "best.ckpt", {}
+        logger.start()
+        logger.finalize("success")
+        logger.finish(0)
+        (artifact,) = read(tmp_path / "run").artifacts
+        assert artifact.manifest.contents[0].local_path == str(tmp_path / "best.ckpt")
+
+    def test_beside_the_offline_argument_of_lightning_is_refused(self, tmp_path):
+        with pytest.raises(MisconfigurationException):
+            offline(tmp_path, log_model=True, offline=True)
+
     def test_only_when_asked_for(self, tmp_path):
         logger = offline(tmp_path)
         train(tmp_path, logger, test=False)
@@ -441,7 +461,8 @@ class TestOnline:
 
 
 class Online(Logger):
-    seconds_to_upload = 3.0
+    seconds_to_upload = 4.0
+    seconds_to_write = 3.0
 
 
 class TestServer:
@@ -512,7 +533,7 @@ class TestServer:
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
     def test_disturbed(self, server, tmp_path, monkeypatch, number, capfd):
         class Impatient(Online):
-            seconds_to_upload, seconds_to_write = 1.0, 0.5
+            seconds_to_upload, seconds_to_write = 0.5, 0.5
 
         logger = Impatient(project="tests", save_dir=tmp_path, mode="online")
         logger.start()
@@ -681,6 +702,29 @@ class TestDisturbed:
         # A callback that was taken back is counted on; it is not called.
         assert atexit._ncallbacks() >= before
         assert wandb.sdk.wandb_setup._singleton is None
+
+    def test_interrupted_end(self, tmp_path, monkeypatch):
+        """By a person who does not want to wait."""
+
+        def interrupt(seconds):
+            raise KeyboardInterrupt
+
+        logger = offline(tmp_path)
+        logger.start()
+        signal_services(signal.SIGSTOP)
+        monkeypatch.setattr(logger._thread, "wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            logger.finish(0)
+        assert services() == []
+        assert wandb.sdk.wandb_setup._singleton is None
+
+    def test_loop_that_has_lost_its_process_says_nothing(self, tmp_path, caplog):
+        logger = offline(tmp_path)
+        logger.start()
+        logging.getLogger("asyncio").warning("socket.send() raised exception.")
+        logging.getLogger("asyncio").warning("something else")
+        logger.finish(0)
+        assert [record.message for record in caplog.records if record.name == "asyncio"] == ["something else"]
 
     def test_value_that_wandb_does_not_take(self, tmp_path):
         logger = offline(tmp_path)
@@ -851,6 +895,21 @@ class TestLightning:
         assert logger.experiment.id == logger.version == "v"
         logger.finish(0)
 
+    def test_offline_argument_of_lightning(self, tmp_path):
+        logger = Logger(save_dir=tmp_path, offline=True)
+        logger.start()
+        logger.finish(0)
+        assert logger.offline_folder is not None
+
+    def test_run_that_was_given(self, tmp_path):
+        given = wandb.init(dir=tmp_path, mode="offline", id="given")
+        logger = Logger(save_dir=tmp_path, experiment=given, mode="online")
+        logger.log_metrics({"train/loss": 1.0}, 1)
+        logger.finish(0)
+        assert logger.version == "given"
+        wandb.teardown()
+        assert read(tmp_path).columns("train/loss") == [(1.0,)]
+
     def test_mode_of_the_environment(self, tmp_path, monkeypatch):
         monkeypatch.setenv("WANDB_MODE", "offline")
         logger = Logger(save_dir=tmp_path)
@@ -903,6 +962,19 @@ class TestLightning:
         logger.finish(0)
         assert read(tmp_path).columns("train/loss") == [(1.0,)]
 
+    def test_nothing_is_kept_after_the_end(self, tmp_path):
+        logger = offline(tmp_path)
+        logger.start()
+        logger.finish(0)
+        reference = weakref.ref(logger)
+        del logger
+        for _ in range(100):
+            gc.collect()
+            if reference() is None:
+                break
+            time.sleep(0.1)  # its thread is about to end
+        assert reference() is None
+
     def test_second_run_is_its_own(self, tmp_path):
         """In one process, also beside one that was not ended."""
         first, second = offline(tmp_path / "1", version="1"), offline(tmp_path / "2", version="2")
@@ -926,6 +998,9 @@ class TestLightning:
 
     def test_copy_says_that_it_logs_nothing(self, tmp_path):
         logger = copy.deepcopy(offline(tmp_path))
+        with pytest.MonkeyPatch.context() as other:
+            other.setattr(rank_zero_only, "rank", 1)
+            logger.log_metrics({"train/loss": 1.0}, 1)
         with pytest.warns(UserWarning, match="use --trainer.strategy ddp"):
             logger.log_metrics({"train/loss": 1.0}, 1)
         logger.finish(0)

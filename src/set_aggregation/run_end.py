@@ -39,10 +39,6 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         rows[f"{keeper.monitor}, best"] = f"{keeper.best_model_score:.4f} after epoch {epoch}"
     if "val/accuracy" in metrics:
         rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
-    throughput = _find(trainer, Throughput)
-    curves, picture = _find(trainer, LearningCurves), _find(trainer, CurvesPicture)
-    # Now: the test takes the callbacks back to where the best checkpoint has them.
-    history, curves_seconds = curves.history, curves.seconds + picture.seconds
     if test:
         trainer.test(model, datamodule=data, ckpt_path=best_path or None, verbose=False)
         tested = trainer.callback_metrics
@@ -50,7 +46,9 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         metrics |= {key: float(value) for key, value in tested.items()}
     if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
         return
-    run = _find(trainer, RunDirectory)
+    run, throughput = _find(trainer, RunDirectory), _find(trainer, Throughput)
+    curves, picture = _find(trainer, LearningCurves), _find(trainer, CurvesPicture)
+    curves_seconds = curves.seconds + picture.seconds
     counts = parameters(model)
     rows |= {
         "parameters, aggregator + head": f"{counts['aggregator'] + counts['head']:,}",
@@ -58,7 +56,7 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         "time": duration(seconds),
         "training speed": f"{throughput.images_per_second:,.0f} images/s",
     }
-    if history:
+    if curves.history and throughput.seconds:
         rows["learning curves took"] = f"{100 * curves_seconds / throughput.seconds:.1f} % of the time of training"
     results = {
         "experiment": run.experiment,
@@ -71,7 +69,7 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         "parameters": counts,
         "seconds": {"all": seconds, "training": throughput.seconds, "learning curves": curves_seconds},
         "environment": environment(trainer),
-        "curves": history,
+        "curves": curves.history,
     }
     mistakes = _find(trainer, Mistakes)
     confusion, pictured = mistakes.confusion, _pictured(data, mistakes.worst)
@@ -83,7 +81,9 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         write_results(run.folder / "results.json", results)
         write_report(run.report, results, rows, data.class_names, confusion, pictured, run.config_file.read_text())
     except OSError as error:
-        warnings.warn(f"got {run.folder}, where the results cannot be written: {error}", stacklevel=2)
+        warnings.warn(
+            f"got {run.folder}, where the results cannot be written: {error}", stacklevel=1000
+        )  # of no line of code, which would be shown
     print_summary(rows, next_commands(run, trainer.loggers, best_path))
 
 

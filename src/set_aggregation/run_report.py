@@ -61,7 +61,7 @@ def write_report(
         config=config,
     )
     unfinished = file.with_suffix(".tmp")
-    unfinished.write_text(page, encoding="utf-8")
+    unfinished.write_bytes(page.encode("utf-8", "backslashreplace"))  # a class may be named by bytes that are no text
     os.replace(unfinished, file)  # noqa: PTH105
 
 

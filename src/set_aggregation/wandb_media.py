@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
+from PIL.Image import Resampling
 
 _COLUMNS = ("Actual", "Predicted", "nPredictions")
 
@@ -36,8 +38,13 @@ def mistake_images(mistakes: Sequence[tuple[np.ndarray, str, str, float]]) -> li
     """
     import wandb
 
+    # All of one size, or W&B warns that it will show them wrongly.
+    size = tuple(max((pixels.shape[axis] for pixels, *_ in mistakes), default=1) for axis in (1, 0))
     return [
-        wandb.Image(pixels, caption=f"{truth} taken for {answer}, loss {loss:.2f}")
+        wandb.Image(
+            Image.fromarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels).resize(size, Resampling.NEAREST),
+            caption=f"{truth} taken for {answer}, loss {loss:.2f}",
+        )
         for pixels, truth, answer, loss in mistakes
     ]
 

@@ -41,7 +41,7 @@ def metric(run_folder, name):
 
 def test_accuracies_are_those_of_the_file(table, run_folder):
     val, test = metric(run_folder, "val/accuracy"), metric(run_folder, "test/accuracy")
-    assert table["val/accuracy, best"] == f"{max(val):.4f}"
+    assert table["val/accuracy, best"] == f"{max(val):.4f} after epoch {val.index(max(val)) + 1}"
     assert table["val/accuracy, last"] == f"{val[-1]:.4f}"
     assert table["test/accuracy, best checkpoint"] == f"{test[-1]:.4f}"
 

@@ -7,9 +7,11 @@ set; what else several sizes mean is in test_multi_resolution.py.
 import inspect
 import math
 import os
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule
@@ -103,6 +105,11 @@ def held_out(loader):
     first, *others = found.values()
     assert all(other == first for other in others)
     return first
+
+
+def each_image(loader):
+    """Size and number of each image."""
+    return [(tuple(images.shape[2:]), number) for images, labels in loader for number in labels.tolist()]
 
 
 def parts(module):
@@ -320,6 +327,84 @@ def test_ranks_share_the_evaluation_images(cls, part):
     assert sorted(shown) == whole
 
 
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_every_part_can_be_evaluated(cls, part):
+    module = set_up(cls, augment=True)
+    loader = module.evaluation_dataloader(part)
+    assert Counter(numbers(loader)) == Counter(numbers(getattr(module, f"{part}_dataloader")()))
+    order = numbers(loader)
+    loader.sampler.set_epoch(1)
+    assert numbers(loader) == order
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_some_images_of_a_part(cls, part):
+    chosen = each_image(set_up(cls).evaluation_dataloader(part, 23))
+    assert len(chosen) == len(set(chosen)) == 23
+    assert set(chosen) < set(each_image(set_up(cls).evaluation_dataloader(part)))
+
+
+def test_some_images_are_from_everywhere(cls):
+    module = set_up(cls)
+    chosen = module.evaluation_dataloader("test", 40).dataset.indices
+    num = len(numbers(module.test_dataloader()))
+    assert min(chosen) < num / 4
+    assert max(chosen) > 3 * num / 4
+
+
+def test_which_images_follows_the_seed_of_the_choice_and_not_of_the_run(cls):
+    chosen = []
+    for seed_of_run, seed in ((1, 0), (2, 0), (1, 1)):
+        torch.manual_seed(seed_of_run)
+        chosen.append(sorted(each_image(set_up(cls).evaluation_dataloader("train", 23, seed=seed))))
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
+@pytest.mark.parametrize("num_more", [0, 1, 10_000])
+def test_all_images_where_as_many_are_asked_for(cls, num_more):
+    module = set_up(cls)
+    whole = numbers(module.val_dataloader())
+    assert numbers(module.evaluation_dataloader("val", len(whole) + num_more)) == whole
+
+
+@pytest.mark.parametrize("num_images", [1, 2, 23, None])
+def test_ranks_share_the_images_of_any_evaluation(cls, num_images):
+    module, shown = set_up(cls), []
+    whole = each_image(module.evaluation_dataloader("train", num_images))
+    for rank in range(3):
+        module.trainer = SimpleNamespace(global_rank=rank, world_size=3)
+        shown += each_image(module.evaluation_dataloader("train", num_images))
+    assert sorted(shown) == sorted(whole)
+
+
+def test_the_images_of_an_epoch_are_counted(make):
+    for arguments in ({}, {"num_train": 71}):
+        module = make(**arguments)
+        assert module.images_per_epoch == len(numbers(module.train_dataloader()))
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_pictures_are_the_images_as_they_were_read(cls, monkeypatch, part):
+    published = fake(cls, monkeypatch)
+    module = set_up(cls, normalize=True, augment=True)
+    num = len(numbers(module.evaluation_dataloader(part)))
+    for index in (0, 1, num // 2, num - 1):
+        _, labels = module._sets[part][[index]]
+        pixels = module.picture(part, index)
+        expected = resize(published[labels], pixels.shape[:2])
+        assert pixels.dtype == np.uint8
+        assert np.array_equal(pixels, expected[0].permute(1, 2, 0))
+
+
+def test_reading_leaves_the_global_generator_alone(cls):
+    module = set_up(cls)
+    before = torch.get_rng_state()
+    for part in ("train", "val", "test"):
+        numbers(getattr(module, f"{part}_dataloader")())
+        numbers(module.evaluation_dataloader(part, 7))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 # Augmentation
 
 
@@ -376,12 +461,20 @@ def test_training_images_are_left_alone_by_default(cls, monkeypatch, tmp_path):
     assert changed(view(set_up(cls), tmp_path)["train"], published) == 0
 
 
+def test_training_images_are_left_alone_in_evaluation_mode(cls):
+    module = set_up(cls, augment=True)
+    batch = next(iter(module.train_dataloader()))
+    module.trainer = SimpleNamespace(lightning_module=torch.nn.Module().eval(), training=True)
+    images, _ = module.on_after_batch_transfer(batch, 0)
+    assert torch.equal(images, batch[0].float() / 255)
+
+
 def test_images_are_mirrored_where_the_class_says_so(cls):
     _, w = cls.image_size
     images = torch.zeros(200, cls.in_channels, *cls.image_size, dtype=torch.uint8)
     images[..., w // 2 :] = 255  # bright on the right
     module = set_up(cls, augment=True)
-    module.trainer = SimpleNamespace(training=True)
+    module.trainer = SimpleNamespace(lightning_module=torch.nn.Module())
     shown, _ = module.on_after_batch_transfer([images, torch.zeros(200)], 0)
     mirrored = shown[..., : w // 2].sum((1, 2, 3)) > shown[..., w // 2 :].sum((1, 2, 3))
     assert mirrored.any().item() == cls.flip
@@ -390,7 +483,7 @@ def test_images_are_mirrored_where_the_class_says_so(cls):
 
 def test_augmentation_keeps_pixels_that_come_in_black_before_normalisation(cls):
     module = set_up(cls, augment=True, normalize=True)
-    module.trainer = SimpleNamespace(training=True)
+    module.trainer = SimpleNamespace(lightning_module=torch.nn.Module())
     white = torch.full((100, cls.in_channels, *cls.image_size), 255, dtype=torch.uint8)
     shown, _ = module.on_after_batch_transfer([white, torch.zeros(100)], 0)
     for channel in range(cls.in_channels):

@@ -355,10 +355,43 @@ def test_no_normalisation(root):
 )
 def test_augmentation_is_for_training_alone(root, augment, training, changes):
     module = set_up(root, augment=augment, normalize=False)
-    module.trainer = SimpleNamespace(training=training)
+    module.trainer = SimpleNamespace(lightning_module=torch.nn.Module().train(training))
     images = torch.randint(256, (20, 3, 30, 40), dtype=torch.uint8)
     shown, _ = module.on_after_batch_transfer([images, torch.zeros(20)], 0)
     assert (not torch.equal(shown, images.float() / 255)) == changes
+
+
+def test_training_pictures_are_evaluated_as_they_are(root):
+    module = set_up(root)
+    assert sorted(shown(module.evaluation_dataloader("train"))) == parts(module)["train"]
+    chosen = shown(module.evaluation_dataloader("train", 13))
+    assert len(chosen) == len(set(chosen)) == 13
+    assert set(chosen) < set(parts(module)["train"])
+
+
+def test_the_pictures_of_an_epoch_are_counted(root):
+    module = set_up(root)
+    assert module.images_per_epoch == len(shown(module.train_dataloader()))
+
+
+@pytest.mark.parametrize("in_channels", [1, 3])
+def test_a_picture_to_show_is_what_the_model_is_shown(root, in_channels):
+    module = set_up(root, in_channels=in_channels)
+    for part in PARTS:
+        for index in (0, len(module._sets[part]) - 1):
+            file, size = module._sets[part].files[index], module._sets[part].sizes[index]
+            expected = read_images([file], in_channels, tuple(size.tolist()))[0].permute(1, 2, 0)
+            assert torch.equal(torch.from_numpy(module.picture(part, index)), expected)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_reading_leaves_the_global_generator_alone(root, num_workers):
+    module = set_up(root, num_workers=num_workers)
+    before = torch.get_rng_state()
+    for part in PARTS:
+        shown(getattr(module, f"{part}_dataloader")())
+        shown(module.evaluation_dataloader(part, 7))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 # Formats

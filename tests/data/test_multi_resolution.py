@@ -184,6 +184,31 @@ def test_resampling_keeps_the_number_of_batches(arguments):
         assert len(loader) == len(kept) == len(steps(loader))
 
 
+@both_ways
+@pytest.mark.parametrize("arguments", [{}, {"num_train": 97}, {"train_sizes": [10]}, {"train_sizes": [5, 6, 7, 8, 9]}])
+def test_the_images_of_an_epoch_are_counted_once_however_many_sizes_they_have(resample, arguments):
+    module = set_up(resample=resample, **arguments)
+    assert module.images_per_epoch == len(shown(module.train_dataloader())) == arguments.get("num_train", NUM_TRAIN)
+
+
+@both_ways
+def test_evaluation_of_the_training_set_has_what_lies_in_memory(resample):
+    """Where sizes are drawn anew, that is each image at each of them."""
+    module = set_up(resample=resample)
+    whole = shown(module.evaluation_dataloader("train"))
+    assert len(whole) == len(set(whole)) == NUM_TRAIN * (len(SIZES) if resample else 1)
+    assert set(assignment(module, 5).items()) <= {(number, size) for size, number in whole}
+    assert len(shown(module.evaluation_dataloader("train", 29))) == 29
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_pictures_of_each_size_are_numbered_one_after_the_other(part):
+    module = set_up()
+    whole = [image for images, _ in held_out(module, part) for image in images]
+    for index, image in enumerate(whole):
+        assert torch.equal(torch.from_numpy(module.picture(part, index)), image.permute(1, 2, 0))
+
+
 class Viewer(LightningModule):
     """Writes down the size and the number of each image of each epoch."""
 

@@ -97,6 +97,8 @@ def test_four_runs_are_two_by_two(write, figure):
     assert len({axes.get_ylim() for axes in drawn.axes}) == 1
     assert [axes.get_ylabel() for axes in drawn.axes] == ["accuracy", "", "accuracy", ""]
     assert [axes.get_xlabel() for axes in drawn.axes] == ["", "", "epoch", "epoch"]
+    assert [axes.xaxis.get_tick_params()["labelbottom"] for axes in drawn.axes] == [False, False, True, True]
+    assert [axes.yaxis.get_tick_params()["labelleft"] for axes in drawn.axes] == [True, False, True, False]
     assert len(drawn.legends) == 1
     assert overlaps(drawn) == []
 
@@ -130,14 +132,18 @@ def test_cells_without_a_run_say_so(write, figure):
 
 def test_the_scale_is_that_of_the_data_set(write, figure):
     write(data="CIFAR10", curves=history(4, top=0.5))
-    write("Flatten", data="CIFAR10", curves=history(4, top=0.9))
-    write(data="MultiResolutionFashionMNIST", curves=history(8, top=0.2))
+    write("Flatten", data="CIFAR10", epochs=6, curves=history(6, top=0.9))
+    write(data="MultiResolutionFashionMNIST", epochs=3, curves=history(3, top=0.2))
     drawn = figure()
     assert texts(drawn)[0] == "CIFAR10"
     assert "MultiResolutionFashionMNIST" in texts(drawn)
     assert drawn.axes[0].get_ylim() == drawn.axes[1].get_ylim()
+    assert drawn.axes[0].get_xlim() == drawn.axes[1].get_xlim()
+    assert drawn.axes[0].get_xlim()[1] > 6 > 4 > drawn.axes[2].get_xlim()[1]
     assert drawn.axes[0].get_ylim()[1] > 0.9 > 0.3 > drawn.axes[2].get_ylim()[1]
     assert overlaps(drawn) == []
+    heading = next(text for text in drawn.texts if text.get_text() == "MultiResolutionFashionMNIST")
+    assert drawn.axes[1].xaxis.label.get_window_extent().y0 > heading.get_window_extent().y1
 
 
 def test_numbers_of_seeds_that_differ_are_all_written(write, figure):
@@ -187,6 +193,13 @@ def test_long_and_many_words_stay_in_their_place(write, figure):
     drawn = figure()
     assert sum("…" in text for text in texts(drawn)) == 2
     assert overlaps(drawn) == []
+
+
+def test_a_long_setting_hides_no_other(write, figure):
+    for name in ("a", "b"):
+        write(settings={"data.init_args.root": f"{name}/pictures" * 99, REDUCTION: name})
+    said = texts(figure())
+    assert [text.split("\n")[-1] for text in said if "root=" in text] == ["reduction=a", "reduction=b"]
 
 
 def test_names_are_no_formulas_and_no_markup(write, comparison):

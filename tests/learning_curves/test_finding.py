@@ -22,10 +22,8 @@ def test_what_is_named_twice_is_read_once(tmp_path, monkeypatch):
     run = write_run(tmp_path / "logs" / "a")
     broken = write_run(tmp_path / "logs" / "b", without=("results.json",))
     monkeypatch.chdir(tmp_path)
-    assert found(Path("logs"), tmp_path, tmp_path / "logs", run) == (
-        [Path("logs/a")],
-        [(Path("logs") / broken.name, "unfinished")],
-    )
+    assert found(Path("logs"), tmp_path, run) == ([Path("logs/a")], [(Path("logs/b"), "unfinished")])
+    assert found(run, broken, Path("logs")) == ([run], [(broken, "unfinished")])
 
 
 def test_links_are_followed_once(tmp_path):

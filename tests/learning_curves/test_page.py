@@ -112,6 +112,8 @@ def test_no_address_leads_out_of_the_page(tmp_path, page):
     (run / "report.html").write_text("report")
     reader = Reader(comparison_page(compare(*find_runs([run])), run.parent).decode())
     policy = next(attributes["content"] for tag, attributes in reader.tags if "http-equiv" in attributes)
+    # Without it a browser asks the server for one.
+    assert ("link", {"rel": "icon", "href": "data:,"}) in reader.tags
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
     places = [attributes.get(name) for _, attributes in reader.tags for name in ("src", "href", "xlink:href")]
     assert {place for place in places if place and not place.startswith(("#", "data:"))} == {

@@ -100,6 +100,7 @@ def test_what_is_needed_is_named(tmp_path, name):
         ([], "got no curves in results.json and --curves.every_n_epochs 1, expected curves; train it with"),
         ([3], "got 3 as row 1 of the curves in results.json"),
         (spoilt(2, **{"curve/test_accuracy": None}), "got no curve/test_accuracy in row 3 of the curves"),
+        (spoilt(3, **{"curve/test_loss": None}), "got no curve/test_loss in row 4"),
         (spoilt(0, **{"curve/train_loss": None}), "got no curve/train_loss in row 1"),
         (spoilt(1, **{"curve/train_accuracy": math.nan}), "got curve/train_accuracy nan in row 2"),
         (spoilt(1, **{"curve/val_loss": math.inf}), "got curve/val_loss inf in row 2"),

@@ -58,7 +58,8 @@ class CurvesPicture(Callback):
             run_figure(history, self.title).savefig(unfinished, format="png", dpi=100)
             os.replace(unfinished, self.file)  # noqa: PTH105
         except OSError as error:
-            warnings.warn(f"got {self.file}, which cannot be written ({error}): training goes on without", stacklevel=2)
+            # Of no line of the code, which would be shown too.
+            warnings.warn(f"got {self.file}, which cannot be written ({error}): training goes on", stacklevel=1000)
             self._failed = True
         self._drawn = len(history)
         ended = time.perf_counter()

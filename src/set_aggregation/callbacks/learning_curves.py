@@ -39,7 +39,7 @@ class LearningCurves(Callback):
 
     Attributes:
         history: epochs completed, step and values, of each time it measured.
-        seconds: time that took.
+        seconds: time that took in this process.
 
     Raises:
         ValueError: a number below 0, or no images.
@@ -58,6 +58,7 @@ class LearningCurves(Callback):
         self.seconds = 0.0
         self._loaders: dict[str, DataLoader[Any]] = {}
         self._validated_at = -1
+        self._is_training = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes that the weights of this step were validated."""
@@ -88,13 +89,18 @@ class LearningCurves(Callback):
         """Lets go of the loaders, and of the processes that they may have."""
         self._loaders.clear()
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Notes what is about to happen."""
+        self._is_training = stage == "fit"
+
     def state_dict(self) -> dict[str, Any]:
         """What was measured, for the checkpoint."""
-        return {"history": self.history, "seconds": self.seconds}
+        return {"history": self.history}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
-        self.history, self.seconds = list(state_dict["history"]), state_dict["seconds"]
+        """Goes on from a checkpoint; one that is only tested leaves the history alone."""
+        if self._is_training:
+            self.history = list(state_dict["history"])
 
     def _loader(self, trainer: Trainer, part: str) -> DataLoader[Any]:
         if part not in self._loaders:

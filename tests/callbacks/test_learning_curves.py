@@ -1,0 +1,373 @@
+import copy
+import json
+import math
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+from tests.noise import TEST, TRAIN, noise, small_classifier, trainer_of_ranks
+from tests.quiet_trainer import quiet_trainer
+
+from set_aggregation.callbacks import LearningCurves
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*use of fork\\(\\) may lead to deadlocks:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Grad strides do not match bucket view strides"),
+]
+
+NAMES = ["train_accuracy", "train_loss", "test_accuracy", "test_loss", "gap", "val_accuracy", "val_loss"]
+KEYS = {f"curve/{name}" for name in NAMES}
+ENTRY = KEYS | {"epoch", "step"}
+BRIEF = {"limit_train_batches": 3, "num_sanity_val_steps": 0}
+
+
+def plain(model, module, part, num_images=None):
+    """Loss and accuracy of a model in evaluation mode, image by image."""
+    model = copy.deepcopy(model).eval()
+    loss = right = num = 0
+    for images, labels in module.evaluation_dataloader(part, num_images):
+        for image, label in zip(images, labels.tolist(), strict=True):
+            with torch.no_grad():
+                logits = model(image[None] / 255)[0].double().tolist()
+            loss += math.log(sum(map(math.exp, logits))) - logits[label]
+            right += logits.index(max(logits)) == label
+            num += 1
+    return loss / num, right / num
+
+
+def plain_curves(model, module, num_images=None):
+    (train_loss, train_accuracy), (test_loss, test_accuracy) = (
+        plain(model, module, part, num_images) for part in ("train", "test")
+    )
+    return {
+        "curve/train_accuracy": pytest.approx(train_accuracy),
+        "curve/train_loss": pytest.approx(train_loss, rel=1e-5),
+        "curve/test_accuracy": pytest.approx(test_accuracy),
+        "curve/test_loss": pytest.approx(test_loss, rel=1e-5),
+        "curve/gap": pytest.approx(train_accuracy - test_accuracy),
+    }
+
+
+def fit(folder, model, curves, *others, module=None, **arguments):
+    """Trains with learning curves; gives the trainer."""
+    trainer = quiet_trainer(folder, callbacks=[curves, *others], **{"max_epochs": 1, **arguments})
+    trainer.fit(model, module or noise())
+    return trainer
+
+
+def measured(entry):
+    """What was measured of the training and the test set."""
+    return {name: value for name, value in entry.items() if name in KEYS and "val" not in name}
+
+
+# Values
+
+
+class WriteDown(Callback):
+    """Writes down what each rank has."""
+
+    def __init__(self, folder, curves):
+        self.folder, self.curves = folder, curves
+
+    def on_fit_end(self, trainer, pl_module):
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("curve/")}
+        (self.folder / f"{trainer.global_rank}.json").write_text(json.dumps([self.curves.history, logged]))
+
+
+@pytest.mark.parametrize(
+    ("num_ranks", "num_images", "several_sizes"),
+    [
+        (1, "all", False),
+        (1, "all", True),
+        (1, 2, True),
+        (2, "all", False),
+        (3, "all", True),
+        (3, 2, False),  # one rank has no batch
+        (3, "tenth", True),
+    ],
+)
+def test_values_of_plain_loops_on_any_number_of_ranks(tmp_path, num_ranks, num_images, several_sizes):
+    """With dropout and augmentation in training, and weights that stay."""
+    model, module = small_classifier(lr=0.0, dropout=0.5), noise(several_sizes, augment=True)
+    module.setup("fit")
+    expected = plain_curves(model, module, {"all": None, "tenth": TRAIN // 10}.get(num_images, num_images))
+    curves = LearningCurves(num_images=num_images)
+    trainer = trainer_of_ranks(tmp_path, num_ranks, callbacks=[curves, WriteDown(tmp_path, curves)], max_epochs=1)
+    trainer.fit(model, module)
+    ((entry,), logged), *others = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(num_ranks)]
+    assert set(entry) == ENTRY
+    assert set(logged) == KEYS
+    assert measured(entry) == expected
+    assert logged == {name: torch.tensor(entry[name]).item() for name in KEYS}
+    assert all(other == [[entry], logged] for other in others)
+
+
+def test_weights_are_those_at_the_end_of_the_epoch(tmp_path):
+    model, module, curves = small_classifier(), noise(augment=True), LearningCurves(num_images="all")
+    fit(tmp_path, model, curves, module=module)
+    assert measured(curves.history[0]) == plain_curves(model, module)
+    before = plain_curves(small_classifier(), module)
+    assert measured(curves.history[0])["curve/train_loss"] != before["curve/train_loss"]
+
+
+def test_sums_of_many_images_are_exact(tmp_path, monkeypatch):
+    """Single precision cannot add one to 2**24."""
+    sums = iter([[2.0**24, 2.0**24, 2.0**24], *[[1.0, 1.0, 1.0]] * 100])
+    monkeypatch.setattr("set_aggregation.callbacks.learning_curves._sums", lambda *_: torch.tensor(next(sums)))
+    curves = LearningCurves(num_images="all")
+    fit(tmp_path, small_classifier(), curves, **BRIEF)
+    assert curves.history[0]["curve/train_loss"] == curves.history[0]["curve/train_accuracy"] == 1
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
+def test_numbers_of_the_test_in_any_precision(tmp_path, precision):
+    model, curves = small_classifier(dropout=0.5), LearningCurves(num_images="all")
+    trainer = fit(tmp_path, model, curves, precision=precision, **BRIEF)
+    (tested,) = trainer.test(model, datamodule=trainer.datamodule, verbose=False)
+    assert curves.history[0]["curve/test_accuracy"] == pytest.approx(tested["test/accuracy"])
+    tolerance = 0.01 if precision == "bf16-true" else 1e-5  # of the test, which adds up in bfloat16
+    assert curves.history[0]["curve/test_loss"] == pytest.approx(tested["test/loss"], rel=tolerance)
+
+
+# Evaluation mode
+
+
+class Watched(LearningCurves):
+    """Learning curves of which it is known what goes on while they are measured."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.batches, self.modes, self.grad, self.states = [], set(), set(), []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        hook = pl_module.backbone.register_forward_pre_hook(lambda _, images: self.look(pl_module, *images))
+        self.states.append(state(pl_module))
+        super().on_train_epoch_end(trainer, pl_module)
+        self.states.append(state(pl_module))
+        hook.remove()
+
+    def look(self, model, images):
+        self.batches.append(images)
+        self.modes |= {part.training for part in model.modules()}
+        self.grad |= {torch.is_grad_enabled()}
+
+
+def state(model):
+    """The mode of each part, and of each generator what comes next."""
+    modes = [part.training for part in model.modules()]
+    return modes, (torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate())  # noqa: NPY002
+
+
+def watched(folder, model=None, module=None, max_epochs=1, **arguments):
+    """Trains with dropout and augmentation, and gives the learning curves."""
+    curves, model, module = Watched(**arguments), model or small_classifier(dropout=0.5), module or noise(augment=True)
+    fit(folder, model, curves, module=module, max_epochs=max_epochs, **BRIEF)
+    return curves
+
+
+def test_measured_in_evaluation_mode_without_gradients(tmp_path):
+    curves = watched(tmp_path)
+    assert len(curves.batches) > 0
+    assert (curves.modes, curves.grad) == ({False}, {False})
+
+
+def test_images_are_not_augmented(tmp_path):
+    module = noise(augment=True)
+    batches = watched(tmp_path, module=module, num_images="all").batches
+    published = [image / 255 for part in ("train", "test") for image in module._sets[part]._images[0]]
+    assert torch.equal(torch.cat(batches), torch.stack(published))
+
+
+@pytest.mark.filterwarnings("ignore:Found .* in eval mode at the start of training")
+def test_modes_are_as_before_frozen_parts_too(tmp_path):
+    model = small_classifier(dropout=0.5)
+    model.backbone.eval()
+    modes = [modes for modes, _ in watched(tmp_path, model, max_epochs=2).states]
+    assert 0 < sum(modes[0]) < len(modes[0])
+    assert modes == [modes[0]] * 4
+
+
+def test_modes_are_as_before_after_a_failure(tmp_path, monkeypatch):
+    model = small_classifier()
+    monkeypatch.setattr("set_aggregation.callbacks.learning_curves._sums", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, model, LearningCurves(), **BRIEF)
+    assert all(part.training for part in model.modules())
+
+
+def test_no_random_number_is_drawn(tmp_path):
+    (_, before), (_, after) = watched(tmp_path).states
+    assert before == after
+
+
+@pytest.mark.parametrize("several_sizes", [False, True])
+def test_training_is_the_same_with_and_without(tmp_path, several_sizes):
+    weights, losses = [], []
+    for every in (1, 0):
+        torch.manual_seed(3)
+        model, module = small_classifier(dropout=0.5), noise(several_sizes, augment=True)
+        trainer = fit(tmp_path, model, LearningCurves(every), module=module, max_epochs=2)
+        weights.append(torch.cat([weight.flatten() for weight in model.parameters()]))
+        losses.append({name: float(trainer.callback_metrics[name]) for name in ("train/loss", "val/loss")})
+    assert torch.equal(*weights)
+    assert losses[0] == losses[1]
+
+
+# Which images
+
+
+@pytest.mark.parametrize(
+    ("num_images", "several_sizes", "expected"),
+    [
+        (23, False, 46),
+        (1, False, 2),
+        (150, False, 150 + TEST),
+        (10_000, False, TRAIN + TEST),
+        ("all", False, TRAIN + TEST),
+        ("all", True, 2 * (TRAIN + TEST)),
+        ("tenth", False, 2 * (TRAIN // 10)),
+        ("tenth", True, 2 * (TRAIN // 10)),
+    ],
+)
+def test_as_many_images_as_asked_for(tmp_path, num_images, several_sizes, expected):
+    curves = watched(tmp_path, module=noise(several_sizes), num_images=num_images)
+    assert sum(map(len, curves.batches)) == expected
+
+
+def test_one_image_where_a_tenth_is_none(tmp_path):
+    curves = watched(tmp_path, module=noise(num_train=9, batch_size=9))
+    assert [len(batch) for batch in curves.batches] == [1, 1]
+
+
+def test_the_same_images_each_epoch_and_for_each_seed(tmp_path):
+    chosen = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        first, second = torch.cat(watched(tmp_path, num_images=23, max_epochs=2).batches).chunk(2)
+        chosen += [first, second]
+    assert all(torch.equal(images, chosen[0]) for images in chosen)
+
+
+def test_another_fit_measures_its_own_data(tmp_path):
+    curves, model = LearningCurves(num_images="all"), small_classifier(lr=0.0)
+    for num_train in (50, 30):
+        module = noise(num_train=num_train)
+        fit(tmp_path, model, curves, module=module, **BRIEF)
+        assert measured(curves.history[-1]) == plain_curves(model, module)
+
+
+def test_rehearsal_measures_as_many_batches_as_it_trains(tmp_path):
+    curves = Watched(num_images="all")
+    fit(tmp_path, small_classifier(), curves, fast_dev_run=2)
+    assert len(curves.batches) == 4
+
+
+# Epochs
+
+
+@pytest.mark.parametrize(
+    ("every", "max_epochs", "expected"),
+    [(1, 3, [1, 2, 3]), (2, 4, [2, 4]), (2, 5, [2, 4, 5]), (7, 3, [3]), (0, 2, []), (1, -1, [1, 2, 3])],
+)
+def test_every_so_many_epochs_and_the_last(tmp_path, every, max_epochs, expected):
+    curves = LearningCurves(every, num_images=3)
+    max_steps = 9 if max_epochs < 0 else -1
+    trainer = fit(tmp_path, small_classifier(), curves, max_epochs=max_epochs, max_steps=max_steps, **BRIEF)
+    assert [entry["epoch"] for entry in curves.history] == expected
+    assert [entry["step"] for entry in curves.history] == [3 * epoch for epoch in expected]
+    assert bool(expected) == any(name.startswith("curve/") for name in trainer.callback_metrics)
+
+
+class Validations(Callback):
+    """The values of each validation by the number of the epoch."""
+
+    def __init__(self):
+        self.values = {}
+
+    def on_validation_end(self, trainer, pl_module):
+        if not trainer.sanity_checking:
+            values = {name: float(trainer.callback_metrics[f"val/{name}"]) for name in ("accuracy", "loss")}
+            self.values[trainer.current_epoch + 1] = values
+
+
+@pytest.mark.parametrize(
+    ("arguments", "validated"),
+    [
+        ({}, [1, 2, 3, 4]),
+        ({"check_val_every_n_epoch": 2}, [2, 4]),
+        ({"limit_val_batches": 0}, []),
+        ({"val_check_interval": 2}, []),  # of three steps, so that those of the last are other weights
+        ({"val_check_interval": 1}, [1, 2, 3, 4]),
+    ],
+)
+@pytest.mark.parametrize("num_sanity_val_steps", [0, 1])
+def test_validation_of_this_epoch_or_none(tmp_path, arguments, validated, num_sanity_val_steps):
+    curves, validations = LearningCurves(num_images=3), Validations()
+    arguments |= {"num_sanity_val_steps": num_sanity_val_steps, "limit_train_batches": 3}
+    fit(tmp_path, small_classifier(), curves, validations, max_epochs=4, **arguments)
+    found = {
+        entry["epoch"]: {name: entry[f"curve/val_{name}"] for name in ("accuracy", "loss")}
+        for entry in curves.history
+        if "curve/val_loss" in entry
+    }
+    assert found == {epoch: validations.values[epoch] for epoch in validated}
+    assert all("curve/val_accuracy" not in entry for entry in curves.history if entry["epoch"] not in validated)
+
+
+def test_check_before_training_is_no_validation(tmp_path):
+    curves = LearningCurves(num_images=3)
+    curves.on_validation_end(SimpleNamespace(sanity_checking=True, global_step=3), None)
+    fit(tmp_path, small_classifier(), curves, limit_val_batches=0, **BRIEF)
+    assert "curve/val_loss" not in curves.history[0]
+
+
+# Checkpoints
+
+
+def test_goes_on_from_a_checkpoint_without_code(tmp_path):
+    curves, whole = LearningCurves(num_images=3), LearningCurves(num_images=3)
+    trainer = fit(tmp_path, small_classifier(), curves, max_epochs=2, **BRIEF)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    (state,) = torch.load(tmp_path / "a.ckpt", weights_only=True)["callbacks"].values()
+    assert state == {"history": curves.history, "seconds": curves.seconds}
+
+    resumed = LearningCurves(num_images=3)
+    trainer = quiet_trainer(tmp_path, callbacks=[resumed], max_epochs=4, **BRIEF)
+    trainer.fit(small_classifier(), noise(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    fit(tmp_path, small_classifier(), whole, max_epochs=4, **BRIEF)
+    assert resumed.history == whole.history
+    assert resumed.seconds > curves.seconds
+    assert len(state["history"]) == len(curves.history) == 2
+
+
+def test_test_of_a_checkpoint_leaves_the_history_alone(tmp_path):
+    curves = LearningCurves(num_images=3)
+    trainer = fit(tmp_path, small_classifier(), curves, **BRIEF)
+    trainer.save_checkpoint(tmp_path / "first.ckpt")
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(small_classifier(), noise(), ckpt_path=tmp_path / "first.ckpt", weights_only=True)
+    before = curves.seconds
+    trainer.test(small_classifier(), noise(), ckpt_path=tmp_path / "first.ckpt", weights_only=True, verbose=False)
+    assert [entry["epoch"] for entry in curves.history] == [1, 2]
+    assert curves.seconds == before
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"every_n_epochs": -1}, "got every_n_epochs=-1, expected at least 0"),
+        ({"num_images": 0}, "got num_images=0, expected 'tenth', 'all' or a number of at least 1"),
+        ({"num_images": -5}, "got num_images=-5, expected 'tenth'"),
+        ({"num_images": "half"}, "got num_images='half', expected 'tenth'"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=f"^LearningCurves: {message}"):
+        LearningCurves(**arguments)
