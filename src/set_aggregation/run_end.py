@@ -81,9 +81,8 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         write_results(run.folder / "results.json", results)
         write_report(run.report, results, rows, data.class_names, confusion, pictured, run.config_file.read_text())
     except OSError as error:
-        warnings.warn(
-            f"got {run.folder}, where the results cannot be written: {error}", stacklevel=1000
-        )  # of no line of code, which would be shown
+        # Of no line of the code, which would be shown too.
+        warnings.warn(f"got {run.folder}, where the results cannot be written: {error}", stacklevel=1000)
     print_summary(rows, next_commands(run, trainer.loggers, best_path))
 
 

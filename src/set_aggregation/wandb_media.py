@@ -39,10 +39,12 @@ def mistake_images(mistakes: Sequence[tuple[np.ndarray, str, str, float]]) -> li
     import wandb
 
     # All of one size, or W&B warns that it will show them wrongly.
-    size = tuple(max((pixels.shape[axis] for pixels, *_ in mistakes), default=1) for axis in (1, 0))
+    h, w = (max((pixels.shape[axis] for pixels, *_ in mistakes), default=1) for axis in (0, 1))
     return [
         wandb.Image(
-            Image.fromarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels).resize(size, Resampling.NEAREST),
+            Image.fromarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels).resize(
+                (w, h), Resampling.NEAREST
+            ),
             caption=f"{truth} taken for {answer}, loss {loss:.2f}",
         )
         for pixels, truth, answer, loss in mistakes
