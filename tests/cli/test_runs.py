@@ -54,7 +54,8 @@ class TestFolder:
 
     def test_content(self, run_folder):
         written = {"config.yaml", "metrics.csv", "curves.png", "results.json", "report.html"}
-        assert {path.name for path in run_folder.iterdir()} == written | {"checkpoints", "wandb", "hparams.yaml"}
+        of_loggers = {"wandb", "wandb_run_id", "hparams.yaml"}
+        assert {path.name for path in run_folder.iterdir()} == {*written, "checkpoints", *of_loggers}
 
     def test_metric_names(self, run_folder):
         with (run_folder / "metrics.csv").open() as file:
