@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
@@ -25,19 +26,25 @@ from set_aggregation.callbacks import (
     LearningCurves,
     Mistakes,
     ProgressBar,
+    Recovery,
     RunDirectory,
     Throughput,
 )
 from set_aggregation.checkpoint_file import check_checkpoint
+from set_aggregation.checkpoint_io import LAST, DurableCheckpointIO
 from set_aggregation.classifier import SetClassifier
 from set_aggregation.cli_arguments import add_arguments, set_width, tags
 from set_aggregation.cli_errors import one_line, unwrapped
 from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
+from set_aggregation.interruption import EXIT_CODE, Interrupted, take_over_signals
 from set_aggregation.loggers import finish_wandb, put_into, start_wandb
 from set_aggregation.quiet import lightning_news, silence_advertisements
+from set_aggregation.ranks import tell_all_ranks
 from set_aggregation.results import labels, parameters
+from set_aggregation.resume import find_run
 from set_aggregation.run_end import end_run
+from set_aggregation.summary import relative
 
 _PARTS = {"model.aggregator": Aggregator, "model.backbone": Backbone, "data": ImageDataModule}
 _LOGGERS = [
@@ -84,9 +91,13 @@ class SetAggregationCLI(LightningCLI):
             return
         run = RunDirectory(config.run.experiment, config.run.root, config.run.name)
         # The configuration as it came is what is written down: the name is for this run only.
-        config.run.name = None
+        has_name, config.run.name = config.run.name is not None, None
+        resume, config.resume = config.resume, None
         self.config_text = self._parser("fit").dump(config, skip_unset=False)
-        config.run.name = run.name
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            run = find_run(resume, run, has_name, self.config_text)
+        config.run.experiment, config.run.root, config.run.name = run.experiment, run.root, run.name
+        self._resume, self._goes_on = resume, resume is not None and run.config_file.exists()
         config.trainer.default_root_dir = str(run.folder)
         config.checkpoint.dirpath = config.checkpoint.dirpath or str(run.checkpoints)
         for logger in _as_list(config.trainer.logger):
@@ -103,13 +114,16 @@ class SetAggregationCLI(LightningCLI):
             callbacks.append(ProgressBar(self.throughput))
         if self.subcommand == "fit":
             run, curves = self.run_directory, self.curves
-            callbacks += [run, curves, CurvesPicture(run.folder / "curves.png", curves), Mistakes()]
+            callbacks += [run, curves, CurvesPicture(run.folder / "curves.png", curves), Mistakes(), self.recovery]
         if self.subcommand == "fit" and not self._is_rehearsal and config["enable_checkpointing"] is not False:
-            # Not ModelCheckpoint(save_last=True), which writes the last epoch only if it is the best one too.
-            last = ModelCheckpoint(self.checkpoint.dirpath, filename="last", enable_version_counter=False)
-            callbacks += [self.checkpoint, last]
+            callbacks.append(self.checkpoint)
+            self.recovery.file = self.run_directory.checkpoints / LAST
         else:
             config["enable_checkpointing"] = False
+        plugins = _as_list(config["plugins"])
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            on_error = self.recovery.on_write_error if self.subcommand == "fit" else "stop"
+            config["plugins"] = [*plugins, DurableCheckpointIO(on_error)]
         try:
             return Trainer(**{**config, "callbacks": callbacks})
         except (MisconfigurationException, ValueError) as error:
@@ -133,6 +147,12 @@ class SetAggregationCLI(LightningCLI):
         return curves
 
     @property
+    def recovery(self) -> Recovery:
+        """What keeps the state of the run."""
+        recovery: Recovery = self._get(self.config_init, "recovery")
+        return recovery
+
+    @property
     def checkpoint(self) -> ModelCheckpoint:
         """What keeps the best weights."""
         checkpoint: ModelCheckpoint = self._get(self.config_init, "checkpoint")
@@ -140,33 +160,86 @@ class SetAggregationCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Trains; what fails before the first step leaves nothing behind."""
-        started = time.perf_counter()
+        started, exit_code = time.perf_counter(), 1
         try:
-            self._check_then_create_folder(kwargs["ckpt_path"])
-            with lightning_news():
-                self.trainer.fit(**kwargs)
-            seconds = time.perf_counter() - started
-            end_run(self.trainer, self.model, self.datamodule, seconds, test=self._get(self.config, "test_after_fit"))
-        except BaseException:
-            finish_wandb(self.trainer.loggers, exit_code=1)
+            with self.recovery.interruption:
+                if not self._prepare(kwargs):
+                    exit_code = 0
+                    return
+                take_over_signals(self.trainer)
+                with lightning_news():
+                    self.trainer.fit(**kwargs)
+                seconds = self.recovery.seconds + time.perf_counter() - started
+                test = self._get(self.config, "test_after_fit")
+                end_run(self.trainer, self.model, self.datamodule, seconds, test=test)
+            exit_code = 0
+        except BaseException as error:
             if self.throughput.images == 0:
                 self.run_directory.discard()
+            if isinstance(error, Interrupted):
+                exit_code = EXIT_CODE
+                self._say_how_to_go_on(error)
             raise
-        finish_wandb(self.trainer.loggers, exit_code=0)
+        finally:
+            finish_wandb(self.trainer.loggers, exit_code)
+            self.run_directory.unlock()
 
-    @rank_zero_only
-    def _check_then_create_folder(self, ckpt_path: Path | str | None) -> None:
-        """Finds data that is not there and sizes that do not fit before any logger starts a run."""
+    def _prepare(self, kwargs: dict[str, Any]) -> bool:
+        """Lets the first rank find what is not there or does not fit, before any logger starts a run, and tells all
+        ranks what they go on from.
+
+        Args:
+            kwargs: of ``Trainer.fit``; the checkpoint is put in.
+
+        Returns:
+            Whether there is something left to do.
+        """
+        run, has_work, problem = self.run_directory, False, None
+        if self.trainer.is_global_zero:
+            try:
+                has_work = self._check_then_create_folder(kwargs)
+            except Exception as error:
+                problem = error
+        checkpoint = kwargs["ckpt_path"] and str(kwargs["ckpt_path"])
+        told = tell_all_ranks([checkpoint, str(run.root), run.experiment, run.name, has_work], self.trainer)
+        if problem is not None:
+            raise problem
+        kwargs["ckpt_path"], root, run.experiment, run.name, has_work = told
+        run.root = Path(root)
+        if self.recovery.file is not None:
+            self.recovery.file = run.checkpoints / LAST
+        return has_work
+
+    def _check_then_create_folder(self, kwargs: dict[str, Any]) -> bool:
+        run = self.run_directory
+        if self._goes_on and self._resume == "auto" and run.results.exists():
+            print(f"{run.folder} has finished; there is nothing left to do")  # noqa: T201
+            return False
         self.datamodule.prepare_data()
         self.datamodule.setup("fit")
         self.model.check_image_sizes(self.datamodule.image_sizes)
-        if ckpt_path is not None:
-            check_checkpoint(Path(ckpt_path), self.model)
+        if self._goes_on:
+            run.lock_or_raise()
+            kwargs["ckpt_path"] = run.newest_checkpoint or kwargs["ckpt_path"]
+        if kwargs["ckpt_path"] is not None:
+            check_checkpoint(Path(kwargs["ckpt_path"]), self.model)
         if not self._is_rehearsal:
             counts = parameters(self.model)
             told_by = {**labels(self.model, self.datamodule), "parameters": counts["aggregator"] + counts["head"]}
-            self.run_directory.create(self.config_text, told_by)
+            run.create(self.config_text, told_by, is_there=self._goes_on)
             start_wandb(self.trainer.loggers)
+        return True
+
+    @rank_zero_only
+    def _say_how_to_go_on(self, stop: Interrupted) -> None:
+        run = self.run_directory
+        if not run.config_file.exists():
+            words = "nothing was trained, so nothing is left"
+        elif self._resume == "auto":
+            words = "the same command goes on from here"
+        else:
+            words = f"the same command goes on from here with --resume {relative(run.folder)}"
+        print(f"{stop}: {words}", file=sys.stderr)  # noqa: T201
 
     @property
     def _is_rehearsal(self) -> bool:
@@ -233,6 +306,9 @@ def main() -> None:
     silence_advertisements()
     try:
         SetAggregationCLI()
+    except Interrupted:
+        # Of the ranks that were started by the first one, another code would end the first one at once.
+        sys.exit(EXIT_CODE if getattr(rank_zero_only, "rank", 0) == 0 else 0)
     except _USER_ERRORS as error:
         if os.environ.get("SAN_DEBUG"):
             raise

@@ -1,11 +1,14 @@
 """The options of the command line beside those of Lightning, the model and the data."""
 
+from pathlib import Path
+from typing import Literal
+
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 
-from set_aggregation.callbacks import LearningCurves, RunDirectory
+from set_aggregation.callbacks import LearningCurves, Recovery, RunDirectory
 
 _CHECKPOINT = {
     "monitor": "val/accuracy",
@@ -26,8 +29,15 @@ def add_arguments(parser: LightningArgumentParser) -> None:
     parser.link_arguments("data.in_channels", "model.backbone.init_args.in_channels", apply_on="instantiate")
     parser.add_lightning_class_args(RunDirectory, "run")
     parser.add_lightning_class_args(LearningCurves, "curves")
+    parser.add_lightning_class_args(Recovery, "recovery")
     parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
     parser.set_defaults({f"checkpoint.{name}": value for name, value in _CHECKPOINT.items()})
+    parser.add_argument(
+        "--resume",
+        type=Literal["auto"] | Path | None,
+        help="The folder of a run to go on with; or auto, to go on with what an interrupted run of this configuration "
+        "(or of this --run.name) has left, if there is one, so that one command starts a run and continues it.",
+    )
     parser.add_argument(
         "--width",
         type=PositiveInt | None,

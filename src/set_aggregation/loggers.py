@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
 
 from set_aggregation.callbacks import RunDirectory
+from set_aggregation.metrics_file import MetricsFile
 from set_aggregation.pictured_mistake import PicturedMistake
 from set_aggregation.wandb_logger import BackgroundWandbLogger
 
@@ -30,6 +31,8 @@ def put_into(run: RunDirectory, logger: Namespace, tags: Sequence[str]) -> None:
         )
     if name in ("CSVLogger", "TensorBoardLogger"):
         arguments.save_dir, arguments.name, arguments.version = str(run.root), run.experiment, run.name
+    if name == "CSVLogger":
+        logger.class_path = f"{MetricsFile.__module__}.{MetricsFile.__name__}"
     if name in ("WandbLogger", "BackgroundWandbLogger"):
         logger.class_path = f"{BackgroundWandbLogger.__module__}.{BackgroundWandbLogger.__name__}"
         arguments.save_dir = str(run.folder)

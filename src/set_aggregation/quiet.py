@@ -13,6 +13,8 @@ _HARMLESS = (
     r"Experiment logs directory .* exists and is not empty\.",
     # Each run has a folder of its own, one that goes on from a checkpoint of another too.
     r"The dirpath has changed from ",
+    # The data module goes on in mid-epoch; Lightning looks at the loader only.
+    r"You're resuming from a checkpoint that ended before the epoch ended and your dataloader is not resumable",
     # Only fit keeps checkpoints.
     r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided",
     # Between Lightning and torch.

@@ -6,6 +6,7 @@ from set_aggregation.callbacks.finite_loss import FiniteLoss
 from set_aggregation.callbacks.learning_curves import LearningCurves
 from set_aggregation.callbacks.mistakes import Mistake, Mistakes
 from set_aggregation.callbacks.progress import ProgressBar
+from set_aggregation.callbacks.recovery import Recovery
 from set_aggregation.callbacks.run_directory import RunDirectory
 from set_aggregation.callbacks.throughput import Throughput
 
@@ -17,6 +18,7 @@ __all__ = [
     "Mistake",
     "Mistakes",
     "ProgressBar",
+    "Recovery",
     "RunDirectory",
     "Throughput",
 ]

@@ -81,6 +81,8 @@ class ImageDataModule(LightningDataModule, ABC):
         self.augment = augment
         self.predict_files: Sequence[Path] = ()
         self._sets: dict[str, SizedImages] = {}
+        self._training: ResolutionBatchSampler | None = None
+        self._place: dict[str, Any] | None = None
 
     @property
     def image_sizes(self) -> dict[str, list[Size]]:
@@ -97,7 +99,11 @@ class ImageDataModule(LightningDataModule, ABC):
         seed = torch.initial_seed()
         if self.trainer is not None:
             seed = self.trainer.strategy.broadcast(seed)  # one plan for all ranks
-        return self._loader(self._sets["train"], self._training_sampler(shuffle=True, seed=seed, **self._share()))
+        self._training = self._training_sampler(shuffle=True, seed=seed, **self._share())
+        if self._place is not None:
+            self._training.load_state_dict(self._place)
+            self._place = None
+        return self._loader(self._sets["train"], self._training)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches of the validation set."""
@@ -106,6 +112,21 @@ class ImageDataModule(LightningDataModule, ABC):
     def test_dataloader(self) -> DataLoader[Any]:
         """Batches of the test set."""
         return self.evaluation_dataloader("test")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in an epoch training is, for the checkpoint."""
+        if self.trainer is None or self._training is None:
+            return {}
+        batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return {"sampler": self._training.state_dict(batches.processed - self._training.num_replanned)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Lets the next training set out from there.
+
+        Args:
+            state_dict: of data of the same number of images.
+        """
+        self._place = state_dict["sampler"]
 
     def evaluation_dataloader(self, part: str, num_images: int | None = None, seed: int = 0) -> DataLoader[Any]:
         """Batches of a part of the data, each image once over all ranks.

@@ -132,6 +132,17 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         """The number of batches of this rank in a whole epoch."""
         return len(replace(self._plan, start=(0,) * len(self.sizes)))
 
+    @property
+    def num_remaining(self) -> int:
+        """The number of batches that the next iteration gives."""
+        return len(self._plan) - self._num_batches if self._resumed else len(self)
+
+    @property
+    def num_replanned(self) -> int:
+        """By how many batches a whole epoch is longer than its rest, where that was planned anew for another number
+        of ranks or other batch sizes; else 0."""
+        return len(self) - len(self._plan)
+
     def __iter__(self) -> Iterator[list[int]]:
         """Yields the batches of this rank: of a whole epoch, or those that remain after ``load_state_dict``."""
         if not self._resumed:

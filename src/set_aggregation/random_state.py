@@ -1,0 +1,65 @@
+"""The state of all random-number generators that a training draws from."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The state of Python's, NumPy's and torch's generators, on CPU and on one accelerator, as numbers and tensors.
+
+    Args:
+        device: that of the training; no other one's generator is looked at.
+
+    Example:
+        >>> state = random_state(torch.device("cpu"))
+        >>> drawn = random.random(), np.random.rand(), torch.rand(())
+        >>> set_random_state(state, torch.device("cpu"))
+        >>> drawn == (random.random(), np.random.rand(), torch.rand(()))
+        True
+    """
+    version, words, gauss = random.getstate()
+    name, keys, *more = np.random.get_state(legacy=True)  # noqa: NPY002 - other people's code draws from it
+    state = {
+        "python": [version, torch.tensor(words), gauss],
+        "numpy": [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *more],
+        "torch": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Lets all generators go on from a state.
+
+    Args:
+        state: what :func:`random_state` gave; an accelerator of another kind keeps the state it has.
+        device: that of the training.
+    """
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    name, keys, *more = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *more))  # noqa: NPY002
+    torch.set_rng_state(state["torch"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+    elif device.type == "mps" and "mps" in state:
+        torch.mps.set_rng_state(state["mps"].cpu())
+
+
+def seed_apart(seed: int, *place: int) -> None:
+    """Seeds all generators with what one seed gives for one place, such as a rank.
+
+    Args:
+        seed: of the run.
+        *place: numbers that tell the place from others.
+    """
+    words = np.random.SeedSequence((seed, *place)).generate_state(2, np.uint64).tolist()
+    random.seed(words[0])
+    np.random.seed(words[0] % 2**32)  # noqa: NPY002
+    torch.manual_seed(words[1] % 2**63)  # of all accelerators, too

@@ -1,0 +1,28 @@
+"""What the first rank has found out, told to the others before Lightning connects them."""
+
+import json
+import os
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+_VARIABLE = "SAN_TOLD_BY_FIRST_RANK"
+
+
+def tell_all_ranks(value: Any, trainer: Trainer) -> Any:
+    """Gives what the first rank says, on all ranks. Before ``fit``; each rank calls it once.
+
+    Args:
+        value: of plain values, as JSON has them; what other ranks say is not looked at.
+        trainer: of any strategy.
+    """
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if trainer.world_size == 1 or environment is None:
+        return value
+    if trainer.is_global_zero and not environment.creates_processes_externally:
+        os.environ[_VARIABLE] = json.dumps(value)  # for the ranks that it is about to start
+        return value
+    if _VARIABLE in os.environ:
+        return json.loads(os.environ[_VARIABLE])
+    trainer.strategy.setup_environment()  # which Lightning finds done, then
+    return trainer.strategy.broadcast(value)
