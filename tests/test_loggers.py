@@ -32,7 +32,13 @@ def test_files_lie_in_the_folder_of_the_run(name):
         class_path=f"lightning.pytorch.loggers.{name}", init_args=Namespace(save_dir=".", name="x", version=None)
     )
     put_into(RUN, logger, TAGS)
-    assert logger.class_path == f"lightning.pytorch.loggers.{name}"
+    assert (
+        logger.class_path
+        == {
+            "CSVLogger": "set_aggregation.metrics_file.MetricsFile",
+            "TensorBoardLogger": "lightning.pytorch.loggers.TensorBoardLogger",
+        }[name]
+    )
     arguments = logger.init_args
     assert Path(arguments.save_dir, arguments.name, arguments.version) == RUN.folder
 

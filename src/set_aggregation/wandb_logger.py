@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +19,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 
 from set_aggregation.background_thread import BackgroundThread
+from set_aggregation.wandb_history import num_rows_with, wait_for_writers
 from set_aggregation.wandb_media import checkpoint_artifact, confusion_chart, mistake_images
 from set_aggregation.wandb_service import check_server, end_service
 
 _FILE_OF_ID = "wandb_run_id"
+_STEP = "trainer/global_step"  # each row has it
 _EACH_EPOCH = ("curve/", "val/", "test/")
 _WITH_BEST = ("curve/", "val/")
 
@@ -38,6 +41,9 @@ class BackgroundWandbLogger(WandbLogger):
     run has the best and the last of each accuracy and loss in ``curve/`` and ``val/``, and the last of all else.
 
     The id of the run lies in ``wandb_run_id`` in ``save_dir``; a run that finds it there goes on with that W&B run.
+    Each row has a number, that of the call, which stands in the checkpoints (``state_dict``). A run that goes on from
+    a checkpoint leaves out the rows that W&B's files have, and sends those again that the checkpoint counts and a
+    killed W&B process did not write: none comes twice, none is missing.
 
     Args:
         *args: as of Lightning's WandbLogger. With ``log_model`` the best checkpoint, and only that one, becomes an
@@ -49,6 +55,7 @@ class BackgroundWandbLogger(WandbLogger):
         seconds_to_start: how long W&B may take to start.
         seconds_to_upload: how long W&B may take to send the rest at the end; ``WANDB_FINISH_TIMEOUT`` goes before it.
         seconds_to_write: how long W&B may take to write the rest at the end.
+        seconds_in_memory: how long a row may be in W&B's memory before it is in its file.
         max_waiting: how many calls may wait for W&B before it is given up.
     """
 
@@ -56,6 +63,7 @@ class BackgroundWandbLogger(WandbLogger):
     seconds_to_start: ClassVar[float] = 60.0
     seconds_to_upload: ClassVar[float] = 60.0
     seconds_to_write: ClassVar[float] = 10.0
+    seconds_in_memory: ClassVar[float] = 10.0
     max_waiting: ClassVar[int] = 10_000
     _open: ClassVar[set["BackgroundWandbLogger"]] = set()  # those with a run that has not ended
 
@@ -71,7 +79,12 @@ class BackgroundWandbLogger(WandbLogger):
         self._folder: Path | None = None
         self._url: str | None = None
         self._axes: set[str] = set()  # metrics that were defined
+        self._goes_on = False  # with a W&B run of before
         self._best: tuple[str, dict[str, Any]] | None = None
+        self._num_rows = 0  # that were handed over in the whole run, by this process and those before it
+        self._num_written = 0  # of them, by those before
+        self._step = 0  # of the last row
+        self._recent: deque[tuple[float, int, dict[str, Any]]] = deque()  # rows that may be in no file yet
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the thread: a process that was spawned logs nothing to W&B."""
@@ -85,6 +98,7 @@ class BackgroundWandbLogger(WandbLogger):
             return
         os.environ.setdefault("WANDB_SILENT", "true")  # what a person has to know is said here, in one line
         os.environ.setdefault("WANDB_INIT_TIMEOUT", "20")
+        os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "2")  # or a killed run loses 15 s
         os.environ.setdefault("WANDB_FINISH_TIMEOUT", str(self.seconds_to_upload))
         os.environ.setdefault("WANDB_FINISH_TIMEOUT_RAISES", "true")
         self._owns_data_dir = "WANDB_DATA_DIR" not in os.environ
@@ -151,7 +165,31 @@ class BackgroundWandbLogger(WandbLogger):
             metrics: name and value of each.
             step: the optimizer steps so far.
         """
-        self._later(self._log_metrics, dict(metrics), step)
+        if step is None or self._wandb_init.get("sync_tensorboard"):
+            self._later(self._log_row, dict(metrics))
+        else:
+            self._step = step
+            self._add_row({**metrics, _STEP: step})
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many rows the run has, and those that W&B may not have written yet."""
+        now = time.monotonic()
+        while self._recent and self._recent[0][0] < now - self.seconds_in_memory:
+            self._recent.popleft()
+        plain = [[number, row] for _, number, row in self._recent if _is_plain(row)]
+        return {"rows": self._num_rows, "recent": plain}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on with the rows of the run that a checkpoint is of.
+
+        Args:
+            state_dict: of this W&B run; a new one counts anew.
+        """
+        if self._goes_on:
+            for number, row in state_dict["recent"]:
+                self._num_rows = number
+                self._add_row(row)
+            self._num_rows = state_dict["rows"]
 
     def log_hyperparams(self, params: Any) -> None:
         """Adds to the configuration of the run.
@@ -174,7 +212,8 @@ class BackgroundWandbLogger(WandbLogger):
             class_names: names of the classes.
             mistakes: pixels (H W C or H W, 0 to 255), class, answer and loss of each image to show.
         """
-        self._later(self._log_evaluation, confusion, class_names, mistakes)
+        self._later(self._log_evaluation, self._num_rows, self._step, confusion, class_names, mistakes)
+        self._num_rows += 1
 
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         """Notes the best checkpoint."""
@@ -192,6 +231,11 @@ class BackgroundWandbLogger(WandbLogger):
     @property
     def _root(self) -> Path:
         return Path(self.save_dir or ".").absolute()
+
+    def _add_row(self, row: dict[str, Any]) -> None:
+        number, self._num_rows = self._num_rows, self._num_rows + 1
+        self._recent.append((time.monotonic(), number, row))
+        self._later(self._log_row, row, number)
 
     @rank_zero_only
     def _later(self, call: Callable[..., object], *arguments: object) -> None:
@@ -223,6 +267,9 @@ class BackgroundWandbLogger(WandbLogger):
         settings["mode"] = mode
         if mode != "disabled":
             self._choose_id()
+        if self._goes_on:
+            wait_for_writers(self._root / "wandb", self.seconds_to_write)
+            self._num_written = num_rows_with(_STEP, self._root / "wandb")
         if mode == "online" and self._experiment is None:
             try:
                 check_server(self.seconds_for_server)
@@ -253,27 +300,37 @@ class BackgroundWandbLogger(WandbLogger):
             run_id = os.environ.get("WANDB_RUN_ID", "")
         else:
             stored = file.read_text().strip() if file.exists() else ""
+            self._goes_on = bool(stored)
             run_id = stored or settings.get("id") or os.environ.get("WANDB_RUN_ID") or token_hex(4)
             settings["id"] = run_id
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(run_id)
 
-    def _log_metrics(self, metrics: dict[str, Any], step: int | None) -> None:
+    def _log_row(self, row: dict[str, Any], number: int | None = None) -> None:
+        if number is not None and number < self._num_written:
+            return
         prefix = f"{self._prefix}{self.LOGGER_JOIN_CHAR}" if self._prefix else ""
-        for name in (f"{prefix}{metric}" for metric in metrics):
+        named = {f"{prefix}{name}" if prefix and name != _STEP else name: value for name, value in row.items()}
+        for name in named:
             # One by one: of two patterns that match, such as "val/*" and the "*" above, either may hold.
             if name.startswith(_EACH_EPOCH) and name not in self._axes:
                 best = {"accuracy": "max", "loss": "min"}.get(name.replace("_", "/").rsplit("/", 1)[-1])
                 summary = f"{best},last" if best and name.startswith(_WITH_BEST) else None
                 self.experiment.define_metric(name, step_metric="epoch", summary=summary)
                 self._axes.add(name)
-        super().log_metrics(metrics, step)
+        self.experiment.log(named)
 
     def _log_evaluation(
-        self, confusion: np.ndarray, names: Sequence[str], mistakes: Sequence[tuple[np.ndarray, str, str, float]]
+        self,
+        number: int,
+        step: int,
+        confusion: np.ndarray,
+        names: Sequence[str],
+        mistakes: Sequence[tuple[np.ndarray, str, str, float]],
     ) -> None:
-        panels = {"confusion_matrix": confusion_chart(confusion, names), "worst_mistakes": mistake_images(mistakes)}
-        self.experiment.log({f"test/{name}": panel for name, panel in panels.items()})
+        if number >= self._num_written:
+            panels = {"confusion_matrix": confusion_chart(confusion, names), "worst_mistakes": mistake_images(mistakes)}
+            self.experiment.log({f"test/{name}": panel for name, panel in panels.items()} | {_STEP: step})
 
     def _log_checkpoint(self, path: str, metadata: dict[str, Any]) -> None:
         name = self._checkpoint_name or f"model-{self.experiment.id}"
@@ -293,6 +350,11 @@ class BackgroundWandbLogger(WandbLogger):
         if self._folder is not None:  # W&B says nothing of a disk that is full
             with NamedTemporaryFile(dir=self._folder) as file:
                 file.write(bytes(1 << 16))
+
+
+def _is_plain(row: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint may hold it: no code is needed to read it back."""
+    return all(isinstance(value, bool | int | float | str | None) for value in row.values())
 
 
 def _words(reason: BaseException) -> str:
