@@ -103,6 +103,8 @@ class SetClassifier(LightningModule):
         self.head = Head(self.aggregator.out_features, num_classes, hidden_features, hidden_activation, dropout)
         if initialization == "glorot":
             self.apply(_glorot_uniform_)
+        # As the images of a batch come: DDP copies gradients whose memory format is not that of the weights.
+        self.backbone.to(memory_format=torch.channels_last)
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
@@ -111,8 +113,8 @@ class SetClassifier(LightningModule):
 
         accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.train_accuracy = accuracy
-        self.val_accuracy, self.val_loss = accuracy.clone(), MeanMetric()
-        self.test_accuracy, self.test_loss = accuracy.clone(), MeanMetric()
+        self.val_accuracy, self.val_loss = accuracy.clone(), _MeanLoss()
+        self.test_accuracy, self.test_loss = accuracy.clone(), _MeanLoss()
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         """Computes the logits."""
@@ -124,6 +126,8 @@ class SetClassifier(LightningModule):
     def setup(self, stage: str) -> None:
         """Refuses images of sizes that the aggregator cannot take; compiles, if asked to."""
         self._compile_if_asked()  # copies are not compiled
+        for loss in (self.val_loss, self.test_loss):
+            loss.set_dtype(torch.float32 if self.device.type == "mps" else torch.float64)
         self.check_image_sizes(getattr(getattr(self.trainer, "datamodule", None), "image_sizes", {}))
 
     def check_image_sizes(self, image_sizes: Mapping[str, Iterable[tuple[int, int]]]) -> None:
@@ -195,11 +199,18 @@ class SetClassifier(LightningModule):
         images, labels = batch
         logits = self(images)
         # Metrics, not means over batches: exact when batches differ in size or lie on several ranks.
-        loss.update(F.cross_entropy(logits, labels), weight=len(labels))
+        loss.update(F.cross_entropy(logits, labels, reduction="none"))
         accuracy.update(logits, labels)
         self.log(f"{split}/loss", loss, prog_bar=split == "val")
         self.log(f"{split}/accuracy", accuracy, prog_bar=True)
         return logits
+
+
+class _MeanLoss(MeanMetric):
+    """The mean of many losses, summed in double precision: the same however ranks share out the images."""
+
+    def compute(self) -> Tensor:
+        return super().compute().float()
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_only
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
@@ -22,9 +22,9 @@ from set_aggregation.backbones import Backbone
 from set_aggregation.callbacks import (
     AccuracyPerSize,
     CurvesPicture,
-    FiniteLoss,
     LearningCurves,
     Mistakes,
+    NonFinite,
     ProgressBar,
     Recovery,
     RunDirectory,
@@ -107,13 +107,15 @@ class SetAggregationCLI(LightningCLI):
         """Adds the callbacks that every run has."""
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         self.throughput = Throughput()
-        callbacks: list[Callback] = [*_as_list(config["callbacks"]), self.throughput, FiniteLoss(), AccuracyPerSize()]
+        callbacks: list[Callback] = [*_as_list(config["callbacks"]), self.throughput, AccuracyPerSize()]
         if config["enable_progress_bar"] is not False and not any(
             isinstance(c, LightningProgressBar) for c in callbacks
         ):
             callbacks.append(ProgressBar(self.throughput))
         if self.subcommand == "fit":
             run, curves = self.run_directory, self.curves
+            # What finds broken weights comes first, what saves them last.
+            callbacks.insert(0, self.non_finite)
             callbacks += [run, curves, CurvesPicture(run.folder / "curves.png", curves), Mistakes(), self.recovery]
         if self.subcommand == "fit" and not self._is_rehearsal and config["enable_checkpointing"] is not False:
             callbacks.append(self.checkpoint)
@@ -153,6 +155,12 @@ class SetAggregationCLI(LightningCLI):
         return recovery
 
     @property
+    def non_finite(self) -> NonFinite:
+        """What looks at loss and gradient."""
+        non_finite: NonFinite = self._get(self.config_init, "non_finite")
+        return non_finite
+
+    @property
     def checkpoint(self) -> ModelCheckpoint:
         """What keeps the best weights."""
         checkpoint: ModelCheckpoint = self._get(self.config_init, "checkpoint")
@@ -168,6 +176,7 @@ class SetAggregationCLI(LightningCLI):
                     return
                 take_over_signals(self.trainer)
                 with lightning_news():
+                    rank_zero_info(self._batch_in_words())
                     self.trainer.fit(**kwargs)
                 seconds = self.recovery.seconds + time.perf_counter() - started
                 test = self._get(self.config, "test_after_fit")
@@ -206,8 +215,9 @@ class SetAggregationCLI(LightningCLI):
             raise problem
         kwargs["ckpt_path"], root, run.experiment, run.name, has_work = told
         run.root = Path(root)
+        self.non_finite.file = None if self._is_rehearsal else run.folder / "non_finite.jsonl"
         if self.recovery.file is not None:
-            self.recovery.file = run.checkpoints / LAST
+            self.recovery.file = self.non_finite.good_checkpoint = run.checkpoints / LAST
         return has_work
 
     def _check_then_create_folder(self, kwargs: dict[str, Any]) -> bool:
@@ -229,6 +239,15 @@ class SetAggregationCLI(LightningCLI):
             run.create(self.config_text, told_by, is_there=self._goes_on)
             start_wandb(self.trainer.loggers)
         return True
+
+    def _batch_in_words(self) -> str:
+        data, ranks, batches = self.datamodule, self.trainer.world_size, self.trainer.accumulate_grad_batches
+        pixels, num = data.max_pixels_per_batch, data.batch_size
+        words = f"up to {pixels:,} pixels" if pixels else f"up to {num:,} images"
+        words = f"A batch has {words} on {f'each of {ranks} ranks' if ranks > 1 else 'one rank'}"
+        if pixels is None and ranks * batches > 1:
+            words += f"; an optimizer step takes {batches} x {ranks} of them, {num * ranks * batches:,} images in all"
+        return f"{words}."
 
     @rank_zero_only
     def _say_how_to_go_on(self, stop: Interrupted) -> None:

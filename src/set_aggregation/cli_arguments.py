@@ -8,7 +8,7 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 
-from set_aggregation.callbacks import LearningCurves, Recovery, RunDirectory
+from set_aggregation.callbacks import LearningCurves, NonFinite, Recovery, RunDirectory
 
 _CHECKPOINT = {
     "monitor": "val/accuracy",
@@ -30,6 +30,7 @@ def add_arguments(parser: LightningArgumentParser) -> None:
     parser.add_lightning_class_args(RunDirectory, "run")
     parser.add_lightning_class_args(LearningCurves, "curves")
     parser.add_lightning_class_args(Recovery, "recovery")
+    parser.add_lightning_class_args(NonFinite, "non_finite")
     parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
     parser.set_defaults({f"checkpoint.{name}": value for name, value in _CHECKPOINT.items()})
     parser.add_argument(

@@ -16,7 +16,6 @@ from set_aggregation.callbacks import LearningCurves
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*use of fork\\(\\) may lead to deadlocks:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:Grad strides do not match bucket view strides"),
 ]
 
 NAMES = ["train_accuracy", "train_loss", "test_accuracy", "test_loss", "gap", "val_accuracy", "val_loss"]

@@ -2,9 +2,9 @@
 
 from set_aggregation.callbacks.accuracy_per_size import AccuracyPerSize
 from set_aggregation.callbacks.curves_picture import CurvesPicture
-from set_aggregation.callbacks.finite_loss import FiniteLoss
 from set_aggregation.callbacks.learning_curves import LearningCurves
 from set_aggregation.callbacks.mistakes import Mistake, Mistakes
+from set_aggregation.callbacks.non_finite import NonFinite
 from set_aggregation.callbacks.progress import ProgressBar
 from set_aggregation.callbacks.recovery import Recovery
 from set_aggregation.callbacks.run_directory import RunDirectory
@@ -13,10 +13,10 @@ from set_aggregation.callbacks.throughput import Throughput
 __all__ = [
     "AccuracyPerSize",
     "CurvesPicture",
-    "FiniteLoss",
     "LearningCurves",
     "Mistake",
     "Mistakes",
+    "NonFinite",
     "ProgressBar",
     "Recovery",
     "RunDirectory",

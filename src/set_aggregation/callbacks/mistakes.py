@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ class Mistakes(Callback):
         num_classes = round(len(counts) ** 0.5)
         self.confusion = counts.view(num_classes, num_classes).cpu().numpy()
         if trainer.world_size > 1:
-            losses, facts = trainer.strategy.all_gather(self._losses), trainer.strategy.all_gather(self._facts)
-            self._keep_worst(losses.flatten(), facts.flatten(0, 1))
+            self._keep_worst(_of_all_ranks(self._losses), _of_all_ranks(self._facts))
         self.worst = [
             Mistake(index, loss, truth, prediction)
             for loss, (index, truth, prediction) in zip(self._losses.tolist(), self._facts.tolist(), strict=True)
@@ -99,3 +98,10 @@ class Mistakes(Callback):
     def _keep_worst(self, losses: Tensor, facts: Tensor) -> None:
         self._losses, order = losses.topk(self.num_worst)
         self._facts = facts[order]
+
+
+def _of_all_ranks(tensor: Tensor) -> Tensor:
+    """What all ranks have, one after the other."""
+    parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, tensor)
+    return torch.cat(parts)

@@ -125,11 +125,21 @@ class _ResamplingBatchSampler(ResolutionBatchSampler):
         self.size_seed = size_seed
 
     def __iter__(self) -> Iterator[list[int]]:
-        num = int(self._place_ends[-1])
-        images = _shuffled(num, self.size_seed, self.epoch)
+        images = self._images()
         for places in super().__iter__():
-            size = int(np.searchsorted(self._place_ends, places[0], side="right"))
-            yield (size * num + images[places]).tolist()
+            yield self._in_places(images, places)
+
+    def batch_of_step(self, step: int) -> list[int]:
+        """The indices of a batch of this rank in the present epoch."""
+        return self._in_places(self._images(), super().batch_of_step(step))
+
+    def _images(self) -> NDArray[np.int64]:
+        """The image that stands in each place in the present epoch."""
+        return _shuffled(int(self._place_ends[-1]), self.size_seed, self.epoch)
+
+    def _in_places(self, images: NDArray[np.int64], places: list[int]) -> list[int]:
+        size = int(np.searchsorted(self._place_ends, places[0], side="right"))
+        return (size * len(images) + images[places]).tolist()
 
 
 def _shuffled(num: int, seed: int, epoch: int) -> NDArray[np.int64]:

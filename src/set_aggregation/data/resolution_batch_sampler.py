@@ -157,6 +157,18 @@ class ResolutionBatchSampler(Sampler[list[int]]):
             used[size] += 1
             yield self._members[size][batch].tolist()
 
+    def batch_of_step(self, step: int) -> list[int]:
+        """The indices of a batch of this rank in the present epoch.
+
+        Args:
+            step: number of the batch, from 0, as :meth:`__len__` counts them.
+        """
+        order = self._plan.order()
+        number = step - self.num_replanned
+        size = int(order[number])
+        batch = self._plan.batches(size)[int((order[:number] == size).sum())]
+        return self._members[size][batch].tolist()
+
     def state_dict(self, num_batches: int | None = None) -> dict[str, Any]:
         """Says where in the epoch this is, in numbers and lists of them.
 
