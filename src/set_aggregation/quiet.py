@@ -15,6 +15,8 @@ _HARMLESS = (
     r"The dirpath has changed from ",
     # Only fit keeps checkpoints.
     r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided",
+    # Said outside of jobs only, on every machine that has SLURM.
+    r"The `srun` command is available on your system but is not used\.",
     # Between Lightning and torch.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated, use ",
 )
