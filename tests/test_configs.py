@@ -1,9 +1,12 @@
-"""Every file under configs/ is run for two batches."""
+"""Every file under configs/ is run for two batches, but those for several processes, which are read only."""
+
+import subprocess
+import sys
 
 import pytest
 import yaml
 from PIL import Image
-from tests.cli_runner import DIGITS, FEW_IMAGES, REHEARSAL, ROOT, run_cli
+from tests.cli_runner import CSV, DIGITS, FEW_IMAGES, REHEARSAL, ROOT, run_cli
 
 from set_aggregation import data
 from set_aggregation.classifier import SetClassifier
@@ -17,7 +20,14 @@ KEYS = {
     "trainer": "trainer",
     "logger": "trainer.logger",
 }
-PARTS = sorted(path for kind in KEYS for path in (CONFIGS / kind).rglob("*.yaml"))
+# One process of several would wait for the others; and no CPU takes FSDP.
+STRATEGIES = {
+    CONFIGS / "trainer" / "ddp.yaml": "ddp",
+    CONFIGS / "trainer" / "fsdp.yaml": "lightning.pytorch.strategies.FSDPStrategy",
+    CONFIGS / "trainer" / "multinode.yaml": "ddp",
+}
+ALL_PARTS = {path for kind in KEYS for path in (CONFIGS / kind).rglob("*.yaml")}
+PARTS = sorted(ALL_PARTS - set(STRATEGIES))
 MULTIRES_EXPERIMENTS = [path for path in EXPERIMENTS if path.stem.endswith("_multires")]
 MULTIRES_DATA = [path for path in PARTS if path.stem.endswith("_multires")]
 AGGREGATORS = {"san", "avg", "max", "conv1x1", "flatten"}
@@ -83,9 +93,32 @@ def test_part_runs_when_given_by_path(tmp_path, path):
         assert f" {part['class_path']} " in out
 
 
-def test_every_file_is_an_experiment_a_part_or_a_sweep():
-    others = set(CONFIGS.rglob("*.*")) - set(EXPERIMENTS) - set(PARTS) - set((CONFIGS / "sweep").rglob("*.yaml"))
-    assert others == set()
+@pytest.mark.parametrize(("path", "strategy"), STRATEGIES.items(), ids=lambda value: getattr(value, "stem", ""))
+def test_part_for_several_processes_is_read(tmp_path, path, strategy):
+    code, out, err = run_cli(tmp_path, "fit", *DIGITS, f"--trainer={path}", "--print_config")
+    assert code == 0, err
+    trainer = yaml.safe_load(out)["trainer"]
+    assert trainer["devices"] == "auto"
+    assert trainer["num_nodes"] == (2 if path.stem == "multinode" else 1)
+    chosen = trainer["strategy"]
+    assert (chosen if isinstance(chosen, str) else chosen["class_path"]) == strategy
+
+
+def test_ddp_runs_with_two_processes(tmp_path):
+    """Lightning starts the second one by the command of the first, so that the first has to be a program."""
+    ddp = ("--trainer", CONFIGS / "trainer" / "ddp.yaml", "--trainer.devices=2", *CSV, "--trainer.max_epochs=1")
+    command = [sys.executable, ROOT / "main.py", "fit", *DIGITS, *ddp, "--trainer.accelerator=cpu"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "Starting with 2 processes" in done.stderr
+    assert done.stdout.count("everything lies in") == 1
+    (run,) = (tmp_path / "lightning_logs" / "san_digits").iterdir()
+    assert (run / "checkpoints" / "best.ckpt").exists()
+
+
+def test_every_file_is_an_experiment_a_part_a_sweep_or_a_job_script():
+    known = {*EXPERIMENTS, *ALL_PARTS, *(CONFIGS / "sweep").rglob("*.yaml"), *(CONFIGS / "slurm").rglob("*.sbatch")}
+    assert set(CONFIGS.rglob("*.*")) == known
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)

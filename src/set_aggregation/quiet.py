@@ -17,6 +17,8 @@ _HARMLESS = (
     r"You're resuming from a checkpoint that ended before the epoch ended and your dataloader is not resumable",
     # Only fit keeps checkpoints.
     r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided",
+    # Said outside of jobs only, on every machine that has SLURM.
+    r"The `srun` command is available on your system but is not used\.",
     # Between Lightning and torch.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated, use ",
 )

@@ -433,6 +433,15 @@ def test_as_a_program_from_another_folder(here):
     assert {path.name for path in here.iterdir()} == {"lightning_logs"}
 
 
+def test_a_machine_that_has_slurm_is_not_advised_to_use_it(here):
+    srun = here / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.touch(mode=0o755)
+    code, _, err = run_cli(here, "fit", *DIGITS, "--trainer.fast_dev_run=1", PATH=str(srun.parent))
+    assert code == 0
+    assert "srun" not in err
+
+
 @pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
 @pytest.mark.parametrize("aggregator", ["SAN", "Flatten"])
 def test_images_take_the_precision_of_the_model(here, precision, aggregator):

@@ -1,0 +1,97 @@
+"""Training on two machines by torchrun, played by two network namespaces."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tests.cli_runner import CSV, DIGITS, ROOT, run_cli
+from tests.network_namespaces import skip_without_namespaces, two_nodes
+
+SHORT = (
+    *("--trainer.max_epochs=2", "--trainer.log_every_n_steps=1", "--trainer.enable_progress_bar=false"),
+    # Equal batches on all ranks: two halves of a batch then weigh what the whole of it does on one.
+    *("--model.aggregator.out_features=8", "--data.num_train=1024"),
+)
+TWO_NODES = ("--trainer", str(ROOT / "configs" / "trainer" / "multinode.yaml"))
+ONE_CPU = ("--trainer.accelerator=cpu", "--trainer.devices=1")
+
+
+@pytest.fixture
+def nodes(tmp_path):
+    skip_without_namespaces()
+    with two_nodes(tmp_path) as both:
+        yield both
+
+
+def c10d(nodes, number):
+    return ("--rdzv-backend=c10d", f"--rdzv-endpoint={nodes[0].hostname}:29500", "--rdzv-id=san")
+
+
+def static(nodes, number):
+    return (f"--node-rank={number}", f"--master-addr={nodes[0].hostname}", "--master-port=29500")
+
+
+def start(nodes, folder, rendezvous, *arguments):
+    """The command of docs/clusters.md on each of the nodes, in a folder that they share."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "SAN_", "PL_"))}
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1")
+    fit = (ROOT / "main.py", "fit", *DIGITS, *TWO_NODES, *CSV, *ONE_CPU, *arguments)
+    return [
+        subprocess.Popen(
+            node.command(*torchrun, *rendezvous(nodes, number), *fit),
+            cwd=folder,
+            env={**outside, "HOME": str(folder), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number, node in enumerate(nodes)
+    ]
+
+
+def read_metrics(run):
+    with (run / "metrics.csv").open() as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def column(rows, name):
+    return [row[name] for row in rows if name in row]
+
+
+@pytest.mark.parametrize("rendezvous", [c10d, static], ids=lambda way: way.__name__)
+def test_two_nodes_make_one_run_and_the_numbers_of_one_process(nodes, tmp_path, rendezvous):
+    for name in ("two", "one"):
+        (tmp_path / name).mkdir()
+    running = start(nodes, tmp_path / "two", rendezvous, *SHORT, "--data.batch_size=64")
+    printed = [process.communicate(timeout=240)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], "\n".join(printed)
+    (run,) = (tmp_path / "two" / "lightning_logs" / "san_digits").iterdir()
+    assert [text.count("everything lies in") for text in printed] == [1, 0]
+
+    code, _, err = run_cli(tmp_path / "one", "fit", *DIGITS, *CSV, *SHORT, "--data.batch_size=128")
+    assert code == 0, err
+    (alone,) = (tmp_path / "one" / "lightning_logs" / "san_digits").iterdir()
+    ours, theirs = read_metrics(run), read_metrics(alone)
+    assert [row["step"] for row in ours] == [row["step"] for row in theirs]  # nothing is written twice
+    assert len(column(ours, "val/loss")) == 2
+    for name in ("val/loss", "test/loss"):
+        assert column(ours, name) == pytest.approx(column(theirs, name), rel=1e-3)
+    assert column(ours, "test/accuracy") == pytest.approx(column(theirs, "test/accuracy"), abs=0.01)
+
+
+def test_rank_that_dies_takes_the_others_along(nodes, tmp_path):
+    running = start(nodes, tmp_path, c10d, "--trainer.max_epochs=100000", "--run.name=run")
+    checkpoint = tmp_path / "lightning_logs" / "san_digits" / "run" / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    (worker,) = set(nodes[1].processes()) - {running[1].pid}
+    os.kill(worker, signal.SIGKILL)
+    printed = [process.communicate(timeout=60)[0] for process in running]
+    assert [process.returncode for process in running] == [1, 1], "\n".join(printed)
+    assert "SIGKILL" in printed[1]
+    assert checkpoint.exists()
