@@ -53,7 +53,6 @@ def run_cli(folder: Path, *arguments: str | Path, **environment: str) -> Outcome
     ):
         warnings.simplefilter("error")  # what the program silences comes before this
         warnings.simplefilter("ignore", DeprecationWarning)  # as Python does, outside tests
-        warnings.filterwarnings("ignore", "The `srun` command is available")  # on a cluster's login node
         try:
             cli.main()
         except SystemExit as end:

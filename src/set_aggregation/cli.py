@@ -1,5 +1,6 @@
 """The command line: LightningCLI with this project's links, loggers and run folders."""
 
+import logging
 import os
 import sys
 import time
@@ -16,7 +17,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
@@ -41,7 +42,7 @@ from set_aggregation.data.image_files import find_images
 from set_aggregation.interruption import EXIT_CODE, Interrupted, take_over_signals
 from set_aggregation.loggers import finish_wandb, put_into, start_wandb
 from set_aggregation.quiet import lightning_news, silence_advertisements
-from set_aggregation.ranks import tell_all_ranks
+from set_aggregation.ranks import is_of_a_lost_rank, tell_all_ranks
 from set_aggregation.results import labels, parameters
 from set_aggregation.resume import find_run
 from set_aggregation.run_end import end_run
@@ -176,8 +177,11 @@ class SetAggregationCLI(LightningCLI):
                     exit_code = 0
                     return
                 take_over_signals(self.trainer)
+                if isinstance(launcher := self.trainer.strategy.launcher, _SubprocessScriptLauncher):
+                    self.recovery.interruption.pass_on = launcher.kill
                 with lightning_news():
-                    rank_zero_info(self._batch_in_words())
+                    if self.trainer.is_global_zero:
+                        logging.getLogger("lightning.pytorch").info(self._batch_in_words())
                     self.trainer.fit(**kwargs)
                 seconds = self.recovery.seconds + time.perf_counter() - started
                 test = self._get(self.config, "test_after_fit")
@@ -187,6 +191,8 @@ class SetAggregationCLI(LightningCLI):
             if self.throughput.images == 0:
                 self.run_directory.discard()
             if isinstance(error, Interrupted):
+                # A rank that is told to stop because another one has failed must not be started again for ever.
+                error.is_agreed |= self.trainer.world_size == 1 or self.recovery.all_ranks_stop()
                 exit_code = EXIT_CODE
                 self._say_how_to_go_on(error)
             raise
@@ -326,9 +332,15 @@ def main() -> None:
     silence_advertisements()
     try:
         SetAggregationCLI()
-    except Interrupted:
-        # Of the ranks that were started by the first one, another code would end the first one at once.
-        sys.exit(EXIT_CODE if getattr(rank_zero_only, "rank", 0) == 0 else 0)
+    except Interrupted as stop:
+        if getattr(rank_zero_only, "rank", 0) > 0:
+            sys.exit(0)  # with another code Lightning would end the first rank at once, if that has started this one
+        sys.exit(EXIT_CODE if stop.is_agreed else 1)
+    except RuntimeError as error:
+        if os.environ.get("SAN_DEBUG") or not is_of_a_lost_rank(error):
+            raise
+        print("error: another rank has ended; what it said is the reason (--debug shows more)", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     except _USER_ERRORS as error:
         if os.environ.get("SAN_DEBUG"):
             raise

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -18,11 +19,13 @@ class Interrupted(BaseException):
 
     Args:
         name: of the signal.
+        is_agreed: whether all ranks stop with this one.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, is_agreed: bool = False) -> None:
         super().__init__(f"stopped by {name}")
         self.name = name
+        self.is_agreed = is_agreed
 
 
 class Interruption:
@@ -34,11 +37,13 @@ class Interruption:
     Attributes:
         signal: name of the first signal that came, or None.
         waits: whether somebody looks.
+        pass_on: called with the number of the first signal, for the processes of other ranks that this one has started.
     """
 
     def __init__(self) -> None:
         self.signal: str | None = None
         self.waits = False
+        self.pass_on: Callable[[int], None] = _do_nothing
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -59,6 +64,8 @@ class Interruption:
             os.kill(os.getpid(), signal.SIGINT)
         if self.signal is None:
             self.signal = signal.Signals(number).name
+            if number != signal.SIGINT:  # which a terminal gives to all of them
+                self.pass_on(number)
             if not self.waits:
                 raise Interrupted(self.signal)
             if getattr(rank_zero_only, "rank", 0) == 0:
@@ -78,5 +85,5 @@ def take_over_signals(trainer: Trainer) -> None:
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _do_nothing  # type: ignore[method-assign]
 
 
-def _do_nothing() -> None:
+def _do_nothing(*_: object) -> None:
     """A lambda could not be handed to processes that are spawned."""

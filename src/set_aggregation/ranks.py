@@ -4,6 +4,7 @@ import json
 import os
 from typing import Any
 
+import torch.distributed as dist
 from lightning.pytorch import Trainer
 
 _VARIABLE = "SAN_TOLD_BY_FIRST_RANK"
@@ -26,3 +27,12 @@ def tell_all_ranks(value: Any, trainer: Trainer) -> Any:
         return json.loads(os.environ[_VARIABLE])
     trainer.strategy.setup_environment()  # which Lightning finds done, then
     return trainer.strategy.broadcast(value)
+
+
+def is_of_a_lost_rank(error: RuntimeError) -> bool:
+    """Whether an error says that another rank is not there any more.
+
+    Args:
+        error: of a collective operation of gloo or NCCL, or any other.
+    """
+    return isinstance(error, dist.DistError) or "gloo" in str(error) or "closed by peer" in str(error)

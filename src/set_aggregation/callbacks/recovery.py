@@ -1,6 +1,7 @@
 """A run that goes on, whatever ended it, as if nothing had happened."""
 
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from set_aggregation.metrics_file import MetricsFile
 from set_aggregation.random_state import random_state, seed_apart, set_random_state
 
 _GO_ON, _SAVE, _STOP = 0, 1, 2
+_PATIENCE = 10  # seconds that a rank waits for the others when it was told to stop
 
 
 class Recovery(Callback):
@@ -177,6 +179,16 @@ class Recovery(Callback):
         # Lightning takes a checkpoint to be from the middle of a step, and adds the rest of that to its count.
         loop._batches_that_stepped = state["steps_logged"] - (not loop._should_accumulate())
 
+    def all_ranks_stop(self) -> bool:
+        """Whether all ranks get here within some seconds, and none has failed."""
+        if self._group is None:
+            return False
+        try:
+            dist.monitored_barrier(self._group, timedelta(seconds=_PATIENCE))
+        except RuntimeError:
+            return False
+        return True
+
     def _agree(self, wish: int) -> int:
         """The largest wish of all ranks when this was asked the last time; of a single rank, its wish."""
         if self._group is None:
@@ -208,4 +220,4 @@ class Recovery(Callback):
                 disk.wait()
         self._saved_at_step, self._saved_at = trainer.global_step, time.monotonic()
         if self._stops:
-            raise Interrupted(name)
+            raise Interrupted(name, is_agreed=True)
