@@ -24,6 +24,7 @@ class Started:
         self.run = folder / "lightning_logs" / "san_digits" / "cut"
         command = [sys.executable, ROOT / "main.py", "fit", *DIGITS, *LONG, "--run.name=cut", *arguments]
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "SAN_", "PL_"))}
+        clean["OMP_NUM_THREADS"] = "1"  # as in the process of the tests: with more, sums are rounded otherwise
         with (folder / "said").open("w") as said:
             self.process = subprocess.Popen(command, cwd=folder, env=clean, stdout=said, stderr=subprocess.STDOUT)
         self.folder = folder
