@@ -63,7 +63,7 @@ def test_goes_on_in_files_and_in_wandb(here, number):
     cut, whole = (here / "lightning_logs" / "san_digits" / name for name in ("cut", "whole"))
     assert (cut / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
     (rows_of_both, num_files), (expected, _) = rows(cut), rows(whole)
-    assert num_files == 2
+    assert num_files == 2 or number == signal.SIGKILL  # which may come before W&B has written anything
     assert rows_of_both == expected
     assert len({read(file).run_id for file in cut.rglob("*.wandb")}) == 1
 
