@@ -177,6 +177,8 @@ class Recovery(Callback):
         loop.batch_progress.total.ready = loop.batch_progress.total.completed
         # The validation of the last step is done and counted, but Lightning would count it as done once more.
         loop.val_loop.increment_progress_to_evaluation_end = _do_nothing  # type: ignore[method-assign]
+        # Or Lightning leaves out, at the end of this epoch, what a schedule does that looks at a metric.
+        trainer.fit_loop._restarting = False
         # Lightning takes a checkpoint to be from the middle of a step, and adds the rest of that to its count.
         loop._batches_that_stepped = state["steps_logged"] - (not loop._should_accumulate())
 
