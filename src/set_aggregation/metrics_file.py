@@ -80,7 +80,8 @@ class _Writer(ExperimentWriter):
     def cut(self, num_rows: int, columns: list[str]) -> None:
         if not self._file.exists():
             return
-        rows = self._read(num_rows)
+        # Of columns that came after the state, all these rows have nothing.
+        rows = [{name: row[name] for name in columns} for row in self._read(num_rows)]
         self.metrics_keys, self.num_rows = list(columns), len(rows)
         self._rewrite(rows)
 

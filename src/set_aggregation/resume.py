@@ -45,7 +45,7 @@ def find_run(resume: Literal["auto"] | Path | None, asked: RunDirectory, has_nam
                 f"configuration; give another --run.name, or --resume {asked.folder} to go on with it all the same"
             )
         return asked
-    folders = [file.parent for file in (asked.root / asked.experiment).glob("*/config.yaml")]
+    folders = [file.parent for file in (asked.root / asked.experiment).glob("[!.]*/config.yaml")]
     for folder in sorted(folders, key=lambda folder: (folder / "config.yaml").stat().st_mtime, reverse=True):
         run = RunDirectory(asked.experiment, asked.root, folder.name)
         if not run.results.exists() and not _differences(run.config_file, config) and run.lock():

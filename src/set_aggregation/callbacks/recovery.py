@@ -129,6 +129,12 @@ class Recovery(Callback):
         self._save(trainer)
         self.interruption.waits = False
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes up what a training has left that had ended: Lightning leaves out what begins a training, then."""
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            self._take_up(trainer, loaded)
+
     def state_dict(self) -> dict[str, Any]:
         """What no other part of a checkpoint holds, the same on all ranks."""
         ranks: list[Any] = [self._random]
@@ -157,18 +163,9 @@ class Recovery(Callback):
             batches["is_last_batch"] = False
 
     def _go_on(self, trainer: Trainer, state: dict[str, Any]) -> None:
-        self.seconds = state["seconds"]
-        ranks, rank = state["random"], trainer.global_rank
-        if rank < len(ranks):
-            set_random_state(ranks[rank], trainer.strategy.root_device)
-        else:
-            seed_apart(torch.initial_seed(), rank, trainer.global_step)
+        self._take_up(trainer, state)
         if "loggers" not in state:  # a checkpoint that was written in the middle of a step, such as best.ckpt
             return
-        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in state["metrics"].items()})
-        loggers: list[Any] = [logger for logger in trainer.loggers if hasattr(logger, "load_state_dict")]
-        for logger, of_logger in zip(loggers, state["loggers"], strict=False):
-            logger.load_state_dict(of_logger)
         loop = trainer.fit_loop.epoch_loop
         batches: Any = loop.batch_progress.current
         sampler = getattr(trainer.train_dataloader, "sampler", None)
@@ -176,8 +173,29 @@ class Recovery(Callback):
             # Another number of ranks makes other batches of the rest of the epoch.
             batches.completed = len(sampler) - sampler.num_remaining
         batches.ready, batches.started, batches.processed = batches.completed + 1, batches.completed, batches.completed
+        # The batch that had been made ready will be so again, and Lightning would count it twice.
+        loop.batch_progress.total.ready = loop.batch_progress.total.completed
+        # The validation of the last step is done and counted, but Lightning would count it as done once more.
+        loop.val_loop.increment_progress_to_evaluation_end = _do_nothing  # type: ignore[method-assign]
+        # Or Lightning leaves out, at the end of this epoch, what a schedule does that looks at a metric.
+        trainer.fit_loop._restarting = False
         # Lightning takes a checkpoint to be from the middle of a step, and adds the rest of that to its count.
         loop._batches_that_stepped = state["steps_logged"] - (not loop._should_accumulate())
+
+    def _take_up(self, trainer: Trainer, state: dict[str, Any]) -> None:
+        """Takes up all but the place in the epoch."""
+        self.seconds = state["seconds"]
+        ranks, rank = state["random"], trainer.global_rank
+        if rank < len(ranks):
+            set_random_state(ranks[rank], trainer.strategy.root_device)
+        else:
+            seed_apart(torch.initial_seed(), rank, trainer.global_step)
+        if "loggers" not in state:
+            return
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in state["metrics"].items()})
+        loggers: list[Any] = [logger for logger in trainer.loggers if hasattr(logger, "load_state_dict")]
+        for logger, of_logger in zip(loggers, state["loggers"], strict=False):
+            logger.load_state_dict(of_logger)
 
     def all_ranks_stop(self) -> bool:
         """Whether all ranks get here within some seconds, and none has failed."""
@@ -221,3 +239,7 @@ class Recovery(Callback):
         self._saved_at_step, self._saved_at = trainer.global_step, time.monotonic()
         if self._stops:
             raise Interrupted(name, is_agreed=True)
+
+
+def _do_nothing() -> None:
+    """A lambda could not be handed to processes that are spawned."""

@@ -1,5 +1,6 @@
 """One run, one folder."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -42,7 +43,7 @@ class RunDirectory(Callback):
         self._config = ""
         self._labels: dict[str, Any] = {}
         self._made: list[Path] = []
-        self._lock: int | None = None
+        self._locks: list[int] = []
 
     @property
     def folder(self) -> Path:
@@ -100,11 +101,9 @@ class RunDirectory(Callback):
                 self.results.unlink(missing_ok=True)
             else:
                 self._made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
-                self.folder.parent.mkdir(parents=True, exist_ok=True)
-                self.folder.mkdir()
-            if not is_there or self.config_file.read_text() != config:
-                self.config_file.write_text(config)
-            self.lock()
+                self._make(config)
+            if self.config_file.read_text() != config:
+                self._write_config(self.folder, config)
         except FileExistsError as error:
             raise ValueError(
                 f"got the run folder {self.folder}, where {error.filename} is there already; expected one that is not: "
@@ -114,6 +113,32 @@ class RunDirectory(Callback):
             raise ValueError(
                 f"got the run folder {self.folder}, which cannot be written ({error.strerror}); give another --run.root"
             ) from error
+
+    def _make(self, config: str) -> None:
+        """Makes the folder at once, with its configuration and locked: whenever this process is killed, it is not
+        there or can be gone on with, and of several processes that want it one gets it."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.folder.with_name(f".{self.name}.{secrets.token_hex(3)}.tmp")
+        unfinished.mkdir()
+        try:
+            self._write_config(unfinished, config)
+            if self.folder.exists():
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+            unfinished.rename(self.folder)
+        except OSError as error:
+            self.unlock()
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.folder)) from error
+            raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _write_config(self, folder: Path, config: str) -> None:
+        """Writes it at once, and locks it before anybody can see it."""
+        unfinished = folder / ".config.yaml.tmp"
+        unfinished.write_text(config)
+        self._lock_file(unfinished)
+        os.replace(unfinished, folder / self.config_file.name)  # noqa: PTH105
 
     def lock_or_raise(self) -> None:
         """Keeps other processes from going on with this run.
@@ -130,9 +155,12 @@ class RunDirectory(Callback):
         Returns:
             Whether no other one is at it. Where files cannot be locked it is taken to be so.
         """
-        if fcntl is None or self._lock is not None:
+        return bool(self._locks) or self._lock_file(self.config_file)
+
+    def _lock_file(self, path: Path) -> bool:
+        if fcntl is None:
             return True
-        file = os.open(self.config_file, os.O_RDWR)
+        file = os.open(path, os.O_RDWR)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -141,16 +169,16 @@ class RunDirectory(Callback):
         except OSError:
             os.close(file)
             return True
-        self._lock = file
+        self._locks.append(file)
         os.register_at_fork(after_in_child=self.unlock)  # a worker may live longer than this process
         return True
 
     def unlock(self) -> None:
         """Lets other processes go on with this run."""
-        if self._lock is not None:
+        for file in self._locks:
             with suppress(OSError):
-                os.close(self._lock)
-            self._lock = None
+                os.close(file)
+        self._locks = []
 
     def discard(self) -> None:
         """Takes the folder away again, with those above it that were made for it and hold nothing else."""
