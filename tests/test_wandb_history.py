@@ -60,6 +60,9 @@ class TestGoesOn:
 
     def test_without_a_checkpoint_all_comes_again_and_is_left_out(self, tmp_path):
         log(tmp_path, range(3))
+        empty = tmp_path / "wandb" / "offline-run-1" / "run.wandb"  # of a process that was killed at once
+        empty.parent.mkdir()
+        empty.touch()
         log(tmp_path, range(5))
         assert losses(tmp_path) == list(range(5))
 
