@@ -144,3 +144,32 @@ def test_rank_that_fails_ends_the_job(slurm, submit):
     number, _ = submit("--fail")
     job = slurm.wait_for(number, "FAILED", "COMPLETED", seconds=30)
     assert (job["JobState"], job["Restarts"]) == ("FAILED", "0")
+
+
+def test_training_that_is_preempted_ends_as_one_that_is_not(slurm, tmp_path, monkeypatch):
+    """The project itself on two ranks: preempted, requeued, gone on with by the same script."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    csv = ROOT / "configs" / "logger" / "csv.yaml"
+    training = ("--config", "configs/san_digits.yaml", "--trainer.logger", csv, "--trainer.strategy", "ddp")
+    small = ("--trainer.max_epochs=30", "--model.aggregator.out_features=8", "--data.augment=true")
+    jobs = []
+    for interrupted in (True, False):
+        options = ("--ntasks-per-node=2", f"--output={tmp_path}/%j.out")
+        number = slurm.submit(*options, SCRIPT, *training, *small, "--run.root", tmp_path)
+        run = tmp_path / "san_digits" / f"slurm-{number}"
+        if interrupted:
+            deadline = time.monotonic() + 120
+            while not (run / "checkpoints" / "previous.ckpt").exists():
+                assert time.monotonic() < deadline, (tmp_path / f"{number}.out").read_text()
+                assert slurm.job(number)["JobState"] in ("PENDING", "RUNNING"), (tmp_path / f"{number}.out").read_text()
+                time.sleep(0.1)
+            higher = slurm.submit("--partition=high", "--ntasks=2", "--output=/dev/null", "--wrap=sleep 1")
+            slurm.wait_for(higher, "COMPLETED")
+        job = slurm.wait_for(number, "COMPLETED", "FAILED", "TIMEOUT", seconds=240)
+        said = (tmp_path / f"{number}.out").read_text()
+        assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "1" if interrupted else "0"), said
+        assert ("stopped by SIGTERM: the same command goes on from here" in said) == interrupted
+        jobs.append(run)
+    preempted, whole = jobs
+    assert (preempted / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()

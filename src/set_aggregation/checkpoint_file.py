@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # A checkpoint is a zip archive, which may end in a comment of so many bytes; torch.load and other readers skip it.
 # Before the comment two bytes say how long it is.
@@ -73,7 +73,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
                 raise ValueError("its checksum is another one")
             file.seek(0)
             checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-            checkpoint["state_dict"]
+            if not all(isinstance(weight, Tensor) for weight in checkpoint["state_dict"].values()):
+                raise ValueError("it has no weights")
     except Exception as error:  # what torch.load raises on bytes that are no checkpoint is not limited to any class
         raise ValueError(f"got the checkpoint {path}, which is damaged or no checkpoint of this project") from error
     return checkpoint

@@ -1,6 +1,5 @@
 """The command line: LightningCLI with this project's links, loggers and run folders."""
 
-import logging
 import os
 import sys
 import time
@@ -180,24 +179,22 @@ class SetAggregationCLI(LightningCLI):
                 if isinstance(launcher := self.trainer.strategy.launcher, _SubprocessScriptLauncher):
                     self.recovery.interruption.pass_on = launcher.kill
                 with lightning_news():
-                    if self.trainer.is_global_zero:
-                        logging.getLogger("lightning.pytorch").info(self._batch_in_words())
+                    self._say_batch_size()
                     self.trainer.fit(**kwargs)
                 seconds = self.recovery.seconds + time.perf_counter() - started
                 test = self._get(self.config, "test_after_fit")
                 end_run(self.trainer, self.model, self.datamodule, seconds, test=test)
             exit_code = 0
-        except BaseException as error:
-            if self.throughput.images == 0:
-                self.run_directory.discard()
-            if isinstance(error, Interrupted):
-                # A rank that is told to stop because another one has failed must not be started again for ever.
-                error.is_agreed |= self.trainer.world_size == 1 or self.recovery.all_ranks_stop()
-                exit_code = EXIT_CODE
-                self._say_how_to_go_on(error)
+        except Interrupted as stop:
+            # A rank that is told to stop because another one has failed must not be started again for ever.
+            stop.is_agreed |= self.trainer.world_size == 1 or self.recovery.all_ranks_stop()
+            exit_code = EXIT_CODE
+            self._say_how_to_go_on(stop)
             raise
         finally:
             finish_wandb(self.trainer.loggers, exit_code)
+            if exit_code and self.throughput.images == 0:
+                self.run_directory.discard()
             self.run_directory.unlock()
 
     def _prepare(self, kwargs: dict[str, Any]) -> bool:
@@ -247,19 +244,20 @@ class SetAggregationCLI(LightningCLI):
             start_wandb(self.trainer.loggers)
         return True
 
-    def _batch_in_words(self) -> str:
+    @rank_zero_only
+    def _say_batch_size(self) -> None:
         data, ranks, batches = self.datamodule, self.trainer.world_size, self.trainer.accumulate_grad_batches
         pixels, num = data.max_pixels_per_batch, data.batch_size
         words = f"up to {pixels:,} pixels" if pixels else f"up to {num:,} images"
         words = f"A batch has {words} on {f'each of {ranks} ranks' if ranks > 1 else 'one rank'}"
         if pixels is None and ranks * batches > 1:
             words += f"; an optimizer step takes {batches} x {ranks} of them, {num * ranks * batches:,} images in all"
-        return f"{words}."
+        print(f"{words}.")  # noqa: T201
 
     @rank_zero_only
     def _say_how_to_go_on(self, stop: Interrupted) -> None:
         run = self.run_directory
-        if not run.config_file.exists():
+        if self.throughput.images == 0 and not self._goes_on:
             words = "nothing was trained, so nothing is left"
         elif self._resume == "auto":
             words = "the same command goes on from here"

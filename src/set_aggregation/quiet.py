@@ -11,6 +11,8 @@ _HARMLESS = (
     r"The '\w+_dataloader' does not have many workers which may be a bottleneck\.",
     # The folder was made for this run a moment ago and holds its config.yaml.
     r"Experiment logs directory .* exists and is not empty\.",
+    # A run goes on in its folder.
+    r"Checkpoint directory .* exists and is not empty\.",
     # Each run has a folder of its own, one that goes on from a checkpoint of another too.
     r"The dirpath has changed from ",
     # The data module goes on in mid-epoch; Lightning looks at the loader only.

@@ -49,6 +49,7 @@ def find_run(resume: Literal["auto"] | Path | None, asked: RunDirectory, has_nam
     for folder in sorted(folders, key=lambda folder: (folder / "config.yaml").stat().st_mtime, reverse=True):
         run = RunDirectory(asked.experiment, asked.root, folder.name)
         if not run.results.exists() and not _differences(run.config_file, config) and run.lock():
+            run.unlock()  # the process locks it again, by the object that it keeps
             return run
     return asked
 

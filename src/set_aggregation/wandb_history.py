@@ -1,5 +1,6 @@
 """What the files of a W&B run hold already, for a run that goes on."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +18,17 @@ def num_rows_with(key: str, folder: Path) -> int:
         folder: ``wandb`` in the folder of the run.
     """
     return sum(_count(key, file) for file in folder.glob("*run-*/*.wandb") if not file.parent.is_symlink())
+
+
+def remove_empty(folder: Path) -> None:
+    """Removes what a process left that was killed before it wrote anything: `wandb sync` takes it for broken.
+
+    Args:
+        folder: ``wandb`` in the folder of the run.
+    """
+    for file in folder.glob("*run-*/*.wandb"):
+        if not file.parent.is_symlink() and not any(_messages(file.read_bytes())):
+            shutil.rmtree(file.parent, ignore_errors=True)
 
 
 def wait_for_writers(folder: Path, seconds: float) -> None:

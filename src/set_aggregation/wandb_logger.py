@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 
 from set_aggregation.background_thread import BackgroundThread
-from set_aggregation.wandb_history import num_rows_with, wait_for_writers
+from set_aggregation.wandb_history import num_rows_with, remove_empty, wait_for_writers
 from set_aggregation.wandb_media import checkpoint_artifact, confusion_chart, mistake_images
 from set_aggregation.wandb_service import check_server, end_service
 
@@ -269,6 +269,7 @@ class BackgroundWandbLogger(WandbLogger):
             self._choose_id()
         if self._goes_on:
             wait_for_writers(self._root / "wandb", self.seconds_to_write)
+            remove_empty(self._root / "wandb")
             self._num_written = num_rows_with(_STEP, self._root / "wandb")
         if mode == "online" and self._experiment is None:
             try:

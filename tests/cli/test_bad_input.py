@@ -81,9 +81,9 @@ COMMAND_LINE = {
     ),
     "unknown accelerator": ((*FIT, "--trainer.accelerator=gpuu"), ("accelerator='gpuu'", "auto, ")),
     "no checkpoint given": (("test", *DIGITS), ("--ckpt_path",)),
-    "checkpoint not there": (("test", *DIGITS, "--ckpt_path=no.ckpt"), ("--ckpt_path no.ckpt", "not there")),
-    "checkpoint to go on with not there": ((*FIT, "--ckpt_path=no.ckpt"), ("--ckpt_path no.ckpt", "not there")),
-    "checkpoint is a folder": (("test", *DIGITS, "--ckpt_path=."), ("--ckpt_path .", "not there")),
+    "checkpoint not there": (("test", *DIGITS, "--ckpt_path=no.ckpt"), ("the checkpoint no.ckpt", "not there")),
+    "checkpoint to go on with not there": ((*FIT, "--ckpt_path=no.ckpt"), ("the checkpoint no.ckpt", "not there")),
+    "checkpoint is a folder": (("test", *DIGITS, "--ckpt_path=."), ("the checkpoint .", "not there")),
     "no subcommand": ((), ("fit", "validate", "test", "predict")),
     "unknown subcommand": (("fitt", *DIGITS), ("fitt", "fit", "validate", "test", "predict")),
     "unknown config file": (("fit", "--config=no.yaml"), ("no.yaml",)),
@@ -334,14 +334,14 @@ def test_data_file_that_is_not_the_published_one(here, cifar_files, damage):
 def test_checkpoint_cut_off(here, run_folder):
     whole = (run_folder / "checkpoints" / "best.ckpt").read_bytes()
     (here / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
-    assert "--ckpt_path cut.ckpt, which is damaged" in refused(here, "test", *DIGITS, "--ckpt_path=cut.ckpt")
+    assert "the checkpoint cut.ckpt, which is damaged" in refused(here, "test", *DIGITS, "--ckpt_path=cut.ckpt")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02c", bytes(range(256)) * 9, b"state_dict: 1\n"])
 def test_checkpoint_of_something_else(here, content):
     (here / "some.ckpt").write_bytes(content)
     line = refused(here, "validate", *DIGITS, "--ckpt_path=some.ckpt")
-    assert "--ckpt_path some.ckpt, which is damaged or no checkpoint of this project" in line
+    assert "the checkpoint some.ckpt, which is damaged or no checkpoint of this project" in line
 
 
 def test_checkpoint_that_is_a_program(here):
@@ -405,7 +405,7 @@ def test_loss_that_is_no_number(here):
     assert outcome.code != 0
     assert "Traceback" not in outcome.err
     assert outcome.err.count("\n") == 1
-    assert "error: got a loss that is not a finite number at step 2" in outcome.err
+    assert "error: got a loss or gradient that is not a finite number at step 2" in outcome.err
     run = here / "lightning_logs" / "san_digits" / "a"
     assert "lr: 1.0e+30" in (run / "config.yaml").read_text()
     assert "nan" in (run / "metrics.csv").read_text()

@@ -69,16 +69,16 @@ class TestFolder:
         assert torch.load(file, weights_only=True)["state_dict"]
 
     def test_no_other_checkpoint(self, run_folder):
-        assert {file.name for file in run_folder.rglob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
+        assert {file.name for file in run_folder.rglob("*.ckpt")} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
 
     def test_best_is_the_first_epoch_of_the_best_accuracy(self, run_folder):
         accuracies = [row["val/accuracy"] for row in read_metrics(run_folder) if "val/accuracy" in row]
         best = torch.load(run_folder / "checkpoints" / "best.ckpt", weights_only=True)
         assert best["epoch"] == accuracies.index(max(accuracies))
 
-    def test_last_is_the_last_epoch(self, run_folder):
+    def test_last_is_the_end_of_the_last_epoch(self, run_folder):
         """Whether or not it was the best."""
-        assert torch.load(run_folder / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
+        assert torch.load(run_folder / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 2
 
 
 class TestConfig:

@@ -1,0 +1,158 @@
+"""What it costs to be able to stop all ranks at one step, and what a checkpoint costs.
+
+    torchrun --standalone --nproc-per-node 2 benchmarks/preemption.py
+
+Trains SetClassifier(SmallCNN, SAN) through Lightning's Trainer on random images, on as many ranks as torchrun starts.
+The ways of handling a request to stop take turns of some steps each, in one run: none; ours (a reduction beside the
+next step); Lightning's (a broadcast that each step waits for). Prints the median time of a step in each turn over that
+of the turn without beside it: median, smallest and largest of the repetitions. Then how long training waits for a
+``last.ckpt``, and when that is on the disk.
+"""
+
+import argparse
+import logging
+import os
+import statistics
+import tempfile
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from set_aggregation.aggregators import SAN
+from set_aggregation.backbones import SmallCNN
+from set_aggregation.callbacks import Recovery
+from set_aggregation.checkpoint_io import DurableCheckpointIO
+from set_aggregation.classifier import SetClassifier
+from set_aggregation.data import CIFAR10
+from set_aggregation.interruption import take_over_signals
+
+WAYS = ("none", "ours", "Lightning's")
+WARM_UP = 10  # steps of the run, and one of each turn
+
+
+class RandomImages(CIFAR10):
+    """Noise in place of CIFAR-10: what is in the images does not matter for the speed."""
+
+    def prepare_data(self):
+        """Nothing to download."""
+
+    def load(self):
+        """Makes as many images as are trained on, and a few more."""
+        num = self.num_train + 20
+        return torch.randint(256, (num, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (num,)), 10
+
+
+class Turns(Callback):
+    """Takes turns between the ways, and times each step."""
+
+    def __init__(self, recovery, broadcast, steps_per_turn):
+        self.recovery, self.broadcast, self.steps_per_turn = recovery, broadcast, steps_per_turn
+        self.turns = []
+        self.group = self.started = None
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        """Begins a turn, when it is time."""
+        step = trainer.global_step - WARM_UP
+        if step >= 0 and step % self.steps_per_turn == 0:
+            self.group = self.group or self.recovery._group
+            way = WAYS[step // self.steps_per_turn % len(WAYS)]
+            self.recovery._group = self.group if way == "ours" else None
+            broadcasts = way == "Lightning's"
+            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = self.broadcast if broadcasts else lambda: None
+            self.turns.append((way, []))
+            self.started = None
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        """Notes the time since the step before."""
+        now = time.perf_counter()
+        if self.turns and self.started is not None:
+            self.turns[-1][1].append(now - self.started)
+        self.started = now
+
+    def on_train_end(self, trainer, pl_module):
+        """Gives back what the end of training needs."""
+        self.recovery._group = self.group
+
+
+class Saves(Callback):
+    """Times checkpoints."""
+
+    def __init__(self, disk, folder):
+        self.disk, self.folder = disk, folder
+        self.waited, self.written = [], []
+
+    def on_train_end(self, trainer, pl_module):
+        """Writes ten of them."""
+        for _ in range(10):
+            started = time.perf_counter()
+            trainer.save_checkpoint(self.folder / "last.ckpt", weights_only=False)
+            self.waited.append(time.perf_counter() - started)
+            self.disk.wait()
+            self.written.append(time.perf_counter() - started)
+
+
+def spread(values, digits=3):
+    """Median, and smallest to largest."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def main():
+    """Trains and prints, on the first rank."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch_size", type=int, default=32, help="on each rank")
+    parser.add_argument("--out_features", type=int, default=128)
+    parser.add_argument("--steps_per_turn", type=int, default=25)
+    parser.add_argument("--repetitions", type=int, default=20)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    torch.set_num_threads(1)
+    num_steps = WARM_UP + arguments.steps_per_turn * arguments.repetitions * len(WAYS)
+    recovery, disk = Recovery(every_n_minutes=1e9), DurableCheckpointIO()
+    with tempfile.TemporaryDirectory() as folder:
+        saves = Saves(disk, Path(folder))
+        trainer = Trainer(
+            max_steps=num_steps,
+            accelerator="cpu",
+            devices=ranks,
+            strategy="ddp" if ranks > 1 else "auto",
+            logger=False,
+            plugins=[disk],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            limit_val_batches=0,
+        )
+        turns = Turns(recovery, trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor, arguments.steps_per_turn)
+        trainer.callbacks += [recovery, turns, saves]
+        take_over_signals(trainer)
+        data = RandomImages(
+            num_train=num_steps * arguments.batch_size * ranks, val_size=10, batch_size=arguments.batch_size
+        )
+        model = SetClassifier(SmallCNN(3), partial(SAN, out_features=arguments.out_features), num_classes=10)
+        trainer.fit(model, data)
+        size = (Path(folder) / "last.ckpt").stat().st_size if trainer.is_global_zero else 0
+    if not trainer.is_global_zero:
+        return
+    print(f"{ranks} rank(s), CPU, one thread each; torch {torch.__version__}, lightning {lightning.__version__}")
+    print(f"batches of {arguments.batch_size} on each rank, SAN with M = {arguments.out_features}")
+    medians = [(way, statistics.median(times[1:])) for way, times in turns.turns]
+    rounds = [dict(medians[i : i + len(WAYS)]) for i in range(0, len(medians), len(WAYS))]
+    print(f"{arguments.repetitions} turns of {arguments.steps_per_turn} steps of each way\n")
+    print(f"a step without: {spread([1000 * turn['none'] for turn in rounds], 1)} ms")
+    for way in WAYS[1:]:
+        print(f"{way + ' / none':18s} {spread([turn[way] / turn['none'] for turn in rounds])}")
+    print(f"\nlast.ckpt, {size / 1e6:.1f} MB: training waits {spread([1000 * s for s in saves.waited], 1)} ms, ")
+    print(f"it is on the disk after {spread([1000 * s for s in saves.written], 1)} ms")
+
+
+if __name__ == "__main__":
+    main()

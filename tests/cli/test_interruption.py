@@ -1,0 +1,94 @@
+"""Runs that are ended from outside, as processes of their own, and the same command again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.cli_runner import CSV, DIGITS, ROOT, run_cli
+from tests.wandb_file import read
+
+SMALL = ("--data.num_train=128", "--data.val_size=32", "--data.batch_size=32", "--model.aggregator.out_features=8")
+LONG = (*SMALL, "--trainer.log_every_n_steps=1", "--curves.num_images=9", "--recovery.every_n_steps=3", "--resume=auto")
+TWO = ("--trainer.devices=2", "--trainer.strategy=ddp")
+PATIENCE = 120
+
+
+class Started:
+    """``python main.py fit ...`` that is under way: its first checkpoint is there."""
+
+    def __init__(self, folder, *arguments):
+        self.run = folder / "lightning_logs" / "san_digits" / "cut"
+        command = [sys.executable, ROOT / "main.py", "fit", *DIGITS, *LONG, "--run.name=cut", *arguments]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "SAN_", "PL_"))}
+        clean["OMP_NUM_THREADS"] = "1"  # as in the process of the tests: with more, sums are rounded otherwise
+        with (folder / "said").open("w") as said:
+            self.process = subprocess.Popen(command, cwd=folder, env=clean, stdout=said, stderr=subprocess.STDOUT)
+        self.folder = folder
+        end = time.monotonic() + PATIENCE
+        while not (self.run / "checkpoints" / "previous.ckpt").exists():
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < end, self.said
+            time.sleep(0.02)
+
+    @property
+    def said(self):
+        return (self.folder / "said").read_text()
+
+    def end(self, number, process_id=None):
+        """Sends a signal, and gives the exit code."""
+        os.kill(process_id or self.process.pid, number)
+        return self.process.wait(PATIENCE)
+
+
+def rows(run):
+    """What was sent to W&B, by one process after the other, but for what is measured by clocks and what is a file."""
+    files = sorted((run / "wandb").glob("offline-run-*/*.wandb"))
+    history = [row for file in files for row in read(file).history]
+    ours = ("train/", "val/", "curve/", "test/accuracy", "test/loss", "trainer/", "epoch")
+    return [{name: value for name, value in row.items() if name.startswith(ours)} for row in history], len(files)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_goes_on_in_files_and_in_wandb(here, number):
+    epochs = "--trainer.max_epochs=60"
+    code = Started(here, epochs).end(number)
+    if number == signal.SIGTERM:
+        assert code == 75
+    assert run_cli(here, "fit", *DIGITS, *LONG, epochs, "--run.name=cut").code == 0
+    assert run_cli(here, "fit", *DIGITS, *LONG, epochs, "--run.name=whole").code == 0
+    cut, whole = (here / "lightning_logs" / "san_digits" / name for name in ("cut", "whole"))
+    assert (cut / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+    (rows_of_both, num_files), (expected, _) = rows(cut), rows(whole)
+    assert num_files == 2 or number == signal.SIGKILL  # which may come before W&B has written anything
+    assert rows_of_both == expected
+    assert len({read(file).run_id for file in cut.rglob("*.wandb")}) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], ids=lambda number: number.name)
+def test_signal_to_the_first_of_two_ranks(here, number):
+    run = Started(here, *TWO, *CSV, "--trainer.max_epochs=2000")
+    assert run.end(number) == 75
+    assert f"stopped by {number.name}: the same command goes on from here" in run.said
+    assert "Traceback" not in run.said
+
+
+def other_rank(run):
+    children = subprocess.run(["pgrep", "-P", str(run.process.pid)], capture_output=True, text=True).stdout.split()
+    (other,) = (int(child) for child in children if "main.py" in Path(f"/proc/{child}/cmdline").read_text())
+    return other
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the process by /proc")
+def test_rank_that_is_killed_ends_the_other(here):
+    run = Started(here, *TWO, *CSV, "--trainer.max_epochs=2000")
+    started = time.monotonic()
+    code = run.end(signal.SIGKILL, other_rank(run))
+    assert time.monotonic() - started < 30
+    assert code in (1, -signal.SIGKILL)  # by itself, or by Lightning, which looks at its processes every 5 s
+    assert "Traceback" not in run.said
+    if code == 1:
+        assert "error: another rank has ended" in run.said
