@@ -71,15 +71,15 @@ def test_killed_at_the_places_where_it_once_went_wrong(uninterrupted, case, sett
 
 
 def test_command(tmp_path, monkeypatch, capsys):
-    """Two random cases on two ranks."""
-    arguments = ("--cases=2", "--settings=several_sizes_accumulated_2_ranks", "--seed=3", f"--folder={tmp_path}")
+    """A random case on two ranks."""
+    arguments = ("--cases=1", "--settings=several_sizes_accumulated_2_ranks", "--seed=3", f"--folder={tmp_path}")
     monkeypatch.setattr(sys, "argv", ["kill_and_resume", *arguments])
     with pytest.raises(SystemExit) as end:
         kill_and_resume.main()
     out = capsys.readouterr().out
     assert end.value.code == 0, out
     name, cases, kills, _, equal, _ = out.splitlines()[-1].split()
-    assert (name, cases, equal) == ("several_sizes_accumulated_2_ranks", "2", "2")
+    assert (name, cases, equal) == ("several_sizes_accumulated_2_ranks", "1", "1")
     assert int(kills) > 0
 
 
@@ -102,8 +102,11 @@ def _damage(file, kind):
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("kind", ["torn", "one bit flipped"])
-@pytest.mark.parametrize("names", [("last.ckpt",), ("last.ckpt", "previous.ckpt")], ids=["last", "both"])
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("torn", ("last.ckpt",)), ("one bit flipped", ("last.ckpt",)), ("torn", ("last.ckpt", "previous.ckpt"))],
+    ids=["last torn", "last flipped", "both torn"],
+)
 def test_damaged_checkpoint(uninterrupted, case, kind, names):
     setting = SETTINGS["one_size"]
     try_once(case, setting, kills={0: Kill("SetClassifier.training_step", 14, "before")})
@@ -140,12 +143,27 @@ WORDS = "which cannot be written (No space left on device)"
 def test_full_disk_is_said_and_training_goes_on(uninterrupted, case):
     setting = SETTINGS["one_size"]
     setting = Setting((*setting.arguments, "--recovery.on_write_error=continue"))
-    codes, _ = try_once(case, setting, first=lambda rank: _fill_disk(8, 20))
+    codes, _ = try_once(case, setting, first=lambda rank: _fill_disk(8, 12))
     assert codes == [0]
     said = printed(case)
     assert WORDS in said
     assert "the one before it stays, and training goes on" in said
     assert [each for each in differences(case, uninterrupted("one_size")) if each != "config.yaml"] == []
+
+
+def test_disk_that_stays_full_ends_in_results(uninterrupted, case):
+    """There is no best checkpoint; the last weights are tested."""
+    setting = SETTINGS["one_size"]
+    codes, _ = try_once(case, setting, first=lambda rank: _fill_disk(1, 10_000))
+    assert codes == [0]
+    said = printed(case)
+    assert "best.ckpt, which cannot be written" in said
+    assert "test/accuracy, last" in said
+    assert "Traceback" not in said
+    results = json.loads((run_folder(case) / "results.json").read_text())
+    expected = json.loads((run_folder(uninterrupted("one_size")) / "results.json").read_text())
+    assert results["curves"] == expected["curves"]
+    assert results["best"] == {}
 
 
 def test_full_disk_ends_training_if_asked_to(uninterrupted, case):
