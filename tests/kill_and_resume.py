@@ -15,6 +15,7 @@ import csv
 import gc
 import io
 import json
+import logging
 import os
 import random
 import shutil
@@ -23,6 +24,8 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -222,14 +225,13 @@ def start_rank(
 
 
 def _main(before: Callable[[], None], after: Callable[[], None]) -> int:
-    import logging
-    import traceback
-
     import jaxtyping
 
     from set_aggregation import cli
 
     jaxtyping.config.update("jaxtyping_disable", True)  # as people have it
+    warnings.resetwarnings()  # tests make errors of them, or collect them
+    warnings.showwarning = lambda *about: sys.stderr.write(warnings.formatwarning(*about[:4]))
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).handlers = [logging.StreamHandler(sys.stderr)]
     from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -307,7 +309,11 @@ def _open_files() -> Iterator[Any]:
 
 
 def try_once(
-    folder: Path, setting: Setting, kills: dict[int, Kill] | None = None, at: dict[int, float] | None = None
+    folder: Path,
+    setting: Setting,
+    kills: dict[int, Kill] | None = None,
+    at: dict[int, float] | None = None,
+    first: Callable[[int], None] = lambda rank: None,
 ) -> tuple[list[int], int]:
     """Runs the command until it has ended.
 
@@ -316,6 +322,7 @@ def try_once(
         setting: what is trained.
         kills: where a rank kills itself.
         at: after how many seconds a rank is killed.
+        first: called in each process with its rank, before the command line.
 
     Returns:
         How each rank ended, a code or minus a signal, and how many ended by themselves because another was killed.
@@ -333,6 +340,7 @@ def try_once(
             _note_when_joined(folder.with_name(f"{folder.name}.rank{rank}.joined"))
         if rank in kills:
             arm(kills[rank])
+        first(rank)
 
     arguments = (*setting.arguments, *_run_arguments(setting))
     ranks = range(setting.ranks)
@@ -453,20 +461,29 @@ def _different(ours: Any, theirs: Any, place: str) -> list[str]:
     return [] if ours == theirs else [f"{place}: {ours!r} is not {theirs!r}"]
 
 
+def run_to_end(folder: Path, setting: Setting) -> Path:
+    """Trains without a kill, in a folder that is there or is made, and gives it.
+
+    Raises:
+        RuntimeError: training fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    codes, _ = try_once(folder, setting)
+    if any(codes):
+        raise RuntimeError(f"an uninterrupted run in {folder} ended with {codes}")
+    return folder
+
+
 def run_uninterrupted(folder: Path, setting: Setting) -> Baseline:
     """Trains once, and once more while the calls of each place are counted; both must give the same.
 
     Raises:
         RuntimeError: training fails or does not give the same twice.
     """
-    expected, counted = folder / "expected", folder / "counted"
-    expected.mkdir(parents=True)
-    counted.mkdir()
     started = time.monotonic()
-    codes, _ = try_once(expected, setting)
+    expected, counted = run_to_end(folder / "expected", setting), folder / "counted"
     seconds = time.monotonic() - started
-    if any(codes):
-        raise RuntimeError(f"an uninterrupted run in {expected} ended with {codes}")
+    counted.mkdir()
     port, processes = _free_port(), []
     for rank in range(setting.ranks):
         counts: Counter[str] = Counter()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from set_aggregation.checkpoint_file import check_checkpoint
+from set_aggregation.checkpoint_file import check_checkpoint, read_checkpoint, write_checkpoint
 
 
 @pytest.fixture
@@ -93,3 +93,107 @@ def test_code_is_not_executed(path, monkeypatch):
     with pytest.raises(ValueError, match="damaged or no checkpoint"):
         check_checkpoint(path, nn.Linear(3, 2))
     assert not (path.parent / "exploded").exists()
+
+
+def number(path):
+    return int(read_checkpoint(path)["state_dict"]["number"])
+
+
+def write(path, value, *more):
+    write_checkpoint({"state_dict": {"number": torch.tensor(value)}}, path, *more)
+
+
+class TestWritten:
+    def test_is_read_by_us_and_by_torch(self, path):
+        write_checkpoint({"state_dict": nn.Linear(3, 2).state_dict(), "epoch": 4}, path)
+        check_checkpoint(path, nn.Linear(3, 2))
+        assert torch.load(path, weights_only=True)["epoch"] == 4
+        assert torch.load(path, weights_only=True, mmap=True)["epoch"] == 4
+
+    def test_every_flipped_bit_is_found(self, path):
+        write(path, 1)
+        whole = path.read_bytes()
+        with path.open("r+b", buffering=0) as file:
+            for place, byte in enumerate(whole):
+                for bit in range(8):
+                    file.seek(place)
+                    file.write(bytes([byte ^ 1 << bit]))
+                    with pytest.raises(ValueError, match=r"some\.ckpt, which is damaged"):
+                        read_checkpoint(path)
+                file.seek(place)
+                file.write(bytes([byte]))
+        assert number(path) == 1
+
+    def test_every_truncation_is_found(self, path):
+        write(path, 1)
+        with path.open("r+b", buffering=0) as file:
+            for size in reversed(range(path.stat().st_size)):
+                file.truncate(size)
+                with pytest.raises(ValueError, match=r"some\.ckpt, which is damaged"):
+                    read_checkpoint(path)
+
+    @pytest.mark.parametrize("more", [b"\0", b"x" * 5000], ids=len)
+    def test_what_comes_after_is_found(self, path, more):
+        write(path, 1)
+        path.write_bytes(path.read_bytes() + more)
+        with pytest.raises(ValueError, match=r"some\.ckpt, which is damaged"):
+            read_checkpoint(path)
+
+    def test_previous_is_kept(self, path):
+        previous = path.with_name("before.ckpt")
+        for value in (1, 2, 3):
+            write(path, value, previous)
+        assert (number(path), number(previous)) == (3, 2)
+        assert len(list(path.parent.iterdir())) == 2
+
+    @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="names open files by /proc")  # noqa: PTH110
+    def test_on_the_disk_before_it_has_its_name(self, path, monkeypatch):
+        """Counted files first, then the checkpoint, then names, then the folder that keeps them."""
+        counted, previous = path.with_name("metrics.csv"), path.with_name("before.ckpt")
+        counted.touch()
+        write(path, 1)
+        done, fsync, replace = [], os.fsync, os.replace
+
+        def noted_fsync(descriptor):
+            size = os.fstat(descriptor).st_size
+            name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115, PTH119
+            done.append(("fsync", name, size if name.endswith("tmp") else None))
+            fsync(descriptor)
+
+        def noted_replace(a, b):
+            done.append(("replace", a.name, b.name))
+            replace(a, b)
+
+        monkeypatch.setattr(os, "fsync", noted_fsync)
+        monkeypatch.setattr(os, "replace", noted_replace)
+        write(path, 2, previous, [counted, path.with_name("none")])
+        assert done == [
+            ("fsync", "metrics.csv", None),
+            ("fsync", ".some.ckpt.tmp", path.stat().st_size),
+            ("replace", "some.ckpt", "before.ckpt"),
+            ("replace", ".some.ckpt.tmp", "some.ckpt"),
+            ("fsync", path.parent.name, None),
+        ]
+
+    @pytest.mark.parametrize("place", ["fsync", "replace"])
+    def test_failure_leaves_what_was_there(self, path, monkeypatch, place):
+        write(path, 1)
+
+        def fail(*arguments):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, place, fail)
+        with pytest.raises(OSError, match="No space"):
+            write(path, 2)
+        assert number(path) == 1
+        assert [file.name for file in path.parent.iterdir()] == ["some.ckpt"]
+
+    def test_what_a_killed_process_left_is_written_over(self, path):
+        path.with_name(".some.ckpt.tmp").write_bytes(b"x" * 100_000)
+        write(path, 1)
+        assert number(path) == 1
+        assert [file.name for file in path.parent.iterdir()] == ["some.ckpt"]
+
+    def test_folder_is_made(self, path):
+        write(path.parent / "checkpoints" / path.name, 1)
+        assert number(path.parent / "checkpoints" / path.name) == 1

@@ -136,8 +136,9 @@ def test_no_commit_of_a_repository_without_one(clone):
 
 
 def test_best_epoch_is_the_number_of_epochs_that_were_done(tmp_path):
-    torch.save({"epoch": 4, "state_dict": {}}, tmp_path / "best.ckpt")
-    assert results.best_epoch(tmp_path / "best.ckpt") == 5
+    keeper = {"best_model_score": torch.tensor(0.75)}
+    torch.save({"epoch": 4, "state_dict": {}, "callbacks": {"keeper": keeper}}, tmp_path / "best.ckpt")
+    assert results.best_epoch(tmp_path / "best.ckpt", "keeper") == (5, 0.75)
 
 
 # The file

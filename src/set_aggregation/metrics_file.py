@@ -52,7 +52,7 @@ class MetricsFile(CSVLogger):
     def state_dict(self) -> dict[str, Any]:
         """What the file holds; call :meth:`save` before."""
         writer = self._experiment
-        return {"rows": writer.num_rows, "columns": writer.metrics_keys} if isinstance(writer, _Writer) else {}
+        return {"rows": writer.num_rows, "columns": list(writer.metrics_keys)} if isinstance(writer, _Writer) else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Cuts off what was written after the state.

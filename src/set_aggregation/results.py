@@ -61,13 +61,16 @@ def environment(trainer: Trainer) -> dict[str, str]:
     }
 
 
-def best_epoch(checkpoint: Path) -> int:
-    """The number of epochs after which a checkpoint was made.
+def best_epoch(checkpoint: Path, keeper: str) -> tuple[int, float]:
+    """The number of epochs after which a checkpoint was made, and what its weights reached. A better one may have
+    come that could not be written.
 
     Args:
         checkpoint: one of Lightning's.
+        keeper: name in it of the ModelCheckpoint that wrote it.
     """
-    return int(torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)["epoch"]) + 1
+    saved = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+    return int(saved["epoch"]) + 1, float(saved["callbacks"][keeper]["best_model_score"])
 
 
 def write_results(file: Path, results: dict[str, Any]) -> None:

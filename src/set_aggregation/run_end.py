@@ -34,10 +34,12 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
     rows, metrics = {}, {key: float(value) for key, value in trainer.callback_metrics.items()}
     keeper = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor), None)
     best, best_path = {}, keeper.best_model_path if keeper else ""
+    if not trainer.strategy.broadcast("://" in best_path or Path(best_path).is_file()):
+        best_path = ""  # it could not be written, as the disk was full
     if keeper is not None and best_path and keeper.best_model_score is not None:
-        epoch = best_epoch(Path(best_path))
-        best = {"epoch": epoch, str(keeper.monitor): float(keeper.best_model_score)}
-        rows[f"{keeper.monitor}, best"] = f"{keeper.best_model_score:.4f} after epoch {epoch}"
+        epoch, score = best_epoch(Path(best_path), keeper.state_key)
+        best = {"epoch": epoch, str(keeper.monitor): score}
+        rows[f"{keeper.monitor}, best"] = f"{score:.4f} after epoch {epoch}"
     if "val/accuracy" in metrics:
         rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
     if test:

@@ -1,4 +1,7 @@
+import os
 import random
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from types import SimpleNamespace
@@ -7,6 +10,7 @@ import pytest
 
 import set_aggregation.callbacks.run_directory as module
 from set_aggregation.callbacks import RunDirectory
+from set_aggregation.checkpoint_file import write_checkpoint
 
 CONFIG = "run:\n  name: null\n"
 
@@ -142,3 +146,96 @@ def test_rehearsal_gives_no_config_to_loggers(tmp_path):
     logger = Logger()
     RunDirectory("a", tmp_path, "b").setup(SimpleNamespace(is_global_zero=True, loggers=[logger]), None, "fit")
     assert logger.given == []
+
+
+class TestLock:
+    def test_one_process_at_a_time(self, tmp_path):
+        run, other = RunDirectory("a", tmp_path, "b"), RunDirectory("a", tmp_path, "b")
+        run.create(CONFIG)
+        assert not other.lock()
+        with pytest.raises(ValueError, match=r"b, which another process is writing"):
+            other.create(CONFIG, is_there=True)
+        run.unlock()
+        other.create(CONFIG, is_there=True)
+        assert not run.lock()
+
+    def test_same_process_again(self, tmp_path):
+        run = RunDirectory("a", tmp_path, "b")
+        run.create(CONFIG)
+        assert run.lock()
+
+    def test_stays_when_the_configuration_changes(self, tmp_path):
+        run, other = RunDirectory("a", tmp_path, "b"), RunDirectory("a", tmp_path, "b")
+        run.create(CONFIG)
+        run.unlock()
+        run.create("run: {}\n", is_there=True)
+        assert run.config_file.read_text() == "run: {}\n"
+        assert not other.lock()
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_ends_with_the_process_though_a_child_lives(self, tmp_path):
+        run = RunDirectory("a", tmp_path, "b")
+        run.create(CONFIG)
+        started, say = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(say, b"x")
+            time.sleep(60)
+            os._exit(0)
+        try:
+            os.read(started, 1)
+            run.unlock()
+            assert RunDirectory("a", tmp_path, "b").lock()
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            os.close(started)
+            os.close(say)
+
+
+def test_going_on_takes_the_results_away(tmp_path):
+    run = RunDirectory("a", tmp_path, "b")
+    run.create(CONFIG)
+    run.results.touch()
+    run.unlock()
+    run.create(CONFIG, is_there=True)
+    assert not run.results.exists()
+
+
+def test_nothing_else_is_left_by_what_cannot_be_written(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(ValueError, match="No space left"):
+        RunDirectory("a", tmp_path, "b").create(CONFIG)
+    assert [path.name for path in tmp_path.rglob("*")] == ["a"]
+
+
+class TestNewestCheckpoint:
+    @pytest.fixture
+    def run(self, tmp_path):
+        run = RunDirectory("a", tmp_path, "b")
+        run.create(CONFIG)
+        return run
+
+    def write(self, run, *names):
+        for name in names:
+            write_checkpoint({"state_dict": {}}, run.checkpoints / name)
+
+    def test_none(self, run):
+        assert run.newest_checkpoint is None
+
+    def test_last(self, run):
+        self.write(run, "last.ckpt", "previous.ckpt", "best.ckpt")
+        assert run.newest_checkpoint.name == "last.ckpt"
+
+    def test_killed_between_two_renames(self, run):
+        self.write(run, "previous.ckpt")
+        assert run.newest_checkpoint.name == "previous.ckpt"
+
+    def test_damaged_last(self, run):
+        self.write(run, "last.ckpt", "previous.ckpt")
+        (run.checkpoints / "last.ckpt").write_bytes(b"PK")
+        with pytest.warns(UserWarning, match=r"last\.ckpt, which is damaged.*goes on from the one before it"):
+            assert run.newest_checkpoint.name == "previous.ckpt"

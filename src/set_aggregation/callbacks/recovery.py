@@ -80,6 +80,8 @@ class Recovery(Callback):
         elif trainer.global_rank > 0:
             seed_apart(torch.initial_seed(), trainer.global_rank)
         if trainer.world_size > 1 and dist.is_initialized():
+            # Should another rank be lost by now, this says so; the making of a group would wait for it for long.
+            trainer.strategy.barrier()
             group: Any = dist.new_group(backend="gloo")
             self._group = group
         self._step = self._saved_at_step = trainer.global_step

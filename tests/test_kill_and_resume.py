@@ -1,0 +1,222 @@
+"""Runs that are killed, stopped or find a full disk or a damaged checkpoint, and are gone on with."""
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from tests import kill_and_resume
+from tests.kill_and_resume import SETTINGS, Kill, Setting, differences, run_folder, run_to_end, try_once
+
+from set_aggregation.classifier import SetClassifier
+from set_aggregation.data import Digits
+
+pytestmark = pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods() or torch.cuda.is_initialized(),
+    reason="a new Python would take long, and CUDA cannot be forked",
+)
+KILLED = -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The folder of an uninterrupted run of a setting."""
+    folder, known = tmp_path_factory.mktemp("uninterrupted"), {}
+
+    def of(name):
+        if name not in known:
+            known[name] = run_to_end(folder / name, SETTINGS[name])
+        return known[name]
+
+    return of
+
+
+@pytest.fixture
+def case(tmp_path):
+    """A new folder."""
+    folder = tmp_path / "case"
+    folder.mkdir()
+    return folder
+
+
+def printed(case, rank=0):
+    return case.with_name(f"{case.name}.rank{rank}.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("setting", "place", "call", "when"),
+    [
+        ("one_size", "Path.write_text", 1, "within"),  # config.yaml
+        ("one_size", "csv.DictWriter.writerows", 12, "within"),  # metrics.csv
+        ("one_size", "SetClassifier.test_step", 2, "before"),
+        ("one_size", "write_results", 1, "before"),
+        ("several_sizes_accumulated", "os.fsync", 9, "after"),
+        ("several_sizes_accumulated", "SetClassifier.training_step", 18, "before"),
+        ("validation_across_epochs", "SetClassifier.training_step", 13, "after"),
+        ("plateau", "SetClassifier.training_step", 17, "before"),
+        ("plateau", "Recovery.on_validation_end", 1, "after"),  # there are columns that no checkpoint knows
+    ],
+)
+def test_killed_at_the_places_where_it_once_went_wrong(uninterrupted, case, setting, place, call, when):
+    codes, _ = try_once(case, SETTINGS[setting], kills={0: Kill(place, call, when)})
+    assert codes == [KILLED]
+    run_to_end(case, SETTINGS[setting])
+    assert differences(case, uninterrupted(setting)) == []
+
+
+def test_command(tmp_path, monkeypatch, capsys):
+    """A random case on two ranks."""
+    arguments = ("--cases=1", "--settings=several_sizes_accumulated_2_ranks", "--seed=3", f"--folder={tmp_path}")
+    monkeypatch.setattr(sys, "argv", ["kill_and_resume", *arguments])
+    with pytest.raises(SystemExit) as end:
+        kill_and_resume.main()
+    out = capsys.readouterr().out
+    assert end.value.code == 0, out
+    name, cases, kills, _, equal, _ = out.splitlines()[-1].split()
+    assert (name, cases, equal) == ("several_sizes_accumulated_2_ranks", "1", "1")
+    assert int(kills) > 0
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_ranks_end_when_one_is_killed(case, lost):
+    kill = Kill("SetClassifier.training_step", 4, "before")
+    codes, alone = try_once(case, SETTINGS["one_size_2_ranks"], kills={lost: kill})
+    assert alone == 1
+    assert codes[lost] == KILLED
+    assert codes[1 - lost] == 1
+    assert "error: another rank has ended" in printed(case, 1 - lost)
+
+
+def _damage(file, kind):
+    content = bytearray(file.read_bytes())
+    if kind == "torn":
+        content = content[: len(content) // 2]
+    else:
+        content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("torn", ("last.ckpt",)), ("one bit flipped", ("last.ckpt",)), ("torn", ("last.ckpt", "previous.ckpt"))],
+    ids=["last torn", "last flipped", "both torn"],
+)
+def test_damaged_checkpoint(uninterrupted, case, kind, names):
+    setting = SETTINGS["one_size"]
+    try_once(case, setting, kills={0: Kill("SetClassifier.training_step", 14, "before")})
+    checkpoints = run_folder(case) / "checkpoints"
+    for name in names:
+        _damage(checkpoints / name, kind)
+    before = len(printed(case))
+    run_to_end(case, setting)
+    said = printed(case)[before:]
+    for name in ("last.ckpt", "previous.ckpt"):
+        named = f"{name}, which is damaged or no checkpoint of this project: the run goes on from the one before it"
+        assert said.count(named) == (name in names)
+    assert ("Restored all states" in said) == ("previous.ckpt" not in names)
+    assert differences(case, uninterrupted("one_size")) == []
+
+
+def _fill_disk(first, last):
+    """Lets nothing be written to the disk from one call of fsync to another."""
+    fsync, calls = os.fsync, 0
+
+    def full(descriptor):
+        nonlocal calls
+        calls += 1
+        if first <= calls <= last:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    os.fsync = full
+
+
+WORDS = "which cannot be written (No space left on device)"
+
+
+def test_full_disk_is_said_and_training_goes_on(uninterrupted, case):
+    setting = SETTINGS["one_size"]
+    setting = Setting((*setting.arguments, "--recovery.on_write_error=continue"))
+    codes, _ = try_once(case, setting, first=lambda rank: _fill_disk(8, 12))
+    assert codes == [0]
+    said = printed(case)
+    assert WORDS in said
+    assert "the one before it stays, and training goes on" in said
+    assert [each for each in differences(case, uninterrupted("one_size")) if each != "config.yaml"] == []
+
+
+def test_disk_that_stays_full_ends_in_results(uninterrupted, case):
+    """There is no best checkpoint; the last weights are tested."""
+    setting = SETTINGS["one_size"]
+    codes, _ = try_once(case, setting, first=lambda rank: _fill_disk(1, 10_000))
+    assert codes == [0]
+    said = printed(case)
+    assert "best.ckpt, which cannot be written" in said
+    assert "test/accuracy, last" in said
+    assert "Traceback" not in said
+    results = json.loads((run_folder(case) / "results.json").read_text())
+    expected = json.loads((run_folder(uninterrupted("one_size")) / "results.json").read_text())
+    assert results["curves"] == expected["curves"]
+    assert results["best"] == {}
+
+
+def test_full_disk_ends_training_if_asked_to(uninterrupted, case):
+    setting = SETTINGS["one_size"]
+    stopping = Setting((*setting.arguments, "--recovery.on_write_error=stop"))
+    codes, _ = try_once(case, stopping, first=lambda rank: _fill_disk(8, 1000))
+    assert codes == [1]
+    assert WORDS in printed(case)
+    assert "Traceback" not in printed(case)
+    run_to_end(case, setting)
+    assert [each for each in differences(case, uninterrupted("one_size")) if each != "config.yaml"] == []
+
+
+NUM_TRAIN = 61
+
+
+def _number_images_and_stop(record, at_step=None):
+    """Images that are recognised after any resizing; the command is asked to stop at a step of training."""
+
+    def load(self):
+        values = torch.arange(200, dtype=torch.uint8)
+        return values[:, None, None, None].expand(-1, 1, *self.image_size).contiguous(), values.long() % 10, 0
+
+    Digits.load, Digits.test_size = load, 20
+    step = SetClassifier.training_step
+
+    def noted(self, batch, batch_idx):
+        numbers = (batch[0][:, 0, 0, 0] * 255).round().int().tolist()
+        with record.open("a") as file:
+            file.write(json.dumps([self.current_epoch, numbers]) + "\n")
+        if self.global_step == at_step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    SetClassifier.training_step = noted
+
+
+@pytest.mark.parametrize("data", ["one_size", "several_sizes"])
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_another_number_of_ranks_in_mid_epoch(case, tmp_path, data, before, after):
+    """Both together train on each image once in that epoch, but for those that cannot be shared out."""
+    arguments = (*SETTINGS[data].arguments, "--data.augment=false", "--data.batch_size=4", "--trainer.max_epochs=2")
+    for ranks, at_step in ((before, 3), (after, None)):
+        first = lambda rank, ranks=ranks, at=at_step: _number_images_and_stop(tmp_path / f"{ranks}.{rank}.jsonl", at)  # noqa: E731
+        codes, _ = try_once(case, Setting(arguments, ranks), first=first)
+        assert codes[0] == (75 if at_step else 0), printed(case)
+    seen = Counter()
+    for file in Path(tmp_path).glob("*.jsonl"):
+        for line in file.read_text().splitlines():
+            epoch, numbers = json.loads(line)
+            seen.update((epoch, number) for number in numbers)
+    num = NUM_TRAIN if data == "one_size" else 63
+    sizes = 1 if data == "one_size" else 3
+    of_first = [number for epoch, number in seen if epoch == 0]
+    assert max(seen.values()) == 1
+    assert num - sizes * (after - 1) <= len(of_first) <= num
