@@ -96,3 +96,14 @@ def test_not_into_the_file_that_a_second_run_repeats(clock, trainer, tmp_path):
     train(throughput, clock, trainer, [1])
     throughput.on_train_epoch_end(trainer, None)
     assert trainer.loggers[0].experiment.metrics == []
+
+
+def test_rest_of_an_epoch_that_goes_on_where_it_was_interrupted_is_measured(clock, trainer):
+    """Lightning does not start that epoch again; a row for it has to come all the same."""
+    logger = Logger()
+    trainer.loggers, trainer.global_step = [logger], 4
+    throughput = Throughput()
+    throughput.on_train_start(trainer, None)
+    train(throughput, clock, trainer, [2])
+    throughput.on_train_epoch_end(trainer, None)
+    assert logger.logged == [({"throughput/images_per_second": 5.0, "epoch": trainer.current_epoch}, 4)]

@@ -29,6 +29,10 @@ class Throughput(Callback):
         """The mean since the start of training."""
         return self.images / self.seconds if self.seconds else 0.0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock of an epoch that goes on where it was interrupted, and does not start again."""
+        self._last = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
         self._last = time.perf_counter()
