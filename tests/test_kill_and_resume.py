@@ -56,9 +56,9 @@ def printed(case, rank=0):
         ("one_size", "Path.write_text", 1, "within"),  # config.yaml
         ("one_size", "csv.DictWriter.writerows", 12, "within"),  # metrics.csv
         ("one_size", "SetClassifier.test_step", 2, "before"),
-        ("one_size", "write_results", 1, "before"),
+        ("one_size", "write_results", 1, "after"),
         ("several_sizes_accumulated", "os.fsync", 9, "after"),
-        ("several_sizes_accumulated", "SetClassifier.training_step", 18, "before"),
+        ("validation_in_mid_epoch", "Recovery.on_train_end", 1, "before"),
         ("validation_across_epochs", "SetClassifier.training_step", 13, "after"),
         ("plateau", "SetClassifier.training_step", 17, "before"),
         ("plateau", "Recovery.on_validation_end", 1, "after"),  # there are columns that no checkpoint knows
@@ -92,6 +92,13 @@ def test_ranks_end_when_one_is_killed(case, lost):
     assert codes[lost] == KILLED
     assert codes[1 - lost] == 1
     assert "error: another rank has ended" in printed(case, 1 - lost)
+
+
+def test_rank_that_is_lost_before_training_goes_on_is_not_waited_for(case):
+    setting = SETTINGS["one_size_2_ranks"]
+    try_once(case, setting, kills={0: Kill("SetClassifier.training_step", 4, "before")})
+    codes, alone = try_once(case, setting, kills={1: Kill("MetricsFile.load_state_dict", 1, "before")})
+    assert (codes, alone) == ([1, KILLED], 1)
 
 
 def _damage(file, kind):
