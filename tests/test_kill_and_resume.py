@@ -58,7 +58,7 @@ def printed(case, rank=0):
         ("one_size", "SetClassifier.test_step", 2, "before"),
         ("one_size", "write_results", 1, "after"),
         ("several_sizes_accumulated", "os.fsync", 9, "after"),
-        ("validation_in_mid_epoch", "Recovery.on_train_end", 1, "before"),
+        ("validation_in_mid_epoch", "SetClassifier.training_step", 24, "before"),
         ("validation_across_epochs", "SetClassifier.training_step", 13, "after"),
         ("plateau", "SetClassifier.training_step", 17, "before"),
         ("plateau", "Recovery.on_validation_end", 1, "after"),  # there are columns that no checkpoint knows
