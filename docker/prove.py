@@ -229,7 +229,7 @@ def prove(image, folder):
         assert {path.lstat().st_uid for path in volume.folder.rglob("*")} == {volume.uid}
     start(image, user, *FIT, "1", "--model.compile", "true", volume=volume)
     volume = Volume(folder, "1000:1001")
-    command = (*FIT, "100", "--resume", "auto")
+    command = (*FIT, "20", "--resume", "auto")
     start(image, "1000:1001", *command, volume=volume, stop_at="*/*/checkpoints/last.ckpt")
     run = volume.last_run()
     assert not (run / "results.json").exists(), "got a run that was over before it was stopped"

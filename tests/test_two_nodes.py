@@ -95,3 +95,25 @@ def test_rank_that_dies_takes_the_others_along(nodes, tmp_path):
     assert [process.returncode for process in running] == [1, 1], "\n".join(printed)
     assert "SIGKILL" in printed[1]
     assert checkpoint.exists()
+
+
+def test_a_signal_to_one_node_stops_both_and_the_same_commands_go_on(nodes, tmp_path):
+    commands = (nodes, tmp_path, c10d, *SHORT, "--trainer.max_epochs=30", "--run.name=run", "--resume=auto")
+    running = start(*commands)
+    run = tmp_path / "lightning_logs" / "san_digits" / "run"
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints" / "previous.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (worker,) = set(nodes[1].processes()) - {running[1].pid}
+    os.kill(worker, signal.SIGTERM)
+    printed = [process.communicate(timeout=60)[0] for process in running]
+    assert "the same command goes on from here" in printed[0], "\n".join(printed)
+    assert running[0].returncode == 1  # torchrun's, whatever its ranks end with
+    assert not (run / "results.json").exists()
+
+    running = start(*commands)
+    printed = [process.communicate(timeout=240)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], "\n".join(printed)
+    steps = column([row for row in read_metrics(run) if "train/loss" in row], "step")
+    assert steps == list(range(len(steps)))
+    assert len(column(read_metrics(run), "val/loss")) == 30
