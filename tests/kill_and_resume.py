@@ -81,7 +81,7 @@ SETTINGS = {
     "several_sizes": Setting((*_SEVERAL_SIZES, *_BY_EPOCH, "--recovery.every_n_steps=3")),
     "several_sizes_accumulated": Setting((*_SEVERAL_SIZES, *_THREE, *_BY_STEP, "--recovery.every_n_steps=1")),
     "validation_in_mid_epoch": Setting(
-        (*_ONE_SIZE, *_BY_STEP, "--trainer.val_check_interval=3", "--recovery.every_n_steps=1")
+        (*_ONE_SIZE, *_BY_STEP, "--trainer.val_check_interval=3", "--recovery.every_n_steps=3")
     ),
     "validation_across_epochs": Setting(
         (

@@ -132,6 +132,14 @@ def test_failure_is_told_once(tmp_path, disk, monkeypatch):
         io.wait()
 
 
+def test_failure_is_told_at_the_end(tmp_path, disk, monkeypatch):
+    io = disk("continue")
+    monkeypatch.setattr(module, "write_checkpoint", full)
+    io.save_checkpoint(checkpoint(1), tmp_path / LAST)
+    with pytest.warns(UserWarning, match="cannot be written"):
+        io.teardown()
+
+
 def test_damaged_one_is_an_error(tmp_path, disk):
     (tmp_path / LAST).write_bytes(b"PK")
     with pytest.raises(ValueError, match=r"last\.ckpt, which is damaged"):

@@ -14,6 +14,7 @@ import torch
 from tests import kill_and_resume
 from tests.kill_and_resume import SETTINGS, Kill, Setting, differences, run_folder, run_to_end, try_once
 
+from set_aggregation import checkpoint_io
 from set_aggregation.classifier import SetClassifier
 from set_aggregation.data import Digits
 
@@ -55,9 +56,9 @@ def printed(case, rank=0):
         ("one_size", "Path.write_text", 1, "within"),  # config.yaml
         ("one_size", "csv.DictWriter.writerows", 12, "within"),  # metrics.csv
         ("one_size", "SetClassifier.test_step", 2, "before"),
-        ("one_size", "write_results", 1, "before"),
+        ("one_size", "write_results", 1, "after"),
         ("several_sizes_accumulated", "os.fsync", 9, "after"),
-        ("several_sizes_accumulated", "SetClassifier.training_step", 18, "before"),
+        ("validation_in_mid_epoch", "SetClassifier.training_step", 24, "before"),
         ("validation_across_epochs", "SetClassifier.training_step", 13, "after"),
         ("plateau", "SetClassifier.training_step", 17, "before"),
         ("plateau", "Recovery.on_validation_end", 1, "after"),  # there are columns that no checkpoint knows
@@ -93,6 +94,13 @@ def test_ranks_end_when_one_is_killed(case, lost):
     assert "error: another rank has ended" in printed(case, 1 - lost)
 
 
+def test_rank_that_is_lost_before_training_goes_on_is_not_waited_for(case):
+    setting = SETTINGS["one_size_2_ranks"]
+    try_once(case, setting, kills={0: Kill("SetClassifier.training_step", 4, "before")})
+    codes, alone = try_once(case, setting, kills={1: Kill("MetricsFile.load_state_dict", 1, "before")})
+    assert (codes, alone) == ([1, KILLED], 1)
+
+
 def _damage(file, kind):
     content = bytearray(file.read_bytes())
     if kind == "torn":
@@ -123,18 +131,18 @@ def test_damaged_checkpoint(uninterrupted, case, kind, names):
     assert differences(case, uninterrupted("one_size")) == []
 
 
-def _fill_disk(first, last):
-    """Lets nothing be written to the disk from one call of fsync to another."""
-    fsync, calls = os.fsync, 0
+def _fill_disk(*names, first=1, last=10_000):
+    """Lets no checkpoint of these names be written, of the first of them to the last."""
+    write, calls = checkpoint_io.write_checkpoint, 0
 
-    def full(descriptor):
+    def full(checkpoint, path, *more):
         nonlocal calls
-        calls += 1
-        if first <= calls <= last:
+        calls += path.name in names
+        if path.name in names and first <= calls <= last:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        fsync(descriptor)
+        write(checkpoint, path, *more)
 
-    os.fsync = full
+    checkpoint_io.write_checkpoint = full
 
 
 WORDS = "which cannot be written (No space left on device)"
@@ -143,7 +151,7 @@ WORDS = "which cannot be written (No space left on device)"
 def test_full_disk_is_said_and_training_goes_on(uninterrupted, case):
     setting = SETTINGS["one_size"]
     setting = Setting((*setting.arguments, "--recovery.on_write_error=continue"))
-    codes, _ = try_once(case, setting, first=lambda rank: _fill_disk(8, 12))
+    codes, _ = try_once(case, setting, first=lambda rank: _fill_disk("last.ckpt", first=3, last=6))
     assert codes == [0]
     said = printed(case)
     assert WORDS in said
@@ -154,7 +162,7 @@ def test_full_disk_is_said_and_training_goes_on(uninterrupted, case):
 def test_disk_that_stays_full_ends_in_results(uninterrupted, case):
     """There is no best checkpoint; the last weights are tested."""
     setting = SETTINGS["one_size"]
-    codes, _ = try_once(case, setting, first=lambda rank: _fill_disk(1, 10_000))
+    codes, _ = try_once(case, setting, first=lambda rank: _fill_disk("last.ckpt", "best.ckpt"))
     assert codes == [0]
     said = printed(case)
     assert "best.ckpt, which cannot be written" in said
@@ -169,7 +177,7 @@ def test_disk_that_stays_full_ends_in_results(uninterrupted, case):
 def test_full_disk_ends_training_if_asked_to(uninterrupted, case):
     setting = SETTINGS["one_size"]
     stopping = Setting((*setting.arguments, "--recovery.on_write_error=stop"))
-    codes, _ = try_once(case, stopping, first=lambda rank: _fill_disk(8, 1000))
+    codes, _ = try_once(case, stopping, first=lambda rank: _fill_disk("last.ckpt", "best.ckpt", first=4))
     assert codes == [1]
     assert WORDS in printed(case)
     assert "Traceback" not in printed(case)

@@ -1,8 +1,7 @@
 """What follows training: the test of the best weights, the files of results and the table."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -80,11 +79,13 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         log_evaluation(trainer.loggers, confusion, data.class_names, pictured)
     from set_aggregation.run_report import write_report  # matplotlib takes a second
 
-    # The results come last: a run that has them has finished, and nobody goes on with it.
-    with _warning(run.folder):
+    try:
         write_report(run.report, results, rows, data.class_names, confusion, pictured, run.config_file.read_text())
-    with _warning(run.folder):
+        # They come last: a run that has them has finished, and nobody goes on with it.
         write_results(run.results, results)
+    except OSError as error:
+        # Of no line of the code, which would be shown too.
+        warnings.warn(f"got {run.folder}, where the results cannot be written: {error}", stacklevel=1000)
     print_summary(rows, next_commands(run, trainer.loggers, best_path))
 
 
@@ -94,16 +95,6 @@ def _pictured(data: ImageDataModule, mistakes: Sequence[Mistake]) -> list[Pictur
         PicturedMistake(data.picture("test", m.index), names[m.truth], names[m.prediction], m.loss, m.index)
         for m in mistakes
     ]
-
-
-@contextmanager
-def _warning(folder: Path) -> Iterator[None]:
-    """Makes a warning of a disk that is full: the numbers are printed all the same."""
-    try:
-        yield
-    except OSError as error:
-        # Of no line of the code, which would be shown too.
-        warnings.warn(f"got {folder}, where the results cannot be written: {error}", stacklevel=1000)
 
 
 def _find(trainer: Trainer, kind: type[C]) -> C:
