@@ -72,8 +72,8 @@ def test_killed_at_the_places_where_it_once_went_wrong(uninterrupted, case, sett
 
 
 def test_command(tmp_path, monkeypatch, capsys):
-    """A random case on two ranks."""
-    arguments = ("--cases=1", "--settings=several_sizes_accumulated_2_ranks", "--seed=3", f"--folder={tmp_path}")
+    """A random case on two ranks, whose first kill is at a place in the program and not at a time."""
+    arguments = ("--cases=1", "--settings=several_sizes_accumulated_2_ranks", "--seed=5", f"--folder={tmp_path}")
     monkeypatch.setattr(sys, "argv", ["kill_and_resume", *arguments])
     with pytest.raises(SystemExit) as end:
         kill_and_resume.main()
