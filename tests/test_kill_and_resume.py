@@ -57,7 +57,6 @@ def printed(case, rank=0):
         ("one_size", "csv.DictWriter.writerows", 12, "within"),  # metrics.csv
         ("one_size", "SetClassifier.test_step", 2, "before"),
         ("one_size", "write_results", 1, "after"),
-        ("several_sizes_accumulated", "os.fsync", 9, "after"),
         ("validation_in_mid_epoch", "SetClassifier.training_step", 24, "before"),
         ("validation_across_epochs", "SetClassifier.training_step", 13, "after"),
         ("plateau", "SetClassifier.training_step", 17, "before"),
@@ -72,16 +71,16 @@ def test_killed_at_the_places_where_it_once_went_wrong(uninterrupted, case, sett
 
 
 def test_command(tmp_path, monkeypatch, capsys):
-    """A random case on two ranks, whose first kill is at a place in the program and not at a time."""
-    arguments = ("--cases=1", "--settings=several_sizes_accumulated_2_ranks", "--seed=5", f"--folder={tmp_path}")
+    """A case that is killed in a validation and, it may be, in the middle of writing a checkpoint."""
+    arguments = ("--cases=1", "--settings=several_sizes_accumulated", "--seed=33", f"--folder={tmp_path}")
     monkeypatch.setattr(sys, "argv", ["kill_and_resume", *arguments])
     with pytest.raises(SystemExit) as end:
         kill_and_resume.main()
     out = capsys.readouterr().out
     assert end.value.code == 0, out
     name, cases, kills, _, equal, _ = out.splitlines()[-1].split()
-    assert (name, cases, equal) == ("several_sizes_accumulated_2_ranks", "1", "1")
-    assert int(kills) > 0
+    assert (name, cases, equal) == ("several_sizes_accumulated", "1", "1")
+    assert int(kills) > 0  # how many files are written after the first depends on the machine
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -97,6 +96,9 @@ def test_ranks_end_when_one_is_killed(case, lost):
 def test_rank_that_is_lost_before_training_goes_on_is_not_waited_for(case):
     setting = SETTINGS["one_size_2_ranks"]
     try_once(case, setting, kills={0: Kill("SetClassifier.training_step", 4, "before")})
+    last = torch.load(run_folder(case) / "checkpoints" / "last.ckpt", weights_only=True)
+    ranks = last["callbacks"]["Recovery"]["random"]
+    assert not torch.equal(*(each["torch"] for each in ranks))  # or they would drop and crop alike
     codes, alone = try_once(case, setting, kills={1: Kill("MetricsFile.load_state_dict", 1, "before")})
     assert (codes, alone) == ([1, KILLED], 1)
 
@@ -112,8 +114,8 @@ def _damage(file, kind):
 
 @pytest.mark.parametrize(
     ("kind", "names"),
-    [("torn", ("last.ckpt",)), ("one bit flipped", ("last.ckpt",)), ("torn", ("last.ckpt", "previous.ckpt"))],
-    ids=["last torn", "last flipped", "both torn"],
+    [("one bit flipped", ("last.ckpt",)), ("torn", ("last.ckpt", "previous.ckpt"))],
+    ids=["last flipped", "both torn"],
 )
 def test_damaged_checkpoint(uninterrupted, case, kind, names):
     setting = SETTINGS["one_size"]
@@ -209,8 +211,7 @@ def _number_images_and_stop(record, at_step=None):
     SetClassifier.training_step = noted
 
 
-@pytest.mark.parametrize("data", ["one_size", "several_sizes"])
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize(("before", "after", "data"), [(2, 1, "several_sizes"), (1, 2, "several_sizes")])
 def test_another_number_of_ranks_in_mid_epoch(case, tmp_path, data, before, after):
     """Both together train on each image once in that epoch, but for those that cannot be shared out."""
     arguments = (*SETTINGS[data].arguments, "--data.augment=false", "--data.batch_size=4", "--trainer.max_epochs=2")
