@@ -197,3 +197,19 @@ class TestWritten:
     def test_folder_is_made(self, path):
         write(path.parent / "checkpoints" / path.name, 1)
         assert number(path.parent / "checkpoints" / path.name) == 1
+
+
+@pytest.mark.parametrize("limit", [100, 500_000, 999_000])
+def test_system_that_takes_no_more(path, limit):
+    """In the middle of torch's writing, which says so in its own words: a file may not be larger than so many bytes."""
+    resource = pytest.importorskip("resource")
+    write(path, 1)
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OSError, match="File too large|Input/output error"):
+            write_checkpoint({"state_dict": {"weight": torch.zeros(250_000)}}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+    assert number(path) == 1
+    assert [file.name for file in path.parent.iterdir()] == [path.name]

@@ -1,5 +1,6 @@
 """Checkpoints on the disk: written as a whole or not at all, and looked at before anything is made of them."""
 
+import errno
 import hashlib
 import os
 import re
@@ -40,7 +41,10 @@ def write_checkpoint(
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
         with unfinished.open("w+b") as file:
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # torch's, which found fewer bytes in the file than it had written
+                raise _os_error(error) from error
             length = file.tell() - 2
             found = _sha256(file, length)
             file.seek(length)
@@ -99,6 +103,14 @@ def check_checkpoint(path: Path, model: nn.Module) -> None:
                 f"got the checkpoint {path} of another model: its {name} is {shapes.get(name, 'missing')}, expected "
                 f"{expected.get(name, 'none')}; give the config.yaml from the folder of the checkpoint's run"
             )
+
+
+def _os_error(error: BaseException) -> OSError:
+    """What the system said, of an error that came of it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__
+    return cause or OSError(errno.EIO, f"{os.strerror(errno.EIO)}: {error}")
 
 
 def _to_disk(path: Path) -> None:
