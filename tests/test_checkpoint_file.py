@@ -207,7 +207,7 @@ def test_system_that_takes_no_more(path, limit):
     before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
-        with pytest.raises(OSError, match="File too large|Input/output error"):
+        with pytest.raises(OSError, match=r"File too large|Input/output error"):
             write_checkpoint({"state_dict": {"weight": torch.zeros(250_000)}}, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
