@@ -65,12 +65,13 @@ def test_is_passed_on_but_for_what_a_terminal_gives_to_all():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_second_sigint_ends_the_process():
+@pytest.mark.parametrize("before", [(), (signal.SIGTERM,)], ids=["alone", "after SIGTERM"])
+def test_second_sigint_ends_the_process(before):
     process = os.fork()
     if not process:
         with Interruption() as interruption:
             interruption.waits = True
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            for number in (*before, signal.SIGINT, signal.SIGINT):
+                os.kill(os.getpid(), number)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGINT

@@ -42,12 +42,12 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal: str | None = None
-        self.waits = False
+        self.waits = self._had_ctrl_c = False
         self.pass_on: Callable[[int], None] = _do_nothing
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self.signal = None
+        self.signal, self._had_ctrl_c = None, False
         try:
             self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         except ValueError:  # only the main thread of a process may
@@ -59,9 +59,10 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.signal == "SIGINT":
+        if number == signal.SIGINT and self._had_ctrl_c:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
+        self._had_ctrl_c |= number == signal.SIGINT
         if self.signal is None:
             self.signal = signal.Signals(number).name
             if number != signal.SIGINT:  # which a terminal gives to all of them
