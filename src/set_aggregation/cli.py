@@ -61,6 +61,11 @@ class SetAggregationCLI(LightningCLI):
 
     model: SetClassifier
     datamodule: ImageDataModule
+    run_directory: RunDirectory
+    curves: LearningCurves
+    recovery: Recovery
+    non_finite: NonFinite
+    checkpoint: ModelCheckpoint
 
     def __init__(self) -> None:
         strict = {"exit_on_error": False, "allow_abbrev": False, "description": "Trains and compares pooling layers."}
@@ -107,6 +112,9 @@ class SetAggregationCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the callbacks that every run has."""
         config = {**self._get(self.config_init, "trainer"), **kwargs}
+        self.run_directory = self._get(self.config_init, "run")
+        for name in ("curves", "recovery", "non_finite", "checkpoint"):
+            setattr(self, name, self._get(self.config_init, name))
         self.throughput = Throughput()
         callbacks: list[Callback] = [*_as_list(config["callbacks"]), self.throughput, AccuracyPerSize()]
         if config["enable_progress_bar"] is not False and not any(
@@ -136,36 +144,6 @@ class SetAggregationCLI(LightningCLI):
                 f"got --trainer.accelerator {config['accelerator']}, which this machine does not have ({error}); "
                 "use --trainer.accelerator auto"
             ) from error
-
-    @property
-    def run_directory(self) -> RunDirectory:
-        """The folder of the run."""
-        run: RunDirectory = self._get(self.config_init, "run")
-        return run
-
-    @property
-    def curves(self) -> LearningCurves:
-        """What measures the learning curves."""
-        curves: LearningCurves = self._get(self.config_init, "curves")
-        return curves
-
-    @property
-    def recovery(self) -> Recovery:
-        """What keeps the state of the run."""
-        recovery: Recovery = self._get(self.config_init, "recovery")
-        return recovery
-
-    @property
-    def non_finite(self) -> NonFinite:
-        """What looks at loss and gradient."""
-        non_finite: NonFinite = self._get(self.config_init, "non_finite")
-        return non_finite
-
-    @property
-    def checkpoint(self) -> ModelCheckpoint:
-        """What keeps the best weights."""
-        checkpoint: ModelCheckpoint = self._get(self.config_init, "checkpoint")
-        return checkpoint
 
     def fit(self, **kwargs: Any) -> None:
         """Trains; what fails before the first step leaves nothing behind."""
