@@ -35,8 +35,9 @@ class SAN(Aggregator):
             B x N x M activations for the backward pass. ``"blocked"``, for CPUs, makes a block of them at a
             time, and again for the gradients; ``"triton"``, for NVIDIA GPUs, never writes them to memory.
             ``"auto"`` chooses by the device, and is eager where the other two cannot compute it: other
-            activations, a projection with hooks, ``torch.func``, exported programs; for Triton also D + P above
-            256 and double precision. Gradients of gradients are eager in all of them.
+            activations, a projection with hooks, ``torch.func``, exported programs; for Triton also double
+            precision, and elements whose D + P features take more than 512 bytes. Gradients of gradients are
+            eager in all of them.
 
     Shape:
         - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements.

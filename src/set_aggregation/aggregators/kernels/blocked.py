@@ -23,7 +23,7 @@ def forward(
     for sets, elements in _row_blocks(x):
         rows = _rows(x, mask, positions, sets, elements)  # b n K+1
         for columns in _column_blocks(rows, directions):
-            y = _relu_linear(rows.flatten(0, 1), directions[columns])  # bn m
+            y = _linear(rows.flatten(0, 1), directions[columns]).relu_()  # bn m
             total[sets, columns] += y.view(*rows.shape[:2], -1).sum(1, dtype=total.dtype)
     return total
 
@@ -53,9 +53,9 @@ def backward(
         rows = _rows(x, mask, positions, sets, elements)  # b n K+1
         grad_rows = x.new_zeros(rows.shape[0] * rows.shape[1], weight.shape[1])  # bn K
         for columns in _column_blocks(rows, directions):
-            y = _relu_linear(rows.flatten(0, 1), directions[columns])  # bn m
+            y = _linear(rows.flatten(0, 1), directions[columns])  # bn m
             active = y.view(*rows.shape[:2], -1)  # b n m
-            # In place: 1 where y > 0, times the gradient of the sum.
+            # In place of the projections, the gradient of the sum where they are above zero.
             torch.ops.aten.threshold_backward.grad_input(
                 grad[sets, None, columns].expand_as(active), active, 0, grad_input=active
             )
@@ -128,9 +128,3 @@ def _linear(x: Tensor, weight: Tensor) -> Tensor:
     if _onednn(x):
         return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
     return x @ weight.t()
-
-
-def _relu_linear(x: Tensor, weight: Tensor) -> Tensor:
-    if _onednn(x):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, None, "relu", [], "")
-    return (x @ weight.t()).relu_()

@@ -11,12 +11,6 @@ import triton.language as tl
 
 
 @triton.jit
-def _projection(x, weight, bias, PRECISION: tl.constexpr):
-    """Tile of projections, n x m, of the tiles n x d, m x d and m or n x m."""
-    return tl.dot(x, tl.trans(weight), input_precision=PRECISION) + bias
-
-
-@triton.jit
 def forward_kernel(
     x, weight, bias, mask, y, B, N, M, D, N_bucket,
     x_b, x_n, x_d, bias_n,
@@ -41,9 +35,9 @@ def forward_kernel(
             if POSITIONAL:
                 inside = real[:, None] & (m[None] < M)
                 at = tl.load(bias + n[:, None] * bias_n + m[None], mask=inside, other=0).to(tl.float32)
-                z = _projection(tile, w, at, PRECISION)
+                z = tl.dot(tile, tl.trans(w), input_precision=PRECISION) + at
             else:
-                z = _projection(tile, w, shared[None], PRECISION)
+                z = tl.dot(tile, tl.trans(w), input_precision=PRECISION) + shared[None]
             # Written so that NaN stays NaN, as torch's ReLU has it.
             total += tl.sum(tl.where(real[:, None], tl.where(z <= 0, 0.0, z), 0.0), 0)
         tl.store(y + b * M + m, total, mask=m < M)
@@ -73,7 +67,7 @@ def backward_x_kernel(
             at = tl.load(bias + n[:, None] * bias_n + m[None], mask=inside, other=0).to(tl.float32)
         else:
             at = tl.load(bias + m, mask=m < M, other=0).to(tl.float32)[None]
-        z = _projection(tile, w, at, PRECISION)
+        z = tl.dot(tile, tl.trans(w), input_precision=PRECISION) + at
         g = tl.load(grad + b * M + m, mask=m < M, other=0).to(tl.float32)
         active = tl.where(real[:, None], tl.where(z <= 0, 0.0, g[None]), 0.0).to(w.dtype)
         total += tl.dot(active, w, input_precision=PRECISION)
@@ -111,9 +105,9 @@ def backward_weight_kernel(
                 real = real & (tl.load(mask + b * N + n, mask=real, other=0) != 0)
             tile = tl.load(x + b * x_b + n[:, None] * x_n + d[None] * x_d, mask=real[:, None] & (d[None] < D), other=0)
             if POSITIONAL:
-                z = _projection(tile, w, at, PRECISION)
+                z = tl.dot(tile, tl.trans(w), input_precision=PRECISION) + at
             else:
-                z = _projection(tile, w, shared[None], PRECISION)
+                z = tl.dot(tile, tl.trans(w), input_precision=PRECISION) + shared[None]
             g = tl.load(grad + b * M + m, mask=m < M, other=0).to(tl.float32)
             active = tl.where(real[:, None], tl.where(z <= 0, 0.0, g[None]), 0.0)
             total += tl.dot(tl.trans(active.to(tile.dtype)), tile, input_precision=PRECISION)
@@ -136,20 +130,20 @@ def _fitting(configs: list[triton.Config], named: dict[str, Any], **_: Any) -> l
     return fitting[:1] if triton.knobs.runtime.interpret else fitting
 
 
-def _tuned(kernel: Any, configs: list[triton.Config]) -> Any:
+def _tuned(kernel: Any, blocks: list[tuple[int, int, int]], **constants: int) -> Any:
+    """Chooses the fastest of some BLOCK_N, BLOCK_M and numbers of warps, once for each size of the problem."""
+    configs = [
+        triton.Config({"BLOCK_N": n, "BLOCK_M": m, **constants}, num_warps=warps, num_stages=stages)
+        for n, m, warps in blocks
+        for stages in (2, 3)
+    ]
     tune = triton.autotune(configs, key=["N_bucket", "M", "D"], prune_configs_by={"early_config_prune": _fitting})
     return tune(kernel)
 
 
-def _configs(blocks_n: tuple[int, ...], blocks_m: tuple[int, ...], **constants: int) -> list[triton.Config]:
-    return [
-        triton.Config({"BLOCK_N": n, "BLOCK_M": m, **constants}, num_warps=8 if n * m > 4096 else 4, num_stages=stages)
-        for n in blocks_n
-        for m in blocks_m
-        for stages in (2, 3)
-    ]
-
-
-forward = _tuned(forward_kernel, _configs((16, 32, 64, 128), (64, 128), SETS=8))
-backward_x = _tuned(backward_x_kernel, _configs((16, 32, 64), (32, 64, 128)))
-backward_weight = _tuned(backward_weight_kernel, _configs((16, 32, 64), (64, 128)))
+# benchmarks/san_kernels.py shows what each of these needs of a multiprocessor.
+forward = _tuned(
+    forward_kernel, [(16, 128, 4), (32, 128, 4), (64, 64, 4), (64, 128, 8), (128, 64, 8), (128, 128, 8)], SETS=8
+)
+backward_x = _tuned(backward_x_kernel, [(16, 64, 4), (32, 32, 4), (32, 64, 4), (64, 32, 4), (64, 64, 4), (64, 64, 8)])
+backward_weight = _tuned(backward_weight_kernel, [(16, 64, 4), (32, 64, 4), (32, 64, 8), (64, 64, 4), (64, 64, 8)])
