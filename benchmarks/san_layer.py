@@ -3,8 +3,8 @@
     python benchmarks/san_layer.py
     python benchmarks/san_layer.py --dtype bfloat16 --sizes 256,64,4096 256,144,4096     # on a GPU
 
-``matmuls`` are the three products of the layer (forward, gradients of x and of the weights) by ``torch.mm`` into memory
-that is there already, which is B x N x M for the activations. ``2048 x 2048`` is one product of square matrices; the last
+``matmuls`` are the three products of the layer (forward, gradients of x and of weights) by ``torch.mm`` into memory
+that is there, B x N x M for the activations. ``2048 x 2048`` is one product of square matrices; the last
 column holds the time against that which the arithmetic of the three products takes at its rate. Memory is the peak of a
 forward and backward pass beyond its inputs, gradients included.
 """

@@ -8,12 +8,15 @@ from functorch.compile import make_boxed_func
 from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from set_aggregation.aggregators import SAN
 from set_aggregation.aggregators.kernels import blocked
 
 without_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+MODULES = {"blocked": "blocked", "triton": "triton_sum"}
 DEVICES = {"blocked": "cpu", "triton": "cuda" if torch.cuda.is_available() else "cpu"}
 fused = pytest.mark.parametrize("implementation", ["blocked", pytest.param("triton", marks=without_triton)])
 # B, N, D, P, M: one number of each; sizes of no block; M above a block; sets larger than a block; few and many sets.
@@ -113,6 +116,34 @@ def test_what_is_not_asked_for_is_not_computed(implementation):
     _, expected_x, expected_weight, *_ = results("eager", torch.float64, *case((9, 20, 17, 2, 70), False, True))
     assert_close(of_x.double().cpu(), expected_x, rtol=1e-5, atol=1e-4)
     assert_close(san.projection.weight.grad.double().cpu(), expected_weight, rtol=1e-5, atol=1e-4)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the number of elements of the largest tensor that is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.size = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        # Triton's interpreter copies what it works on as bytes.
+        numbers = [t for t in tree_leaves(output) if torch.is_tensor(t) and t.is_floating_point()]
+        self.size = max([self.size, *(t.numel() for t in numbers)])
+        return output
+
+
+@fused
+def test_no_tensor_is_a_tenth_as_large_as_the_activations(implementation, small_blocks):
+    module = pytest.importorskip(f"set_aggregation.aggregators.kernels.{MODULES[implementation]}")
+    device = DEVICES[implementation]
+    x, weight, bias, grad, positions = (
+        torch.randn(size, device=device) for size in ((64, 32, 8), (128, 10), (128,), (64, 128), (32, 2))
+    )
+    with torch.no_grad(), LargestTensor() as largest:
+        module.forward(x, weight, bias, None, positions)
+        module.backward(grad, x, weight, bias, None, positions, True, True)
+    assert 0 < largest.size < 64 * 32 * 128 / 10
 
 
 @fused

@@ -12,6 +12,7 @@ from set_aggregation.aggregators.kernels import triton_kernels
 
 _PROGRAMS = 512  # for the gradient of the weights: about four for each multiprocessor of a large GPU
 _FEW_SETS = 8
+_SETS_PER_PLACE = 16  # or the shares of the gradient of each place would be as many numbers as the activations
 
 
 def forward(
@@ -59,7 +60,7 @@ def backward(
     # The gradient of a direction is a sum over all elements of all sets: many programs make a share of it each.
     positional = inputs.bias.ndim == 2
     wanted = max(_PROGRAMS // triton.cdiv(len(weight), 64), 1)
-    sets_per_share = triton.cdiv(max(num_sets, 1), wanted)
+    sets_per_share = max(triton.cdiv(num_sets, wanted), _SETS_PER_PLACE if positional else 1)
     set_shares = triton.cdiv(num_sets, sets_per_share)
     element_shares = max(min(wanted // max(set_shares, 1), triton.cdiv(num_elements, 64)), 1)
     shares = set_shares * element_shares
