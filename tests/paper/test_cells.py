@@ -64,6 +64,13 @@ def test_open_points_are_single_ones(runs):
     assert len(experiments(all_runs, PAPER)["Open points"]) == 4
 
 
+def test_each_width_of_table_3_has_its_cells(runs):
+    all_runs = runs(line("san", 128, train_sizes="all"), line("san", 1024, train_sizes="all"), line(epochs=9))
+    wanted = experiments(all_runs, PAPER)["Table 3"]
+    assert len(wanted) == 24
+    assert sum(len(cell(all_runs, PAPER, each)) for each in wanted) == 2
+
+
 def test_every_run_of_the_grids_has_its_place(tmp_path):
     runs = read(write(tmp_path / "results", everything(seeds=[0]))).runs
     wanted = experiments(runs, Group("paper", 4))

@@ -40,34 +40,32 @@ def some():
     yield from (theory("remark1", {"difference": 1 / p}, p=p, seed=0) for p in (1, 1000))
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A folder with a report, which is not to be changed."""
+    folder = write(tmp_path_factory.mktemp("project") / "results", some())
+    assert write_report(folder) == folder / "REPORT.md"
+    return folder
+
+
 # Files
 
 
-def test_files(folder):
-    report = write_report(write(folder, some()))
-    assert report == folder / "REPORT.md"
+def test_files(written):
     pictures = ["figure3_modern_40.png", "figure3_paper_3.png", "remark1.png", "theorem1.png"]
-    assert sorted(file.name for file in folder.iterdir()) == [
-        "REPORT.md",
-        *pictures[:2],
-        *pictures[2:3],
-        "report.html",
-        "table2.jsonl",
-        "theorem1.png",
-    ]
-    shown = re.findall(r"!\[.*\]\((.*)\)", report.read_text(encoding="utf-8"))
+    assert {file.name for file in written.iterdir()} == {"REPORT.md", "report.html", "table2.jsonl", *pictures}
+    shown = re.findall(r"!\[.*\]\((.*)\)", (written / "REPORT.md").read_text(encoding="utf-8"))
     assert sorted(shown) == pictures
     for name in pictures:
-        with Image.open(folder / name) as picture:
+        with Image.open(written / name) as picture:
             assert min(picture.size) > 300
             assert set(picture.info) <= {"dpi"}  # neither a date nor a version
 
 
-def test_a_second_report_has_the_same_bytes(folder):
+def test_a_second_report_has_the_same_bytes(written, folder):
     write_report(write(folder, some()))
-    first = {file.name: file.read_bytes() for file in folder.iterdir()}
-    write_report(folder)
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == first
+    first, second = ({file.name: file.read_bytes() for file in each.iterdir()} for each in (written, folder))
+    assert first == second
 
 
 def test_another_process_writes_the_same_text(folder):
@@ -170,9 +168,8 @@ def test_names_are_no_markup(folder):
 
 
 @needs_chromium
-def test_the_page_asks_for_nothing(tmp_path, folder):
-    write_report(write(folder, some()))
-    page = open_page(folder / "report.html", tmp_path / "page.png")
+def test_the_page_asks_for_nothing(tmp_path, written):
+    page = open_page(written / "report.html", tmp_path / "page.png")
     assert (page.messages, page.requests) == ([], [])
     for words in (
         "supported",

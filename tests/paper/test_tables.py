@@ -95,9 +95,11 @@ def test_open_points_are_differences_to_the_baseline_over_common_seeds(table):
     turned = [line(seed=seed, accuracy=0.72 + 0.05 * seed, overrides={"reduction": "mean"}) for seed in (1, 2, 3)]
     several = [line(train_sizes="all"), line(train_sizes="all", accuracy=0.6, overrides={"antialias": False})]
     longer = [line(accuracy=0.74, epochs=40), line("max", epochs=40), line("max", accuracy=0.71)]
+    longer += [line(accuracy=0.9, epochs=40, preset="code"), line("max", 4096, epochs=200, backbone="resnet56")]
     rows = table("Open points", *base, *turned, *several, *longer)
     assert rows["reduction", "mean", "one size"] == ("+2.00 ± 0.00", "2", "not run", "0")
     assert rows["antialias", "False", "all sizes"] == ("-10.00 ± 1.86†", "1", "not run", "0")
+    assert [point for point, *_ in rows] == ["reduction", "antialias", "epochs"]
     assert rows["epochs", "40", "one size"] == ("+4.00 ± 1.76†", "1", "-1.00 ± 1.79†", "1")
 
 

@@ -118,11 +118,26 @@ def open_points(runs: Iterable[FinishedRun], group: Group) -> list[tuple[str | N
     return [found[key] for key in sorted(found)]
 
 
+def multires_sizes(runs: Iterable[FinishedRun], group: Group) -> list[int]:
+    """The sizes of the aggregation layers that were trained on images of several sizes.
+
+    Args:
+        runs: all.
+        group: preset and epochs.
+    """
+    found = {
+        int(run.settings["size"])
+        for run in runs
+        if run.settings["train_sizes"] and (run.settings["preset"], run.settings["epochs"]) == group
+    }
+    return sorted(found) or [MULTIRES_SIZE]
+
+
 def experiments(runs: Sequence[FinishedRun], group: Group) -> dict[str, list[Wanted]]:
     """The cells of each table.
 
     Args:
-        runs: all; which open points there are is known from them alone.
+        runs: all; which open points there are, and which sizes in Table 3, is known from them alone.
         group: preset and epochs.
     """
     table2 = [
@@ -131,7 +146,8 @@ def experiments(runs: Sequence[FinishedRun], group: Group) -> dict[str, list[Wan
     return {
         "Table 2, Figures 3 and 4": table2 + [one_size(data, "flatten", FLATTEN_ROW) for data in DATA],
         "Table 3": [
-            several_sizes(data, name, train_sizes)
+            several_sizes(data, name, train_sizes, size)
+            for size in multires_sizes(runs, group)
             for data in DATA
             for train_sizes in TRAIN_SIZES
             for name in TABLE3_AGGREGATORS

@@ -1,40 +1,23 @@
-"""The verdicts on all eight claims, with the evidence for each as a table."""
+"""The verdicts on all eight claims."""
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from set_aggregation.paper import theory_claim
 from set_aggregation.paper.cells import Group, groups
 from set_aggregation.paper.claims import ON_ACCURACY
+from set_aggregation.paper.evidence import Evidence, evidence
 from set_aggregation.paper.published import CLAIMS
-from set_aggregation.paper.reading import Results
-from set_aggregation.paper.tables import NOT_RUN, NOTHING, Table, interval
-from set_aggregation.paper.verdict import Finding, JudgedPart, Outcome, Verdict, conjunction, judge
+from set_aggregation.paper.reading import FinishedRun, Results
+from set_aggregation.paper.tables import NOT_RUN, NOTHING, Table
+from set_aggregation.paper.theory_evidence import theory_evidence
+from set_aggregation.paper.verdict import Outcome, Verdict, conjunction, judge
 
 _THEORY = 8
 _UNITS = {4: ("epochs", 1)}  # of the differences; of the other claims:
 _POINTS = ("points", 100)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a part of a claim rests on.
-
-    Args:
-        name: what the part says.
-        rule: how its verdict follows.
-        verdict: on the part.
-        outcomes: of its cells.
-        table: the cells.
-    """
-
-    name: str
-    rule: str
-    verdict: Verdict
-    outcomes: Sequence[Outcome]
-    table: Table
+_NO_GROUP = Group("paper", 0)  # in which nothing is run
 
 
 @dataclass(frozen=True)
@@ -82,17 +65,10 @@ def judgements(results: Results) -> list[Judgement]:
         results: all lines.
     """
     judged = []
-    nothing = Group("paper", 0)
-    for number, parts_of in ON_ACCURACY.items():
-        found = []
-        for group in groups(results.runs):
-            parts = judge(parts_of(results.runs, group))
-            found.append(Judgement(number, group, [_evidence(number, part) for part in parts]))
-        if not any(each.is_run for each in found):
-            parts = judge(parts_of((), nothing))
-            found = [Judgement(number, None, [_evidence(number, part) for part in parts])]
-        judged += [each for each in found if each.is_run or each.group is None]
-    return [*judged, Judgement(_THEORY, None, _theory(results))]
+    for number in ON_ACCURACY:
+        found = [Judgement(number, group, _judged(number, results.runs, group)) for group in groups(results.runs)]
+        judged += [each for each in found if each.is_run] or [Judgement(number, None, _judged(number, (), _NO_GROUP))]
+    return [*judged, Judgement(_THEORY, None, theory_evidence(results))]
 
 
 def verdict_table(judged: Sequence[Judgement]) -> Table:
@@ -122,104 +98,6 @@ def what_is_compared(number: int) -> str:
     return " ".join(text.split("\n\n")[0].split()).split(". ", 1)[-1]
 
 
-def _evidence(number: int, judged: JudgedPart) -> Evidence:
-    unit, factor = _UNITS.get(number, _POINTS)
-    header = ("cell", "seeds", "n", f"difference, {unit}", "tested against", "p", "p, Holm", "finding", "runs")
-    rows = tuple(_row(finding, factor) for finding in judged.findings)
-    outcomes = [finding.outcome for finding in judged.findings]
-    name, rule = judged.part.name, judged.part.rule
-    words = f"{rule}, almost" if judged.part.exceptions else rule
-    return Evidence(name, words, judged.verdict, outcomes, Table(name, header, rows, 2))
-
-
-def _row(finding: Finding, factor: int) -> tuple[str, ...]:
-    measured = finding.contrast
-    return (
-        measured.name,
-        places_in_short([f":{seed}" for seed in measured.values]) or NOTHING,
-        str(len(measured.values)),
-        interval(measured, factor, 2, "+"),
-        f"{factor * measured.null:z.1f}",
-        *(
-            NOTHING if p is None else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
-            for p in (finding.p_value, finding.corrected)
-        ),
-        finding.outcome.value,
-        places_in_short(measured.places) or NOTHING,
-    )
-
-
-def places_in_short(places: Iterable[str]) -> str:
-    """Lines of files, those that follow one another together.
-
-    Args:
-        places: such as ``"table2:3"``.
-
-    Example:
-        >>> places_in_short(["table2:3", "table2:1", "table2:2", "table2:7", "dropout:1"])
-        'dropout:1, table2:1-3, 7'
-    """
-    found = sorted({(file, int(number)) for file, number in (place.rsplit(":", 1) for place in places)})
-    texts = []
-    for file, lines in groupby(found, lambda place: place[0]):
-        numbers = [number for _, number in lines]
-        starts = [i for i, number in enumerate(numbers) if i == 0 or number != numbers[i - 1] + 1]
-        ends = [*(i - 1 for i in starts[1:]), len(numbers) - 1]
-        spans = [(numbers[i], numbers[j]) for i, j in zip(starts, ends, strict=True)]
-        text = ", ".join(str(i) if i == j else f"{i}-{j}" for i, j in spans)
-        texts.append(f"{file}:{text}" if file else text)
-    return ", ".join(texts)
-
-
-def _theory(results: Results) -> list[Evidence]:
-    found = theory_claim.recoveries(results.measurements)
-    recovered = Table(
-        "Theorem 1: a set is found again from its embedding",
-        ("elements", "features", "embedding", "M", "n", "found", "other sets", "median error", "lines"),
-        tuple(
-            (
-                *(str(each.elements), str(each.features), each.aggregator, str(each.size), str(len(each.errors))),
-                *(str(each.num_found), str(each.num_other_sets), f"{each.median_error:.1e}"),
-                places_in_short(each.places),
-            )
-            for each in found
-        ),
-        0,
-        "" if found else "Not run.",
-    )
-    seeds = theory_claim.limits(results.measurements)
-    limits = Table(
-        "Remark 1: power-mean SAN approaches max",
-        ("seed", "smallest p", "difference", "largest p", "difference", "lines"),
-        tuple(
-            (
-                str(seed),
-                *(
-                    text
-                    for end in (0, -1)
-                    for text in _end(lines[end].settings["p"], lines[end].measured["difference"])
-                ),
-                places_in_short([line.place for line in lines]),
-            )
-            for seed, lines in seeds.items()
-        ),
-        0,
-        "" if seeds else "Not run.",
-    )
-    return [
-        _judged_theory(recovered, theory_claim.theorem1(found), bool(found)),
-        _judged_theory(limits, theory_claim.remark1(seeds), bool(seeds)),
-    ]
-
-
-def _end(p: float, difference: float) -> tuple[str, str]:
-    return f"{p:g}", f"{difference:.1e}"
-
-
-def _judged_theory(table: Table, verdict: Verdict, is_run: bool) -> Evidence:
-    outcomes = {
-        Verdict.SUPPORTED: Outcome.IN_FAVOUR,
-        Verdict.CONTRADICTED: Outcome.AGAINST,
-        Verdict.UNDECIDED: Outcome.OPEN if is_run else Outcome.NOT_RUN,
-    }
-    return Evidence(table.title, "as said above", verdict, [outcomes[verdict]], table)
+def _judged(number: int, runs: Sequence[FinishedRun], group: Group) -> list[Evidence]:
+    parts = judge(ON_ACCURACY[number](runs, group))
+    return [evidence(part, *_UNITS.get(number, _POINTS)) for part in parts]

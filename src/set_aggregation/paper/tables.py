@@ -6,13 +6,13 @@ from typing import Any
 
 from set_aggregation.paper.cells import (
     DROPOUT,
-    MULTIRES_SIZE,
     OPEN_POINT_SIZE,
     TRAIN_SIZES,
     Cell,
     Group,
     cell,
     groups,
+    multires_sizes,
     one_size,
     open_points,
     resnet,
@@ -68,7 +68,7 @@ def paper_tables(runs: Runs, group: Group) -> list[Table]:
         runs: all.
         group: preset and epochs.
     """
-    several = [_table3(runs, group, size) for size in _multires_sizes(runs, group)]
+    several = [_table3(runs, group, size) for size in multires_sizes(runs, group)]
     tables = [
         *(_table2(runs, group, data) for data in DATA),
         *(table for tables in several for table in tables),
@@ -135,15 +135,6 @@ def _table2(runs: Runs, group: Group, data: str) -> Table:
     return Table(f"Table 2, {DATA[data]}: accuracy", ("size", "aggregator", *_OURS), tuple(rows()), 2)
 
 
-def _multires_sizes(runs: Runs, group: Group) -> list[int]:
-    found = {
-        int(run.settings["size"])
-        for run in runs
-        if run.settings["train_sizes"] and (run.settings["preset"], run.settings["epochs"]) == group
-    }
-    return sorted(found) or [MULTIRES_SIZE]
-
-
 def _table3(runs: Runs, group: Group, size: int) -> Iterator[Table]:
     for data in DATA:
         for train_sizes, words in TRAIN_SIZES.items():
@@ -208,7 +199,12 @@ def _open_points(runs: Runs, group: Group) -> Table:
     ]
     if turned:  # else there is no such experiment
         others = [other for other in groups(runs) if other.preset == group.preset and other != group]
-        turned += [("epochs", str(other.epochs), None, other, {}) for other in others]
+        plain = [one_size("cifar10", name, OPEN_POINT_SIZE) for name in ("san", "max")]
+        turned += [
+            ("epochs", str(other.epochs), None, other, {})
+            for other in others
+            if any(cell(runs, other, wanted) for wanted in plain)
+        ]
     rows = []
     for point, value, train_sizes, other, override in turned:
         row = [point, value, TRAIN_SIZES[train_sizes] if train_sizes else "one size"]
