@@ -1,7 +1,7 @@
 """What is measured in a run, and sums and differences of it over seeds."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from set_aggregation.paper.statistics import binomial_variance, normal_half_widt
 
 MARGIN = 0.015  # of accuracy: less between two single runs says nothing
 TEST_IMAGES = {"paper": 5_000, "official": 10_000}  # by split; of others the fewest
+CURVE_IMAGES = 4_500  # of learning curves: a tenth of the smallest training set, and as many of the test set
 
 
 class Measured(NamedTuple):
@@ -73,7 +74,7 @@ class Contrast:
         return z_test(distances[0], self.error)
 
 
-def contrast(name: str, terms: Iterable[Term], null: float = 0.0) -> Contrast:
+def contrast(name: str, terms: Sequence[Term], null: float = 0.0) -> Contrast:
     """Adds terms, seed by seed.
 
     Args:
@@ -81,28 +82,28 @@ def contrast(name: str, terms: Iterable[Term], null: float = 0.0) -> Contrast:
         terms: coefficient, cell and measure of each.
         null: what the sum is tested against.
     """
-    values: list[dict[int, tuple[float, float | None, str]]] = []
-    for factor, runs, measure in terms:
-        measured = {seed: (measure(run), run.place) for seed, run in runs.items()}
-        values.append(
-            {
-                seed: (factor * one.value, None if one.variance is None else factor**2 * one.variance, place)
-                for seed, (one, place) in measured.items()
-                if one is not None
-            }
-        )
-    seeds = sorted(set.intersection(*(set(each) for each in values)))
-    error = None
-    if len(seeds) == 1:
-        variances = [each[seeds[0]][1] for each in values]
-        error = None if None in variances else math.sqrt(math.fsum(v for v in variances if v is not None))
+    factors = [factor for factor, _, _ in terms]
+    measured = [
+        {seed: value for seed, run in runs.items() if (value := measure(run)) is not None} for _, runs, measure in terms
+    ]
+    seeds = sorted(set.intersection(*(set(each) for each in measured)))
     return Contrast(
         name,
-        {seed: math.fsum(each[seed][0] for each in values) for seed in seeds},
-        error,
-        tuple(each[seed][2] for each in values for seed in seeds),
+        {
+            seed: math.fsum(factor * each[seed].value for factor, each in zip(factors, measured, strict=True))
+            for seed in seeds
+        },
+        _error(factors, [each[seeds[0]].variance for each in measured]) if len(seeds) == 1 else None,
+        tuple(runs[seed].place for _, runs, _ in terms for seed in seeds),
         null,
     )
+
+
+def _error(factors: Sequence[float], variances: Sequence[float | None]) -> float | None:
+    known = [variance for variance in variances if variance is not None]
+    if len(known) < len(variances):
+        return None
+    return math.sqrt(math.fsum(factor**2 * variance for factor, variance in zip(factors, known, strict=True)))
 
 
 def _proportion(value: float, run: FinishedRun) -> Measured:
@@ -141,16 +142,19 @@ def mean_over_sizes(run: FinishedRun) -> Measured | None:
 
 
 def train_accuracy(run: FinishedRun) -> Measured | None:
-    """On training images after the last epoch, in evaluation mode; these are no fewer than those of the test."""
-    return _proportion(run.curves[-1]["train_accuracy"], run) if run.curves else None
+    """On training images after the last epoch, in evaluation mode."""
+    if not run.curves:
+        return None
+    train = run.curves[-1]["train_accuracy"]
+    return Measured(train, binomial_variance(train, CURVE_IMAGES))
 
 
 def gap(run: FinishedRun) -> Measured | None:
     """Training accuracy less test accuracy after the last epoch, in evaluation mode."""
     if not run.curves:
         return None
-    train, test = (_proportion(run.curves[-1][f"{part}_accuracy"], run) for part in ("train", "test"))
-    return Measured(train.value - test.value, (train.variance or 0) + (test.variance or 0))
+    train, test = (run.curves[-1][f"{part}_accuracy"] for part in ("train", "test"))
+    return Measured(train - test, sum(binomial_variance(value, CURVE_IMAGES) for value in (train, test)))
 
 
 def epochs_to(level: float) -> Measure:
