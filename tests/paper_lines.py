@@ -92,7 +92,12 @@ def line(
 
 def theory(experiment, measured, **settings):
     """A line of a theory experiment."""
-    return {"settings": {"experiment": experiment, **settings}, "measured": measured, "seconds": 1.0, "environment": {}}
+    return {
+        "settings": {"experiment": experiment, **settings},
+        "measured": measured,
+        "seconds": 1.0,
+        "environment": ENVIRONMENT,
+    }
 
 
 def write(folder, lines, name="table2"):

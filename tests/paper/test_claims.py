@@ -217,6 +217,15 @@ def test_7_lower_error(judged, original, conv1x1, expected):
     assert verdict(judged, 7, networks(san=0.9201, avg=0.9, max=0.9, conv1x1=conv1x1, original=original)) == expected
 
 
+def test_7_the_original_is_one_part_and_the_others_another(judged):
+    (found,) = judged(7, networks(san=0.92, avg=0.9, original=0.9)).values()
+    cells = [[row[0] for row in each.table.rows] for each in found.evidence]
+    assert cells == [
+        ["ResNet-56: SAN less original"],
+        ["ResNet-56: SAN less avg", "ResNet-56: SAN less max", "ResNet-56: SAN less conv1x1"],
+    ]
+
+
 @pytest.mark.parametrize(("lead", "expected"), [(0.012, UNDECIDED), (0.05, SUPPORTED)])
 def test_7_single_seeds_need_a_large_difference(judged, lead, expected):
     made = [
@@ -265,6 +274,7 @@ def limit(first, last):
         (searches(1e-4) + searches(0.5, size=8) + searches(0.5, aggregator="max"), SUPPORTED),
         (searches(1e-4) + searches(0.5, residual=0.1, elements=5), UNDECIDED),  # a search that failed
         (searches(1e-4) + searches(0.5, elements=5), CONTRADICTED),  # another set with this embedding
+        (searches(1e-4, aggregator="max"), UNDECIDED),
         ([], UNDECIDED),
     ],
 )

@@ -138,8 +138,8 @@ def test_all_claims_with_their_rule_and_runs(folder):
 
 def test_machines(folder):
     other = {**line(seed=1), "environment": {**ENVIRONMENT, "commit": "4567def"}, "seconds": 7200}
-    report = text(write(folder, [line(), other]))
-    assert "| 0123abc | 1 x cpu | Linux | torch 2.15.0 | 1 | 0.1 |" in report
+    report = text(write(folder, [line(), other, theory("remark1", {"difference": 1.0}, p=1, seed=0)]))
+    assert "| 0123abc | 1 x cpu | Linux | torch 2.15.0 | 2 | 0.1 |" in report
     assert "| 4567def | 1 x cpu | Linux | torch 2.15.0 | 1 | 2.0 |" in report
 
 

@@ -68,11 +68,15 @@ class Measurement:
         place: file and number of the line.
         settings: what identifies the measurement.
         measured: its outcome.
+        seconds: that it took.
+        environment: where and with what it was made.
     """
 
     place: str
     settings: Mapping[str, Any]
     measured: Mapping[str, float]
+    seconds: float
+    environment: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -139,11 +143,14 @@ def _result(place: str, text: bytes) -> FinishedRun | Measurement:
     if not isinstance(line, dict):
         raise ValueError(f"got {short(text.decode(errors='replace'))!r}, expected a JSON object")
     settings = _mapping(line, "settings")
+    seconds = _numbers(line, ("seconds",))["seconds"]
+    environment = {name: str(value) for name, value in _mapping(line, "environment", {}).items()}
     if "experiment" in settings:
         needed, outcome = _THEORY.get(settings["experiment"], ((), None))
         _check_names(settings, needed)
         measured = _mapping(line, "measured")
-        return Measurement(place, settings, _numbers(measured, () if outcome is None else (outcome,)))
+        numbers = _numbers(measured, () if outcome is None else (outcome,))
+        return Measurement(place, settings, numbers, seconds, environment)
     _check_names(settings, _SETTINGS)
     _mapping(settings, "overrides")
     if type(settings["seed"]) is not int or type(settings["epochs"]) is not int:
@@ -160,8 +167,8 @@ def _result(place: str, text: bytes) -> FinishedRun | Measurement:
         test_accuracy_per_size={kind: _numbers(_mapping(accuracies, kind)) for kind in accuracies},
         curves=tuple(_numbers(row, _CURVES) for row in curves),
         parameters={name: int(number) for name, number in _numbers(_mapping(line, "parameters", {})).items()},
-        seconds=_numbers(line, ("seconds",))["seconds"],
-        environment={name: str(value) for name, value in _mapping(line, "environment", {}).items()},
+        seconds=seconds,
+        environment=environment,
     )
 
 

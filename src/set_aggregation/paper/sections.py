@@ -14,7 +14,7 @@ from set_aggregation.paper.cells import Group, cell, experiments, groups
 from set_aggregation.paper.figures import FIGURES, learning_curves, limit_figure, recovery_figure
 from set_aggregation.paper.judgement import Judgement, verdict_table, what_is_compared
 from set_aggregation.paper.published import CLAIMS, DATA
-from set_aggregation.paper.reading import FinishedRun, Results
+from set_aggregation.paper.reading import FinishedRun, Measurement, Results
 from set_aggregation.paper.tables import NOT_RUN, NOTHING, SINGLE, Table, paper_tables
 from set_aggregation.paper.theory_claim import limits, recoveries
 
@@ -93,7 +93,7 @@ def sections(results: Results, judged: Sequence[Judgement]) -> list[Section]:
             Section(f"{number}. {claim}", 3, [what_is_compared(number)], pictures=_theory_pictures(results, number))
         )
         chapters += [_evidence(each) for each in judged if each.number == number]
-    return [*chapters, Section("Machines and versions", tables=[_environments(runs)])]
+    return [*chapters, Section("Machines and versions", tables=[_environments(results)])]
 
 
 def _evidence(judged: Judgement) -> Section:
@@ -173,12 +173,12 @@ def _theory_pictures(results: Results, number: int) -> list[Picture]:
     return pictures
 
 
-def _environments(runs: Sequence[FinishedRun]) -> Table:
+def _environments(results: Results) -> Table:
     names = ("commit", "devices", "system", "versions")
-    kinds = sorted({tuple(run.environment.get(name, NOTHING) for name in names) for run in runs})
-    rows = []
-    for kind in kinds:
-        alike = [run for run in runs if tuple(run.environment.get(name, NOTHING) for name in names) == kind]
-        rows.append((*kind, str(len(alike)), f"{math.fsum(run.seconds for run in alike) / 3600:.1f}"))
+    seconds: dict[tuple[str, ...], list[float]] = {}
+    lines: list[FinishedRun | Measurement] = [*results.runs, *results.measurements]
+    for line in lines:
+        seconds.setdefault(tuple(line.environment.get(name, NOTHING) for name in names), []).append(line.seconds)
+    rows = [(*kind, str(len(times)), f"{math.fsum(times) / 3600:.1f}") for kind, times in sorted(seconds.items())]
     note = "" if rows else "Not run."
-    return Table("Where the runs were made", (*names, "runs", "hours of training"), tuple(rows), 4, note)
+    return Table("Where the runs were made", (*names, "runs", "hours"), tuple(rows), 4, note)
