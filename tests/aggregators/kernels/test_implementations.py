@@ -111,9 +111,14 @@ def test_what_is_not_asked_for_is_not_computed(implementation):
     x = x.to(device).requires_grad_()
     san(x, mask, positions.to(device)).backward(grad.to(device))
     of_x = x.grad
+    places = positions.to(device).requires_grad_()
+    san(x.detach(), mask, places).backward(grad.to(device))
     san.requires_grad_(True)
     san(x.detach(), mask, positions.to(device)).backward(grad.to(device))
-    _, expected_x, expected_weight, *_ = results("eager", torch.float64, *case((9, 20, 17, 2, 70), False, True))
+    _, expected_x, expected_weight, _, expected_places = results(
+        "eager", torch.float64, *case((9, 20, 17, 2, 70), False, True)
+    )
+    assert_close(places.grad.double().cpu(), expected_places, rtol=1e-5, atol=1e-4)
     assert_close(of_x.double().cpu(), expected_x, rtol=1e-5, atol=1e-4)
     assert_close(san.projection.weight.grad.double().cpu(), expected_weight, rtol=1e-5, atol=1e-4)
 
