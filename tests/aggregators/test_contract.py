@@ -15,7 +15,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from set_aggregation import aggregators
-from set_aggregation.aggregators import SAN, Aggregator, Conv1x1, Flatten, GlobalAvgPool, GlobalMaxPool
+from set_aggregation.aggregators import SAN, Aggregator, Conv1x1, Flatten, GlobalAvgPool, GlobalMaxPool, PowerMeanSAN
 
 B, N, D, P, M = 3, 5, 4, 2, 6
 CONFIGS = Path(__file__).parents[2] / "configs" / "aggregator"
@@ -46,6 +46,10 @@ CASES = [
     Case("SAN GELU", partial(SAN, D, M, activation=nn.GELU())),
     Case("SAN positions", partial(SAN, D, M, position_features=P), positions="shared"),
     Case("SAN positions per set", partial(SAN, D, M, "mean", position_features=P), positions="per set"),
+    Case("PowerMeanSAN", partial(PowerMeanSAN, D, M)),
+    Case("PowerMeanSAN learned p", partial(PowerMeanSAN, D, M, learn_p=True, position_features=P), positions="shared"),
+    Case("PowerMeanSAN p=1 sum", partial(PowerMeanSAN, D, M, p=1.0, reduction="sum")),
+    Case("PowerMeanSAN exp", partial(PowerMeanSAN, D, M, learn_p=True, transform="exp")),
     Case("GlobalAvgPool", partial(GlobalAvgPool, D)),
     Case("GlobalMaxPool", partial(GlobalMaxPool, D)),
     Case("Conv1x1", partial(Conv1x1, D, set_size=N)),

@@ -72,9 +72,9 @@ class SAN(Aggregator):
     ) -> None:
         super().__init__(in_features, out_features)
         if reduction not in ("sum", "mean"):
-            raise ValueError(f"SAN: got reduction={reduction!r}, expected 'sum' or 'mean'")
+            raise ValueError(f"{type(self).__name__}: got reduction={reduction!r}, expected 'sum' or 'mean'")
         if position_features is not None and position_features < 0:
-            raise ValueError(f"SAN: got position_features={position_features}, expected 0 or more")
+            raise ValueError(f"{type(self).__name__}: got position_features={position_features}, expected 0 or more")
         if implementation not in get_args(Implementation):
             raise ValueError(
                 f"SAN: got implementation={implementation!r}, expected one of {', '.join(get_args(Implementation))}"
@@ -117,14 +117,15 @@ class SAN(Aggregator):
         return operator(x, weight, bias, mask, positions)
 
     def _check_positions(self, x: Tensor, positions: Tensor | None) -> None:
+        name = type(self).__name__
         got = 0 if positions is None else positions.shape[-1]
         if got != self.position_features:
             raise ValueError(
-                f"SAN: got positions of {got} features, but this layer was built with "
+                f"{name}: got positions of {got} features, but this layer was built with "
                 f"position_features={self.position_features}"
             )
         b, n, _ = x.shape
         if positions is not None and positions.shape[:-1] not in ((n,), (b, n)):
             raise ValueError(
-                f"SAN: got positions of shape {tuple(positions.shape)}, expected (N={n}, P) or (B={b}, N={n}, P)"
+                f"{name}: got positions of shape {tuple(positions.shape)}, expected (N={n}, P) or (B={b}, N={n}, P)"
             )
