@@ -52,7 +52,7 @@ def written(tmp_path_factory):
 
 
 def test_files(written):
-    pictures = ["figure3_modern_40.png", "figure3_paper_3.png", "remark1.png", "theorem1.png"]
+    pictures = ["figure2.png", "figure3_modern_40.png", "figure3_paper_3.png", "remark1.png", "theorem1.png"]
     assert {file.name for file in written.iterdir()} == {"REPORT.md", "report.html", "table2.jsonl", *pictures}
     shown = re.findall(r"!\[.*\]\((.*)\)", (written / "REPORT.md").read_text(encoding="utf-8"))
     assert sorted(shown) == pictures
@@ -176,7 +176,7 @@ def test_the_page_asks_for_nothing(tmp_path, written):
         "Table 2, CIFAR-10: accuracy",
         "not run",
         "max-pool",
-        "2 elements of 1 features",
+        "N = 2, K = 1",
         "Holm",
     ):
         assert words in page.text

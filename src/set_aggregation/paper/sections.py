@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from set_aggregation.learning_curves.figure import comparison_figure
 from set_aggregation.paper import verdict
 from set_aggregation.paper.cells import Group, cell, experiments, groups
-from set_aggregation.paper.figures import FIGURES, learning_curves, limit_figure, recovery_figure
+from set_aggregation.paper.figures import FIGURES, learning_curves
 from set_aggregation.paper.judgement import Judgement, verdict_table, what_is_compared
 from set_aggregation.paper.published import CLAIMS, DATA
 from set_aggregation.paper.reading import FinishedRun, Measurement, Results
 from set_aggregation.paper.tables import NOT_RUN, NOTHING, SINGLE, Table, paper_tables
 from set_aggregation.paper.theory_claim import limits, recoveries
+from set_aggregation.paper.theory_figures import figure2, remark1_figure, theorem1_figure
 
 NO_RESULTS = "No results yet: `python -m set_aggregation.paper run table2` makes some."
 _READING = (
@@ -163,14 +164,15 @@ def _pictures(runs: Sequence[FinishedRun], group: Group) -> list[Picture]:
 def _theory_pictures(results: Results, number: int) -> list[Picture]:
     if number != len(CLAIMS):
         return []
-    pictures = []
-    if found := recoveries(results.measurements):
-        caption = "Theorem 1: matching error of sets found from their embedding; dotted, what counts as found."
-        pictures.append(Picture("theorem1.png", caption, partial(recovery_figure, found)))
-    if seeds := limits(results.measurements):
+    lines = [{"settings": line.settings, "measured": line.measured} for line in results.measurements]
+    pictures = [Picture("figure2.png", "Figure 2, drawn again: what SAN knows of a set by a few directions.", figure2)]
+    if recoveries(results.measurements):
+        caption = "Theorem 1: matching error of sets found from their embedding."
+        pictures.append(Picture("theorem1.png", caption, partial(theorem1_figure, lines)))
+    if limits(results.measurements):
         caption = "Remark 1: the difference between power-mean SAN and max-pooling."
-        pictures.append(Picture("remark1.png", caption, partial(limit_figure, seeds)))
-    return pictures
+        pictures.append(Picture("remark1.png", caption, partial(remark1_figure, lines)))
+    return pictures if results.measurements else []
 
 
 def _environments(results: Results) -> Table:
