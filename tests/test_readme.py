@@ -82,9 +82,16 @@ def test_the_example_in_plain_pytorch_runs():
     assert names["vectors"].shape == (8, 512)
 
 
+def test_the_example_in_pytorch_geometric_runs():
+    names = {}
+    exec("".join(blocks(README, "python")[:2]), names)
+    x, edge_index = torch.randn(3, 16), torch.tensor([[0, 1], [1, 0]])
+    assert names["readout"](names["conv"](x, edge_index), torch.tensor([0, 0, 1])).shape == (2, 64)
+
+
 def test_the_example_of_the_sampler_runs():
     names = {}
-    exec(blocks(README, "python")[1], names)
+    exec(blocks(README, "python")[2], names)
     assert sorted(names["shapes"]) == [(1, 3, 32, 32), (2, 3, 16, 16), (2, 3, 32, 32)]
 
 
