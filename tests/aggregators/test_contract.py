@@ -284,9 +284,10 @@ def test_dtype_is_kept_and_near_float64(case, dtype):
 
 
 @of_any_size
-def test_gradients_are_finite_where_padding_lies_far_above_all_elements(case):
+@pytest.mark.parametrize("distance", [-1e3, 1e3])
+def test_gradients_are_finite_where_padding_lies_far_from_all_elements(case, distance):
     x, mask, positions = case.sets()
-    _, x_grad, _, parameter_grads = gradients(case.layer(), x - 1e3, mask, positions)
+    _, x_grad, _, parameter_grads = gradients(case.layer(), x + distance, mask, positions)
     assert all(grad.isfinite().all() for grad in (x_grad, *parameter_grads))
 
 

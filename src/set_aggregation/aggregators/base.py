@@ -113,8 +113,6 @@ class Aggregator(nn.Module, ABC):
     def _ragged(
         self, values: Float[Tensor, "T D"], sets: RaggedSets, positions: Float[Tensor, "T P"] | None
     ) -> Float[Tensor, "B M"]:
-        if not self.uses_positions:
-            positions = None
         if self.reduction not in ("sum", "mean"):
             return self(*sets.padded(values, positions))
         alone = self(values[:, None], None, None if positions is None else positions[:, None])  # T M
