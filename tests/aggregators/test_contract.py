@@ -31,6 +31,7 @@ from set_aggregation.aggregators import (
     GlobalMaxPool,
     LogSumExp,
     MeanStdPool,
+    PowerMeanSAN,
 )
 from set_aggregation.aggregators.ragged_sets import RaggedSets
 from set_aggregation.aggregators.set_reduction import SetReduction
@@ -69,6 +70,10 @@ CASES = [
     Case("SAN GELU", partial(SAN, D, M, activation=nn.GELU())),
     Case("SAN positions", partial(SAN, D, M, position_features=P), positions="shared"),
     Case("SAN positions per set", partial(SAN, D, M, "mean", position_features=P), positions="per set"),
+    Case("PowerMeanSAN", partial(PowerMeanSAN, D, M)),
+    Case("PowerMeanSAN learned p", partial(PowerMeanSAN, D, M, learn_p=True, position_features=P), positions="shared"),
+    Case("PowerMeanSAN p=1 sum", partial(PowerMeanSAN, D, M, p=1.0, reduction="sum")),
+    Case("PowerMeanSAN exp", partial(PowerMeanSAN, D, M, learn_p=True, transform="exp")),
     Case("GlobalAvgPool", partial(GlobalAvgPool, D)),
     Case("GlobalMaxPool", partial(GlobalMaxPool, D)),
     Case("DeepSets", partial(DeepSets, D, M), roundings=4),
@@ -342,7 +347,7 @@ def test_no_ragged_sets_give_no_vectors(case):
     assert layer.ragged(values, torch.tensor([0]), positions=places).shape == (0, layer.out_features)
 
 
-@parametrize(those(lambda layer: isinstance(layer, SetReduction) or layer.reduction in ("sum", "mean")))
+@parametrize(those(lambda layer: isinstance(layer, SetReduction | DeepSets) or type(layer) is SAN))
 def test_what_is_made_of_reductions_pads_no_ragged_sets_and_compiles_to_one_graph(case, monkeypatch, unchecked_shapes):
     monkeypatch.delattr(RaggedSets, "padded")
     torch.compiler.reset()

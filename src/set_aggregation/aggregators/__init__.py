@@ -14,6 +14,7 @@ from set_aggregation.aggregators.global_max_pool import GlobalMaxPool
 from set_aggregation.aggregators.log_sum_exp import LogSumExp
 from set_aggregation.aggregators.mean_std_pool import MeanStdPool
 from set_aggregation.aggregators.pma import PMA
+from set_aggregation.aggregators.power_mean_san import PowerMeanSAN
 from set_aggregation.aggregators.san import SAN
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "GlobalMaxPool",
     "LogSumExp",
     "MeanStdPool",
+    "PowerMeanSAN",
 ]

@@ -1,6 +1,7 @@
 """Networks that turn images into feature maps."""
 
 from set_aggregation.backbones.base import Backbone
+from set_aggregation.backbones.resnet_cifar import ResNetCIFAR
 from set_aggregation.backbones.small_cnn import SmallCNN
 
-__all__ = ["Backbone", "SmallCNN"]
+__all__ = ["Backbone", "ResNetCIFAR", "SmallCNN"]
