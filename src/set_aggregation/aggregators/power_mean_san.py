@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from set_aggregation.aggregators.ragged_sets import RaggedSets
 from set_aggregation.aggregators.san import SAN
 
 
@@ -108,6 +109,12 @@ class PowerMeanSAN(SAN):
             num = x.shape[1] if mask is None else mask.sum(1, keepdim=True).clamp(min=1)
         y = _power_mean(z.relu(), p, padding, num) if self.transform == "relu" else _log_mean_exp(z, p, padding, num)
         return y.to(x.dtype)
+
+    def _ragged(
+        self, values: Float[Tensor, "T D"], sets: RaggedSets, positions: Float[Tensor, "T P"] | None
+    ) -> Float[Tensor, "B M"]:
+        # Not as for SAN: a power mean is no sum or mean of what the elements give alone.
+        return self(*sets.padded(values, positions))
 
     def extra_repr(self) -> str:
         """The sizes, the exponent, the transform and the reduction."""
