@@ -155,15 +155,17 @@ class SetClassifier(LightningModule):
         """Leaves out what was compiled: a copy that had it would compute with the weights of the original."""
         return {name: value for name, value in super().__getstate__().items() if name != "_compiled_call_impl"}
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Gives the loss of a batch."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Gives the loss and the accuracy of a batch."""
         images, labels = batch
         logits = self(images)
         loss = F.cross_entropy(logits, labels)
-        # Not with prog_bar=True, with which Lightning waits for the device each step; ProgressBar shows them as it is.
-        self.log("train/loss", loss)
-        self.log("train/accuracy", (logits.argmax(1) == labels).float().mean())
-        return loss
+        accuracy = (logits.detach().argmax(1) == labels).float().mean()
+        # Each step, self.log would take a good part of what Lightning does beside the model; and with prog_bar=True it
+        # would wait for the device. ProgressBar shows what is given back.
+        if self.trainer._logger_connector.should_update_logs or self.trainer.fast_dev_run or self.trainer.is_last_batch:  # type: ignore[attr-defined]
+            self.log_dict({"train/loss": loss, "train/accuracy": accuracy})
+        return {"loss": loss, "accuracy": accuracy}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, "B K"]:
         """Counts a batch of the validation set, and gives its logits."""

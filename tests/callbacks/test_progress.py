@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not hav
 
 
 class Model(LightningModule):
-    """Logs as the classifier does."""
+    """Gives back and logs what the classifier does."""
 
     def __init__(self):
         super().__init__()
@@ -23,9 +23,7 @@ class Model(LightningModule):
 
     def training_step(self, batch, batch_idx):
         time.sleep(0.02)
-        self.log("train/loss", 0.25)
-        self.log("train/accuracy", 0.5)
-        return self.weight * batch[0].sum()
+        return {"loss": self.weight * batch[0].sum() + 0.25, "accuracy": torch.tensor(0.5)}
 
     def validation_step(self, batch, batch_idx):
         self.log("val/accuracy", 0.75, prog_bar=True)
@@ -90,8 +88,8 @@ def test_speed_has_no_decimals(monkeypatch):
 
 @pytest.mark.parametrize(("seconds", "more_reads"), [(1e9, 0), (0.0, 16)])
 def test_what_lies_on_the_device_is_read_by_time_and_not_by_step(monkeypatch, seconds, more_reads):
-    reads, read = [], progress._of_last_batch
-    monkeypatch.setattr(progress, "_of_last_batch", lambda trainer: reads.append(1) or read(trainer))
+    reads, read = [], ProgressBar._of_last_batch
+    monkeypatch.setattr(ProgressBar, "_of_last_batch", lambda self: reads.append(1) or read(self))
     monkeypatch.setattr(progress, "_SECONDS", seconds)
     counts = []
     for num_images in (4, 20):  # in batches of two, for two epochs
