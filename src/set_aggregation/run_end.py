@@ -12,10 +12,11 @@ from torch import Tensor
 from set_aggregation.callbacks import CurvesPicture, LearningCurves, Mistake, Mistakes, RunDirectory, Throughput
 from set_aggregation.classifier import SetClassifier
 from set_aggregation.data import ImageDataModule
+from set_aggregation.duration import duration
 from set_aggregation.loggers import log_evaluation
 from set_aggregation.pictured_mistake import PicturedMistake
 from set_aggregation.results import best_epoch, environment, labels, parameters, write_results
-from set_aggregation.summary import duration, next_commands, print_summary, test_rows
+from set_aggregation.summary import next_commands, print_summary, test_rows
 
 C = TypeVar("C", bound=Callback)
 

@@ -31,7 +31,6 @@ class Child:
     Attributes:
         folder: of the run.
         log: what it prints, and printed when it was made before.
-        started: when, by ``time.monotonic``.
         place: in which of the places of the machine it runs.
     """
 
@@ -40,8 +39,8 @@ class Child:
         self.root = root
         self.folder = root / _EXPERIMENT / settings.name
         self.log = self.folder.with_name(f"{settings.name}.log")
-        self.started = 0.0
         self.place = 0
+        self._seen, self._seen_at = 0, 0.0  # epochs, and when
         self._claim: IO[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -87,7 +86,8 @@ class Child:
             env={**os.environ, **environment},
             start_new_session=True,  # Ctrl-C comes to this process only, which passes it on once
         )
-        self.place, self.started = place, time.monotonic()
+        self.place = place
+        self._seen, self._seen_at = self.epoch, time.monotonic()
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -109,6 +109,15 @@ class Child:
         """How many epochs it has done."""
         done = re.findall(rb"^epoch (\d+)/", self.log.read_bytes(), re.M)
         return int(done[-1]) if done else 0
+
+    def seconds_per_epoch(self) -> float | None:
+        """What each of the epochs took that have come since this was asked last; None without such."""
+        epoch, now = self.epoch, time.monotonic()
+        if epoch <= self._seen:
+            return None
+        seconds = (now - self._seen_at) / (epoch - self._seen)
+        self._seen, self._seen_at = epoch, now
+        return seconds
 
     @property
     def last_words(self) -> str:

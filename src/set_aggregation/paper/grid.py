@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from set_aggregation.paper.presets import OPEN_POINTS
 from set_aggregation.paper.settings import Settings
@@ -9,9 +10,8 @@ from set_aggregation.paper.settings import Settings
 DATA = ("cifar10", "fashion_mnist", "digits")
 AGGREGATORS = ("flatten", "avg", "max", "conv1x1", "san", "original")
 SIZES = (128, 256, 512, 1024, 2048, 4096)
-_FLATTEN_SIZE = 128  # of Table 1
-_FEATURES = 64  # of the feature map, which is what "original" classifies by
-_MANY_EPOCHS = 40  # the default of the authors' code
+_OWN_SIZE = {"flatten": (128,), "original": (64,)}  # as Table 1 has it; the channels of the feature map
+_EPOCHS, _MANY_EPOCHS = 15, 40  # in the README of the authors' code; its default
 
 
 @dataclass(frozen=True)
@@ -38,47 +38,68 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class _Grid:
-    """A table or figure: every value with every other, seed by seed."""
+class Grid:
+    """A table or figure: each of its values with each other.
+
+    Args:
+        aggregators: short names.
+        data: names of data sets.
+        sizes: the paper's sizes; flatten and original have one of their own.
+        train_sizes: None for images of one size.
+        backbone: name of the backbone.
+        epochs: of training.
+    """
 
     aggregators: tuple[str, ...]
     data: tuple[str, ...] = ("cifar10", "fashion_mnist")
     sizes: tuple[int, ...] = (1024,)
     train_sizes: tuple[str | None, ...] = (None,)
     backbone: str = "small_cnn"
-    epochs: int = 15  # the README of the authors' code
+    epochs: int = _EPOCHS
 
     def runs(self, choice: Choice) -> Iterator[Settings]:
-        for seed in choice.seeds:
-            for data in choice.data or self.data:
-                for train_sizes in (choice.train_sizes or self.train_sizes) if self.train_sizes[0] else (None,):
-                    for aggregator in choice.aggregators or self.aggregators:
-                        for size in _sizes(aggregator, choice.sizes or self.sizes):
-                            yield Settings(
-                                data, aggregator, size, seed, choice.epochs or self.epochs, choice.preset,
-                                self.backbone, train_sizes,
-                            )  # fmt: skip
+        """Gives the runs, a seed after the other, so that what is there after some time is a table of fewer seeds.
 
+        Args:
+            choice: of them.
+        """
+        axes = (
+            choice.seeds,
+            choice.data or self.data,
+            choice.train_sizes or self.train_sizes,
+            choice.aggregators or self.aggregators,
+        )
+        epochs = choice.epochs or self.epochs
+        for seed, data, train_sizes, aggregator in product(*axes):
+            for size in _OWN_SIZE.get(aggregator, choice.sizes or self.sizes):
+                yield Settings(data, aggregator, size, seed, epochs, choice.preset, self.backbone, train_sizes)
 
-_TABLE2 = _Grid(("flatten", "avg", "max", "conv1x1", "san"), sizes=SIZES)
-_GRIDS = {
-    "table2": _TABLE2,
-    "table3": _Grid(("max", "avg", "san"), train_sizes=("all", "original")),
-    "table4": _Grid(
-        ("original", "avg", "max", "conv1x1", "san"), ("cifar10",), (4096,), backbone="resnet56", epochs=200
-    ),
-    "figure3": replace(_TABLE2, data=("cifar10",)),
-    "figure4": replace(_TABLE2, data=("fashion_mnist",)),
-}
+    def check(self, experiment: str, choice: Choice) -> None:
+        """Refuses what this grid does not have.
+
+        Args:
+            experiment: its name.
+            choice: of its runs.
+
+        Raises:
+            ValueError: other data or aggregators, or sizes trained on where images have one size.
+        """
+        for name, there, chosen in (
+            ("data", (*self.data, "digits"), choice.data or ()),
+            ("aggregators", self.aggregators, choice.aggregators or ()),
+            ("train_sizes", self.train_sizes, choice.train_sizes or ()),
+        ):
+            if wrong := next((value for value in chosen if value not in there), None):
+                expected = ", ".join(str(value) for value in there if value is not None) or "none: images have one size"
+                raise ValueError(f"got --{name} {wrong} for {experiment}, expected {expected}")
 
 
 def expand(experiment: str, choice: Choice) -> list[Settings]:
-    """The runs of an experiment, each once, in the order in which they are made: a seed after the other, so that what
-    is there after some time is a table with fewer seeds.
+    """The runs of an experiment, each once, in the order in which they are made.
 
     Args:
         experiment: one of :data:`EXPERIMENTS`.
-        choice: of all its runs.
+        choice: of its runs.
 
     Raises:
         ValueError: a choice that this experiment does not have.
@@ -87,40 +108,45 @@ def expand(experiment: str, choice: Choice) -> list[Settings]:
         >>> len(expand("table2", Choice()))
         250
     """
-    return list({settings.key: settings for settings in EXPERIMENTS[experiment](choice)}.values())
+    grid, vary = EXPERIMENTS[experiment]
+    grid.check(experiment, choice)
+    runs = (varied for settings in grid.runs(choice) for varied in vary(settings))
+    return list({settings.key: settings for settings in runs}.values())
 
 
-def _sizes(aggregator: str, sizes: Sequence[int]) -> Sequence[int]:
-    return {"flatten": (_FLATTEN_SIZE,), "original": (_FEATURES,)}.get(aggregator, sizes)
+def _as_it_is(settings: Settings) -> Iterator[Settings]:
+    yield settings
 
 
-def _dropout(choice: Choice) -> Iterator[Settings]:
-    """Claim 5: flatten with dropout against flatten without and SAN."""
-    for settings in _Grid(("flatten", "san"), sizes=(4096,)).runs(choice):
-        if settings.aggregator == "flatten":
-            yield replace(settings, dropout=0.5)
-        yield settings
+def _with_dropout(settings: Settings) -> Iterator[Settings]:
+    """Flatten with dropout, against flatten without it and SAN."""
+    yield settings
+    if settings.aggregator == "flatten":
+        yield replace(settings, dropout=0.5)
 
 
-def _open_points(choice: Choice) -> Iterator[Settings]:
-    """Each open point alone, against the preset; those of images of several sizes where there are such."""
-    one_size = _Grid(("max", "san"), ("cifar10",))
-    for grid in (one_size, replace(one_size, train_sizes=("all",))):
-        for settings in grid.runs(choice):
-            points = [(name, point) for name, point in OPEN_POINTS.items() if point.applies(settings)]
-            if settings.train_sizes:  # only what images of one size do not have
-                points = [
-                    (name, point) for name, point in points if not point.applies(replace(settings, train_sizes=None))
-                ]
-            yield settings
-            if not settings.train_sizes and choice.epochs is None:
-                yield replace(settings, epochs=_MANY_EPOCHS)
-            for name, point in points:
-                yield from (replace(settings, overrides={name: value}) for value in point.others)
+def _with_open_points(settings: Settings) -> Iterator[Settings]:
+    """Each open point alone, against the preset."""
+    if settings.preset != "paper":
+        raise ValueError(f"got --preset {settings.preset} for open_points, which are measured against the preset paper")
+    yield settings
+    if settings.train_sizes is None and settings.epochs == _EPOCHS:
+        yield replace(settings, epochs=_MANY_EPOCHS)
+    one_size = replace(settings, train_sizes=None)
+    for name, point in OPEN_POINTS.items():
+        # Of images of several sizes, what those of one size do not have.
+        if point.applies(settings) and (settings == one_size or not point.applies(one_size)):
+            yield from (replace(settings, overrides={name: value}) for value in point.others)
 
 
-EXPERIMENTS: Mapping[str, Callable[[Choice], Iterator[Settings]]] = {
-    **{name: grid.runs for name, grid in _GRIDS.items()},
-    "dropout": _dropout,
-    "open_points": _open_points,
+_TABLE2 = Grid(("flatten", "avg", "max", "conv1x1", "san"), sizes=SIZES)
+_TABLE4 = Grid(("original", "avg", "max", "conv1x1", "san"), ("cifar10",), (4096,), backbone="resnet56", epochs=200)
+EXPERIMENTS: Mapping[str, tuple[Grid, Callable[[Settings], Iterator[Settings]]]] = {
+    "table2": (_TABLE2, _as_it_is),
+    "table3": (Grid(("max", "avg", "san"), train_sizes=("all", "original")), _as_it_is),
+    "table4": (_TABLE4, _as_it_is),
+    "figure3": (replace(_TABLE2, data=("cifar10",)), _as_it_is),
+    "figure4": (replace(_TABLE2, data=("fashion_mnist",)), _as_it_is),
+    "dropout": (Grid(("flatten", "san"), sizes=(4096,)), _with_dropout),
+    "open_points": (Grid(("max", "san"), ("cifar10",), train_sizes=(None, "all")), _with_open_points),
 }
