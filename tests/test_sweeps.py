@@ -13,8 +13,12 @@ from set_aggregation.classifier import SetClassifier
 from set_aggregation.results import labels
 
 SWEEPS = sorted((ROOT / "configs" / "sweep").glob("*.yaml"))
-RUNS = {"table2": 4 * 2 * 6 * 5, "table2_flatten": 2 * 5, "table3": 3 * 2 * 5, "table3_original": 3 * 2 * 5}
+RUNS = {
+    **{"table2": 4 * 2 * 6 * 5, "table2_flatten": 2 * 5, "table3": 3 * 2 * 5, "table3_original": 3 * 2 * 5},
+    "dropout": 2 * 2 * 5,
+}
 COLUMNS = {
+    "dropout": {"flatten"},
     "table2": {"avg", "max", "conv1x1", "san"},
     "table2_flatten": {"flatten"},
     "table3": {"avg", "max", "san"},
@@ -76,6 +80,7 @@ def trained(monkeypatch):
     def note(self, batch, batch_idx):
         data = self.trainer.datamodule
         seen.update(labels(self, data))
+        seen["dropout"] = self.head.dropout.p if hasattr(self.head, "dropout") else 0.0
         seen.update({part: {height for height, _ in data.image_sizes[part]} for part in ("train", "test")})
         assert batch[0].shape[2] in seen["train"]
         return step(self, batch, batch_idx)
@@ -100,6 +105,7 @@ def test_command_trains_what_the_run_says(tmp_path, command, trained, file, run)
     assert trained["aggregator"] == AGGREGATORS[aggregator]
     assert trained["seed"] == run["seed_everything"]
     assert trained["width"] == run.get("width", 128 if aggregator == "flatten" else 1024)
+    assert trained["dropout"] == run.get("model.dropout", 0.0)
     assert trained["test"] == (SIDES if file.stem.startswith("table3") else ORIGINAL)[data]
     assert trained["train"] == (SIDES if file.stem == "table3" else ORIGINAL)[data]
 

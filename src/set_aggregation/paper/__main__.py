@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (error.name or "").startswith("set_aggregation"):
             raise
         need = "which the paper's experiments need: pip install 'set-aggregation[train]'"
+        if error.name == "fcntl":
+            need = "which Windows does not have; use Linux, macOS or WSL"
         print(f"error: got no {error.name}, {need}", file=sys.stderr)  # noqa: T201
         return 1
 

@@ -27,6 +27,7 @@ def _arguments(settings: Settings) -> Iterator[str]:
     yield f"--config=configs/{settings.aggregator}{backbone}_{_CONFIG_OF_DATA[settings.data]}{several}.yaml"
     if settings.data == "digits":  # the networks of CIFAR-10 on what needs no download
         yield f"--data=configs/data/digits{several}.yaml"
+        yield "--trainer.log_every_n_steps=10"  # they are few
     if settings.aggregator != "original":  # whose width is that of the feature map
         yield f"--width={settings.size}"
     yield f"--seed_everything={settings.seed}"

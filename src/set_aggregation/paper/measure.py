@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from set_aggregation.environment import environment_with, processor
-from set_aggregation.paper.results_file import append, key_of, read_results
+from set_aggregation.paper.results_file import append, read_results
+from set_aggregation.paper.settings import key_of
 
 Measurements = Iterable[tuple[Mapping[str, Any], Callable[[], Mapping[str, float]]]]
 

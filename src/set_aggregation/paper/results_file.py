@@ -8,18 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
-def key_of(settings: Mapping[str, Any]) -> str:
-    """A text that is the same for equal settings only.
-
-    Args:
-        settings: what identifies a run.
-    """
-    return json.dumps(settings, sort_keys=True)
+from set_aggregation.paper.settings import key_of
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """The lines of all files. One that was not written to its end does not count: its run has not finished.
+    """The lines of all files. One that was not written to its end does not count.
 
     Args:
         folder: that of the results; where it is not there, there are none.
@@ -49,18 +42,33 @@ def append(file: Path, line: Mapping[str, Any]) -> bool:
             return False
         with file.open("a+b") as opened:
             opened.seek(0)
-            whole = opened.read().rfind(b"\n") + 1
-            opened.truncate(whole)  # what a killed writer has left of a line
-            opened.write(json.dumps(line, sort_keys=True).encode() + b"\n")
+            content = opened.read()
+            end = b"\n" if _lacks_its_end(content) else b""
+            if not end:
+                opened.truncate(_end_of_lines(content))  # what a killed writer has left
+            opened.write(end + json.dumps(line, sort_keys=True).encode() + b"\n")
             opened.flush()
             os.fsync(opened.fileno())
         _sync_names(file.parent)
     return True
 
 
+def _end_of_lines(content: bytes) -> int:
+    return content.rfind(b"\n") + 1
+
+
+def _lacks_its_end(content: bytes) -> bool:
+    """Whether the last line is whole but for its end, as editors leave it; what a killed writer has left is not."""
+    try:
+        json.loads(content[_end_of_lines(content) :])
+    except ValueError:
+        return False
+    return True
+
+
 def _lines(file: Path, content: bytes) -> Iterator[dict[str, Any]]:
-    *whole, _ = content.split(b"\n")
-    for number, text in enumerate(whole, start=1):
+    whole = content + b"\n" if _lacks_its_end(content) else content[: _end_of_lines(content)]
+    for number, text in enumerate(whole.splitlines(), start=1):
         try:
             line = json.loads(text)
         except ValueError:

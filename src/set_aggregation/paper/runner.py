@@ -14,8 +14,8 @@ from typing import Any
 from set_aggregation.paper.child import Child
 from set_aggregation.paper.display import Display, left_in_words
 from set_aggregation.paper.result_line import result_line
-from set_aggregation.paper.results_file import append, key_of, read_results
-from set_aggregation.paper.settings import Settings
+from set_aggregation.paper.results_file import append, read_results
+from set_aggregation.paper.settings import Settings, key_of
 from set_aggregation.paper.time_left import TimeLeft
 
 _PAUSE = 0.2  # seconds between two looks at the children

@@ -26,8 +26,8 @@ class Settings:
         overrides: open points with another value than the preset has, by name.
 
     Example:
-        >>> Settings("cifar10", "san", size=1024, seed=0, epochs=15).name
-        'cifar10-san-1024-seed0-15epochs-25c80cc9'
+        >>> Settings("cifar10", "san", size=1024, seed=0, epochs=15, train_sizes="all").label
+        'cifar10, san, 1024, seed 0, trained on all, 15 epochs'
     """
 
     data: str
@@ -48,7 +48,7 @@ class Settings:
     @property
     def key(self) -> str:
         """A text that is the same for equal settings only."""
-        return json.dumps(self.as_dict(), sort_keys=True)
+        return key_of(self.as_dict())
 
     @property
     def label(self) -> str:
@@ -58,10 +58,20 @@ class Settings:
         seen += [self.backbone] if self.backbone != "small_cnn" else []
         seen += [f"trained on {self.train_sizes}"] if self.train_sizes else []
         seen += [f"dropout {self.dropout}"] if self.dropout else []
-        return ", ".join([*seen, *(f"{name} {value}" for name, value in self.overrides.items())])
+        seen += [f"{name} {value}" for name, value in self.overrides.items()]
+        return ", ".join([*seen, f"{self.epochs} epochs"])
 
     @property
     def name(self) -> str:
         """The name of the run's folder."""
         seen = [self.data, self.aggregator, str(self.size), f"seed{self.seed}", f"{self.epochs}epochs"]
         return "-".join([*seen, hashlib.sha256(self.key.encode()).hexdigest()[:8]])
+
+
+def key_of(settings: Mapping[str, Any]) -> str:
+    """A text that is the same for equal settings only.
+
+    Args:
+        settings: as they stand in ``results/``.
+    """
+    return json.dumps(settings, sort_keys=True)
