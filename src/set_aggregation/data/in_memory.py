@@ -37,13 +37,14 @@ class InMemoryImages(ImageDataModule):
         split_seed: seed of the split. It is not the seed of the run: runs of several seeds share one split.
         normalize: subtract the mean and divide by the standard deviation of each channel over the training set.
         augment: random crop, and flip where it keeps the class, of the training images.
+        test_size: images of the test set of the ``"paper"`` split; None takes as many as the class says.
 
     Attributes:
         image_size: height and width of the images in pixels.
-        test_size: images of the test set of the ``"paper"`` split.
 
     Raises:
-        ValueError: a size below 1 (when built) or larger than the data (in ``setup``).
+        ValueError: a size below 1 or ``test_size`` of the published test set (when built), or a size larger than the
+            data (in ``setup``).
     """
 
     image_size: Size
@@ -58,14 +59,22 @@ class InMemoryImages(ImageDataModule):
         split_seed: int = 0,
         normalize: bool = False,
         augment: bool = False,
+        test_size: int | None = None,
     ) -> None:
         super().__init__(batch_size, normalize=normalize, augment=augment)
-        self._at_least_one(val_size=val_size, num_train=num_train)
+        self._at_least_one(val_size=val_size, num_train=num_train, test_size=test_size)
         if split_seed < 0:
             raise ValueError(f"{type(self).__name__}: got split_seed={split_seed}, expected at least 0")
         if split not in ("official", "paper"):
             raise ValueError(f"{type(self).__name__}: got split={split!r}, expected 'official' or 'paper'")
         self._stays = False  # where the images are, for want of memory elsewhere
+        if test_size is not None:
+            if split == "official":
+                raise ValueError(
+                    f"{type(self).__name__}: got test_size={test_size} with split='official', whose test set is the "
+                    "published one; leave it out, or use split='paper'"
+                )
+            self.test_size = test_size
         self.val_size = val_size
         self.num_train = num_train
         self.split = split
@@ -145,6 +154,8 @@ class InMemoryImages(ImageDataModule):
         name = type(self).__name__
         order = np.random.default_rng(self.split_seed).permutation(num)
         if self.split == "paper":
+            if self.test_size >= num:
+                raise ValueError(f"{name}: got test_size={self.test_size}, expected fewer than the {num} images")
             test, rest = order[: self.test_size], order[self.test_size :]
         else:
             # The published test set in its published order.
