@@ -160,8 +160,8 @@ class SetAggregationCLI(LightningCLI):
                     self._say_batch_size()
                     self.trainer.fit(**kwargs)
                 seconds = self.recovery.seconds + time.perf_counter() - started
-                test = self._get(self.config, "test_after_fit")
-                end_run(self.trainer, self.model, self.datamodule, seconds, test=test)
+                test, test_last = (self._get(self.config, name) for name in ("test_after_fit", "test_last"))
+                end_run(self.trainer, self.model, self.datamodule, seconds, test, test_last)
             exit_code = 0
         except Interrupted as stop:
             # A rank that is told to stop because another one has failed must not be started again for ever.
