@@ -50,7 +50,7 @@ def test_the_first_command_installs_and_trains_to_97_percent(run):
 
 
 def test_the_second_command_installs_and_tests():
-    assert BASH[1].endswith('pip install -c constraints.txt -e ".[dev]" && python -m pytest')
+    assert BASH[1].endswith('pip install -c constraints.txt -e ".[dev]" && python -m pytest -n auto --dist loadfile')
     assert BASH[1].split("&&")[-1].strip() in (ROOT / ".ci" / "run").read_text()
 
 
