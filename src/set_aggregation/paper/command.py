@@ -74,7 +74,14 @@ def _measure(options: argparse.Namespace, choice: Choice) -> int:
     from set_aggregation.paper.measure import measure
     from set_aggregation.paper.theory import measurements
 
-    measure(measurements(), _file(options), lambda words: print(words, flush=True))  # noqa: T201
+    def say(words: str) -> None:
+        print(words, flush=True)  # noqa: T201
+
+    try:
+        measure(measurements(), _file(options), say)
+    except KeyboardInterrupt:
+        say("interrupted: the same command goes on from here")
+        return os.EX_TEMPFAIL
     return 0
 
 

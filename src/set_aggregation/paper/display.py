@@ -64,10 +64,10 @@ def left_in_words(seconds: float | None) -> str:
     """How long it will take, as a person says it.
 
     Args:
-        seconds: None where nobody knows.
+        seconds: None where nobody knows, 0 where nothing is left.
 
     Example:
         >>> left_in_words(7384), left_in_words(None)
         (', about 2 h 03 min left', '')
     """
-    return "" if seconds is None else f", about {duration(seconds)} left"
+    return "" if not seconds else f", about {duration(seconds)} left"

@@ -47,8 +47,9 @@ class Runner:
         self._running: list[Child] = []
         self._failed: list[tuple[Child, str]] = []
         self._time_left = TimeLeft(len(places))
-        self._num_made = self._num_signals = self._num_answered = 0
-        self._is_interrupted = False
+        self._num_made = 0
+        self._signals: list[int] = []
+        self._is_stopping = self._is_interrupted = False
         self._display = Display(0)
 
     def run(self, grid: Sequence[Settings]) -> int:
@@ -78,11 +79,11 @@ class Runner:
 
     def _make_all(self) -> None:
         is_waiting = False
-        while self._running or (self._missing and not self._num_signals):
-            if not self._num_signals:
-                self._fill_places()
-            if self._num_answered < self._num_signals:
+        while self._running or (self._missing and not self._signals):
+            if self._signals:
                 self._answer_signals()
+            else:
+                self._fill_places()
             if self._missing and not self._running and not is_waiting:
                 is_waiting = True
                 self._say(f"waiting for {len(self._missing)} runs that other processes make")
@@ -121,7 +122,7 @@ class Runner:
             else:
                 append(self.file, line)
                 self._note_made(child, line)
-        elif child.exit_code == os.EX_TEMPFAIL or self._num_signals:
+        elif child.exit_code == os.EX_TEMPFAIL or self._signals:
             self._is_interrupted = True
             self._say(f"stopped {settings.label}")
         else:
@@ -162,16 +163,18 @@ class Runner:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._num_signals += 1
+        self._signals.append(number)
 
     def _answer_signals(self) -> None:
-        """Asks the runs to save what they have, and at the second signal kills them."""
-        is_first = not self._num_answered
-        self._num_answered = self._num_signals
-        for child in self._running:
-            child.stop(signal.SIGTERM if is_first else signal.SIGKILL)
-        if is_first:
-            self._say("ends when the runs have saved what they have; the same signal again kills them")
+        """Asks the runs to save what they have. A second Ctrl-C kills them; SLURM sends SIGTERM up to three times."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._say("ends when the runs have saved what they have; a second Ctrl-C kills them")
+            for child in self._running:
+                child.stop()
+        if self._signals.count(signal.SIGINT) > 1:
+            for child in self._running:
+                child.stop(signal.SIGKILL)
 
     def _say_how_it_went(self) -> int:
         self._say(f"{self._num_made} runs made, {len(self._failed)} failed")
