@@ -161,9 +161,11 @@ class _BadOnOneRank:
         step = model.training_step
 
         def bad_step(batch, batch_idx):
-            loss = step(batch, batch_idx)
-            # The gradient is finite, so that the other rank does not see it there.
-            return loss + loss.detach() * math.nan if (model.global_rank, batch_idx) == (1, 2) else loss
+            outputs = step(batch, batch_idx)
+            if (model.global_rank, batch_idx) == (1, 2):
+                # The gradient is finite, so that the other rank does not see it there.
+                outputs["loss"] = outputs["loss"] + outputs["loss"].detach() * math.nan
+            return outputs
 
         model.training_step = bad_step
         return model
