@@ -11,10 +11,10 @@ from set_aggregation.paper.time_left import TimeLeft
 
 def shown(**console):
     out = io.StringIO()
-    with Display(60, Console(file=out, width=120, highlight=False, **console)) as display:
+    with Display(Console(file=out, width=120, highlight=False, **console)) as display:
         display.say("begins [a] " + "x" * 150)
-        display.show(12, [("cifar10, san", 3, 15)], 3725.0)
-        display.show(13, [("cifar10, max", 4, 15)], 3725.0)
+        display.show(12, 60, [("cifar10, san", 3, 15)], 3725.0)
+        display.show(13, 60, [("cifar10, max", 4, 15)], 3725.0)
     return out.getvalue()
 
 

@@ -40,7 +40,7 @@ def test_makes_a_line_for_each_run(project):
         0: {"best": 0.01, "last": 0.01},
         1: {"best": 0.02, "last": 0.02},
     }
-    assert "4 runs, 0 of them are there" in out
+    assert "4 runs, 0 of them there" in out
     assert "made digits, max, 8, seed 0, 4 epochs: test accuracy 0.0100" in out
     assert "4 runs made, 0 failed" in out
 
@@ -49,7 +49,7 @@ def test_nothing_is_made_again(project):
     run(project, *GRID, "--seeds", 0)
     code, out = run(project, *GRID, "--seeds", "0-1")
     assert code == 0
-    assert "4 runs, 2 of them are there" in out
+    assert "4 runs, 2 of them there" in out
     assert runs(project) == ALL
     assert log(project, "digits-max-8-seed0").count("threads") == 1
 
@@ -57,7 +57,7 @@ def test_nothing_is_made_again(project):
 def test_runs_of_another_table_count(project):
     run(project, *GRID, "--seeds", 0)
     _, out = run(project, "figure3", *GRID[1:], "--seeds", 0)
-    assert "2 runs, 2 of them are there" in out
+    assert "2 runs, 2 of them there" in out
 
 
 def test_finished_run_without_a_line_is_not_trained_again(project):
@@ -102,11 +102,22 @@ def test_failed_run_is_named_and_stops_no_other(project):
     assert "failed: digits, san, 8, seed 92, 4 epochs: got no results (FileNotFoundError: " in end
 
 
+def test_run_that_was_killed_has_failed(project):
+    """By the system, which had no memory left, say."""
+    process = start(project, *GRID[:-1], 60, "--seeds", 0, "--jobs", 2)
+    wait_for(lambda: has_begun(project, "digits-max"), process)
+    kill([child for child in children(process) if "configs/max" in " ".join(child.cmdline())])
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "failed: digits, max, 8, seed 0, 60 epochs: killed by SIGKILL; " in out
+    assert runs(project) == [("san", 8, 0)]
+
+
 def test_failed_run_is_tried_again(project):
     run(project, *GRID, "--seeds", 92)
     code, out = run(project, *GRID, "--seeds", 92)
     assert code == 1
-    assert "2 runs, 0 of them are there" in out
+    assert "2 runs, 0 of them there" in out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
@@ -170,7 +181,7 @@ def test_run_whose_runner_was_killed_is_waited_for(project):
     process.communicate()
     code, out = run(project, *GRID[:-1], 60, "--aggregators", "max", "--seeds", 0)
     assert code == 0, out
-    assert "waiting for 1 runs that other processes make" in out
+    assert "waiting for 1 run that other processes make" in out
     assert runs(project) == [("max", 8, 0)]
     assert log(project, "digits-max").count("starts at") == 1
 

@@ -101,8 +101,14 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """How it has ended, or None."""
+        """With which code it has ended, less than 0 if by a signal; None while it runs."""
         return None if self._process is None else self._process.poll()
+
+    @property
+    def ending(self) -> str:
+        """How it has ended, in words."""
+        code = self.exit_code or 0
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     @property
     def epoch(self) -> int:

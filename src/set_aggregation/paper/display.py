@@ -15,16 +15,14 @@ class Display:
     """A bar for the grid and one for each run that is being made, below the lines of what has happened.
 
     Args:
-        total: number of runs of the grid.
         console: where to write; by default standard output.
     """
 
-    def __init__(self, total: int, console: Console | None = None) -> None:
-        self.total = total
+    def __init__(self, console: Console | None = None) -> None:
         console = console or Console(highlight=False)
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}")
         self._bars = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._grid = self._bars.add_task("all", total=total, unit="runs")
+        self._grid = self._bars.add_task("all", total=None, unit="runs")
         self._runs: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
@@ -42,15 +40,18 @@ class Display:
         """
         self._bars.console.print(f"{time.strftime('%H:%M:%S')} {words}", markup=False, soft_wrap=True)
 
-    def show(self, num_made: int, running: Iterable[tuple[str, int, int]], seconds_left: float | None) -> None:
+    def show(
+        self, num_made: int, num_runs: int, running: Iterable[tuple[str, int, int]], seconds_left: float | None
+    ) -> None:
         """Draws the bars anew.
 
         Args:
             num_made: how many runs of the grid are there.
+            num_runs: how many the grid has.
             running: name, epochs done and number of epochs of each run that is being made.
             seconds_left: for the whole grid, or None where nobody knows.
         """
-        self._bars.update(self._grid, completed=num_made, unit=f"runs{left_in_words(seconds_left)}")
+        self._bars.update(self._grid, completed=num_made, total=num_runs, unit=f"runs{left_in_words(seconds_left)}")
         running = list(running)
         for name in self._runs.keys() - {name for name, _, _ in running}:
             self._bars.remove_task(self._runs.pop(name))

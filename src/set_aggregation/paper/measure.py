@@ -26,7 +26,7 @@ def measure(measurements: Measurements, file: Path, say: Callable[[str], None]) 
     todo = list(measurements)
     there = {key_of(line["settings"]) for line in read_results(file.parent)}
     missing = [(settings, call) for settings, call in todo if key_of(settings) not in there]
-    say(f"{len(todo)} measurements, {len(todo) - len(missing)} of them are there")
+    say(f"{len(todo)} measurements, {len(todo) - len(missing)} of them there")
     environment = environment_with(f"cpu, {processor()}, {torch.get_num_threads()} threads")
     environment["command"] = "python -m set_aggregation.paper run theory"  # the same on every machine
     for settings, call in missing:

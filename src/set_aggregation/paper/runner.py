@@ -47,10 +47,10 @@ class Runner:
         self._running: list[Child] = []
         self._failed: list[tuple[Child, str]] = []
         self._time_left = TimeLeft(len(places))
-        self._num_made = 0
+        self._num_runs = self._num_made = 0
         self._signals: list[int] = []
         self._is_stopping = self._is_interrupted = False
-        self._display = Display(0)
+        self._display = Display()
 
     def run(self, grid: Sequence[Settings]) -> int:
         """Makes what is not there.
@@ -67,9 +67,9 @@ class Runner:
         """
         there = self._there()
         self._missing.extend(settings for settings in grid if settings.key not in there)
-        self._display = Display(len(grid))
+        self._num_runs = len(grid)
         with self._signals_noted(), self._display:
-            self._say(f"{len(grid)} runs, {len(grid) - len(self._missing)} of them are there")
+            self._say(f"{_runs(len(grid))}, {len(grid) - len(self._missing)} of them there")
             try:
                 self._make_all()
             finally:
@@ -86,7 +86,7 @@ class Runner:
                 self._fill_places()
             if self._missing and not self._running and not is_waiting:
                 is_waiting = True
-                self._say(f"waiting for {len(self._missing)} runs that other processes make")
+                self._say(f"waiting for {_runs(len(self._missing))} that other processes make")
             time.sleep(_PAUSE if self._running else 10 * _PAUSE)
             for child in [child for child in self._running if child.exit_code is not None]:
                 self._running.remove(child)
@@ -126,7 +126,7 @@ class Runner:
             self._is_interrupted = True
             self._say(f"stopped {settings.label}")
         else:
-            reason = f"exit code {child.exit_code}"
+            reason = child.ending
         if reason:
             self._failed.append((child, reason))
             self._say(f"failed {settings.label}")
@@ -151,7 +151,7 @@ class Runner:
                 self._time_left.note(child.settings, seconds)
         left = len(self._missing) + len(self._running) + len(self._failed)
         running = [(child.settings.label, child.epoch, child.settings.epochs) for child in self._running]
-        self._display.show(self._display.total - left, running, self._seconds_left())
+        self._display.show(self._num_runs - left, self._num_runs, running, self._seconds_left())
 
     @contextmanager
     def _signals_noted(self) -> Iterator[None]:
@@ -177,7 +177,7 @@ class Runner:
                 child.stop(signal.SIGKILL)
 
     def _say_how_it_went(self) -> int:
-        self._say(f"{self._num_made} runs made, {len(self._failed)} failed")
+        self._say(f"{_runs(self._num_made)} made, {len(self._failed)} failed")
         for child, reason in self._failed:
             self._say(f"failed: {child.settings.label}: {reason}; {child.log} ends with\n{child.last_words}")
         if self._is_interrupted:
@@ -187,3 +187,7 @@ class Runner:
 
     def _say(self, words: str) -> None:
         self._display.say(words)
+
+
+def _runs(num: int) -> str:
+    return f"{num} run{'' if num == 1 else 's'}"
