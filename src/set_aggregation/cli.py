@@ -6,7 +6,7 @@ import time
 from argparse import ArgumentError
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
@@ -282,13 +282,13 @@ class SetAggregationCLI(LightningCLI):
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         self._subcommand_parsers = {}
-        subcommands = parser.add_subcommands()
+        subcommands, trainer_class = parser.add_subcommands(), cast(type, self.trainer_class)
         # To find out the options of a command takes time: those of the others are left out.
         asked_for = [word for word in sys.argv[1:2] if word in COMMANDS] or COMMANDS
         for name, does in COMMANDS.items():
             own = self.init_parser(**kwargs[name])
             if name in asked_for:
-                own = self._prepare_subcommand_parser(Trainer, name, **kwargs[name])
+                own = self._prepare_subcommand_parser(trainer_class, name, **kwargs[name])
             self._subcommand_parsers[name] = own
             subcommands.add_subcommand(name, own, help=does)
 

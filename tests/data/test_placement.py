@@ -74,7 +74,13 @@ def test_a_device_that_does_not_say_has_no_free_memory():
     assert free_memory(ACCELERATOR) == 0
 
 
-def test_a_picture_of_the_data_can_be_shown():
-    module = Digits(batch_size=8, num_train=10)
-    module.setup("fit")
-    assert module.picture("train", 3).shape == (16, 16, 1)
+def test_mean_and_standard_deviation_are_put_on_a_device_once(monkeypatch):
+    module, _ = module_on(torch.device("cpu"), monkeypatch, free=0)
+    module.normalize = True
+    images, labels = next(iter(module.evaluation_dataloader("val")))
+    module.on_after_batch_transfer([images, labels], 0)
+    there = module._statistics
+    module.on_after_batch_transfer([images, labels], 0)
+    assert module._statistics is there
+    module.on_after_batch_transfer([images.to(ACCELERATOR), labels], 0)
+    assert module._statistics.device == ACCELERATOR

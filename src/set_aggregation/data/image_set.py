@@ -37,7 +37,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(self, images: Sequence[UInt8[Tensor, "n C h w"]], labels: Sequence[Int[Tensor, "n"]]) -> None:
-        self._images = [_channels_last(part) for part in images]
+        self._images = [part.contiguous(memory_format=torch.channels_last) for part in images]
         self._labels = list(labels)
         self._ends = list(accumulate(map(len, images)))
         self.device = self._images[0].device
@@ -82,8 +82,3 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         # Not images[rows], which copies number by number where this copies whole images.
         batch = images.permute(0, 2, 3, 1).index_select(0, rows)  # B h w C
         return batch.permute(0, 3, 1, 2), labels.index_select(0, rows)
-
-
-def _channels_last(images: UInt8[Tensor, "n C h w"]) -> UInt8[Tensor, "n C h w"]:
-    # Not contiguous(memory_format=torch.channels_last), which leaves images of one channel or one pixel as they are.
-    return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
