@@ -7,7 +7,11 @@ import torch
 
 # Before anything imports these modules, src's doctests included: pytest loads this file ahead of collecting.
 jaxtyping.install_import_hook(
-    [f"set_aggregation.{name}" for name in ("aggregators", "feature_set", "backbones", "head")], "beartype.beartype"
+    [
+        f"set_aggregation.{name}"
+        for name in ("aggregators", "feature_set", "backbones", "drop_in", "model_structure", "head")
+    ],
+    "beartype.beartype",
 )
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure

@@ -2,5 +2,7 @@
 
 from set_aggregation.backbones.base import Backbone
 from set_aggregation.backbones.small_cnn import SmallCNN
+from set_aggregation.backbones.timm_backbone import TimmBackbone
+from set_aggregation.backbones.torchvision_backbone import TorchvisionBackbone
 
-__all__ = ["Backbone", "SmallCNN"]
+__all__ = ["Backbone", "SmallCNN", "TimmBackbone", "TorchvisionBackbone"]
