@@ -17,6 +17,8 @@ KEYS = {
     "data": "data",
     "backbone": "model.backbone",
     "aggregator": "model.aggregator",
+    "optimizer": "model.optimizer",
+    "scheduler": "model.scheduler",
     "trainer": "trainer",
     "logger": "trainer.logger",
 }
@@ -30,7 +32,8 @@ ALL_PARTS = {path for kind in KEYS for path in (CONFIGS / kind).rglob("*.yaml")}
 PARTS = sorted(ALL_PARTS - set(STRATEGIES))
 MULTIRES_EXPERIMENTS = [path for path in EXPERIMENTS if path.stem.endswith("_multires")]
 MULTIRES_DATA = [path for path in PARTS if path.stem.endswith("_multires")]
-AGGREGATORS = {"san", "avg", "max", "conv1x1", "flatten"}
+AGGREGATORS = {"original", "san", "avg", "max", "conv1x1", "flatten"}
+BACKBONES = {"resnet56": "resnet56", "": "small_cnn"}  # as they stand in the name of a file, and the part that is meant
 DATA = {"cifar", "fashion_mnist", "digits", "images_folder"}
 
 pytestmark = pytest.mark.usefixtures("stand_in_images")
@@ -126,9 +129,16 @@ def test_experiment_bears_its_file_name(path):
     assert yaml.safe_load(path.read_text())["run"]["experiment"] == path.stem
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
-def test_file_is_named_by_aggregator_and_data(path):
+def aggregator_backbone_and_data(path):
+    """What the name of a file says: AGGREGATOR[_BACKBONE]_DATA."""
     aggregator, rest = path.stem.split("_", 1)
+    backbone = next(each for each in BACKBONES if rest.startswith(each))
+    return aggregator, backbone, rest.removeprefix(backbone).removeprefix("_")
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
+def test_file_is_named_by_aggregator_backbone_and_data(path):
+    aggregator, _, rest = aggregator_backbone_and_data(path)
     assert aggregator in AGGREGATORS
     assert any(rest == data or rest.startswith(f"{data}_") for data in DATA)
 
@@ -136,12 +146,28 @@ def test_file_is_named_by_aggregator_and_data(path):
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
 def test_file_says_what_is_in_it(path):
     """The name of the file, and the parts it names, agree."""
-    aggregators = {"avg": "global_avg_pool", "max": "global_max_pool"}
-    first, rest = path.stem.split("_", 1)
+    aggregators = {"original": "global_avg_pool", "avg": "global_avg_pool", "max": "global_max_pool"}
+    aggregator, backbone, rest = aggregator_backbone_and_data(path)
     config = yaml.safe_load(path.read_text())
-    assert config["model"]["aggregator"] == f"aggregator/{aggregators.get(first, first)}.yaml"
-    assert config["data"] == f"data/{rest.replace('cifar', 'cifar10')}.yaml"
+    assert config["model"]["aggregator"] == f"aggregator/{aggregators.get(aggregator, aggregator)}.yaml"
+    assert config["model"]["backbone"] == f"backbone/{BACKBONES[backbone]}.yaml"
+    augmented = "_augmented" if backbone else ""  # as residual networks are trained
+    assert config["data"] == f"data/{rest.replace('cifar', 'cifar10')}{augmented}.yaml"
     assert path.read_text().startswith("# ")
+
+
+TABLE_4 = {"original": 64, "avg": 4096, "max": 4096, "conv1x1": 4096, "san": 4096}
+
+
+@pytest.mark.parametrize(("aggregator", "width"), TABLE_4.items())
+def test_residual_networks_differ_in_aggregator_and_width_only(aggregator, width):
+    """The five columns of Table 4."""
+    config = yaml.safe_load((CONFIGS / f"{aggregator}_resnet56_cifar.yaml").read_text())
+    original = yaml.safe_load((CONFIGS / "original_resnet56_cifar.yaml").read_text())
+    assert config.pop("width", config["model"].pop("hidden_features", 64)) == width
+    for each in (config, original):
+        del each["run"], each["model"]["aggregator"]
+    assert config == original
 
 
 @pytest.mark.parametrize("path", MULTIRES_DATA, ids=name)

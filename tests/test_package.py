@@ -17,8 +17,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 def test_the_library_imports_torch_and_jaxtyping_only():
     code = (
-        "import sys, set_aggregation.aggregators, set_aggregation.feature_set, set_aggregation.backbones\n"
-        "from set_aggregation import replace_pooling\n"
+        "import sys\n"
+        "from set_aggregation import aggregators, backbones, feature_set, pool2d, replace_pooling\n"
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -33,6 +33,7 @@ def test_the_library_imports_torch_and_jaxtyping_only():
         "sklearn",
         "matplotlib",
         "PIL",
+        "torch_geometric",
     }
     assert not extra & set(done.stdout.split())
     assert [requirement.split(">")[0] for requirement in PROJECT["dependencies"]] == ["torch", "jaxtyping"]
@@ -48,6 +49,20 @@ def test_the_command_does_not_import_what_only_some_runs_need():
     code = "import sys, set_aggregation.cli\nprint(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"wandb", "sklearn"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("option", ["-h", "--help", "--version"])
+def test_what_says_what_there_is_imports_nothing_that_takes_time(option):
+    code = (
+        "import sys\nfrom set_aggregation.__main__ import main\ntry:\n    main()\n"
+        "except SystemExit as end:\n    print(end.code, *{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
+    *_, last = done.stdout.splitlines()
+    exit_code, *modules = last.split()
+    assert exit_code == "0"
+    assert "jsonargparse" in modules
+    assert not {"torch", "lightning", "torchmetrics", "torchvision", "numpy"} & set(modules)
 
 
 def test_the_console_script_is_main():

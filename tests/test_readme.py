@@ -82,9 +82,16 @@ def test_the_example_in_plain_pytorch_runs():
     assert names["vectors"].shape == (8, 512)
 
 
+def test_the_example_in_pytorch_geometric_runs():
+    names = {}
+    exec("".join(blocks(README, "python")[:2]), names)
+    x, edge_index = torch.randn(3, 16), torch.tensor([[0, 1], [1, 0]])
+    assert names["readout"](names["conv"](x, edge_index), torch.tensor([0, 0, 1])).shape == (2, 64)
+
+
 def test_the_example_of_the_sampler_runs():
     names = {}
-    exec(blocks(README, "python")[1], names)
+    exec(blocks(README, "python")[2], names)
     assert sorted(names["shapes"]) == [(1, 3, 32, 32), (2, 3, 16, 16), (2, 3, 32, 32)]
 
 
@@ -95,11 +102,15 @@ def test_the_table_names_aggregators_there_are():
     assert {"SAN", "GlobalAvgPool"} <= named <= set(aggregators.__all__)
 
 
-def test_the_worked_example_of_contributing_is_an_aggregator():
+def test_the_worked_example_of_contributing_is_an_aggregator_there_is_not_yet():
+    from set_aggregation import aggregators
+
     example = next(block for block in blocks((ROOT / "CONTRIBUTING.md").read_text(), "python") if "class " in block)
     names = {}
     exec(example, names)
     x, mask = torch.randn(2, 5, 3), torch.tensor([[True, True, False, True, False], [False] * 5])
-    pooled = names["LogSumExp"](3)(x, mask)
-    torch.testing.assert_close(pooled[0], x[0, mask[0]].logsumexp(0))
+    pooled = names["RangePool"](3)(x, mask)
+    torch.testing.assert_close(pooled[0], x[0, mask[0]].amax(0) - x[0, mask[0]].amin(0))
     assert torch.equal(pooled[1], torch.zeros(3))
+    torch.testing.assert_close(names["RangePool"](3).ragged(x[mask], index=mask.nonzero()[:, 0], num_sets=2), pooled)
+    assert "RangePool" not in aggregators.__all__

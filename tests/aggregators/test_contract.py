@@ -15,7 +15,26 @@ from torch import nn
 from torch.testing import assert_close
 
 from set_aggregation import aggregators
-from set_aggregation.aggregators import SAN, Aggregator, Conv1x1, Flatten, GlobalAvgPool, GlobalMaxPool
+from set_aggregation.aggregators import (
+    PMA,
+    SAN,
+    Aggregator,
+    AttentionPool,
+    AvgMaxPool,
+    Conv1x1,
+    CovariancePool,
+    DeepSets,
+    Flatten,
+    FSPool,
+    GeM,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    LogSumExp,
+    MeanStdPool,
+    PowerMeanSAN,
+)
+from set_aggregation.aggregators.ragged_sets import RaggedSets
+from set_aggregation.aggregators.set_reduction import SetReduction
 
 B, N, D, P, M = 3, 5, 4, 2, 6
 CONFIGS = Path(__file__).parents[2] / "configs" / "aggregator"
@@ -26,10 +45,15 @@ class Case:
     name: str
     build: Callable[[], Aggregator]
     positions: Literal["none", "shared", "per set"] = "none"
+    roundings: int = 1  # how often what the output is made of is rounded to the dtype, one after the other
 
     def layer(self) -> Aggregator:
         torch.manual_seed(0)
-        return self.build().double()
+        layer = self.build().double()
+        with torch.no_grad():  # some begin as another layer: away from it
+            for parameter in layer.parameters():
+                parameter += 0.1 * torch.randn_like(parameter)
+        return layer
 
     def sets(self, num_sets: int = B, num_elements: int = N):
         """Elements, mask and positions; every row of the mask has real elements and padding, at other places."""
@@ -46,8 +70,24 @@ CASES = [
     Case("SAN GELU", partial(SAN, D, M, activation=nn.GELU())),
     Case("SAN positions", partial(SAN, D, M, position_features=P), positions="shared"),
     Case("SAN positions per set", partial(SAN, D, M, "mean", position_features=P), positions="per set"),
+    Case("PowerMeanSAN", partial(PowerMeanSAN, D, M)),
+    Case("PowerMeanSAN learned p", partial(PowerMeanSAN, D, M, learn_p=True, position_features=P), positions="shared"),
+    Case("PowerMeanSAN p=1 sum", partial(PowerMeanSAN, D, M, p=1.0, reduction="sum")),
+    Case("PowerMeanSAN exp", partial(PowerMeanSAN, D, M, learn_p=True, transform="exp")),
     Case("GlobalAvgPool", partial(GlobalAvgPool, D)),
     Case("GlobalMaxPool", partial(GlobalMaxPool, D)),
+    Case("DeepSets", partial(DeepSets, D, M), roundings=4),
+    Case("DeepSets mean positions", partial(DeepSets, D, M, None, "mean", P), positions="per set", roundings=4),
+    Case("GeM", partial(GeM, D)),
+    Case("GeM per channel", partial(GeM, D, 1.5, per_channel=True)),
+    Case("LogSumExp", partial(LogSumExp, D)),
+    Case("AvgMaxPool", partial(AvgMaxPool, D)),
+    Case("MeanStdPool", partial(MeanStdPool, D)),
+    Case("AttentionPool", partial(AttentionPool, D)),
+    Case("PMA", partial(PMA, D, num_heads=2), roundings=10),
+    Case("PMA 3 queries", partial(PMA, D, num_queries=3, num_heads=1), roundings=10),
+    Case("CovariancePool", partial(CovariancePool, D)),
+    Case("FSPool", partial(FSPool, D, num_pieces=3)),
     Case("Conv1x1", partial(Conv1x1, D, set_size=N)),
     Case("Conv1x1 32 channels", partial(Conv1x1, D, channels=32, set_size=N)),
     Case("Flatten", partial(Flatten, D, set_size=N)),
@@ -68,12 +108,12 @@ of_any_size = parametrize(those(lambda layer: layer.any_set_size))
 of_fixed_size = parametrize(those(lambda layer: not layer.any_set_size))
 
 
-def gradients(layer, x, mask, positions):
+def gradients(layer, x, mask, positions, call=None):
     """Output, gradient of the elements, gradient of the positions, gradients of the parameters."""
     layer.zero_grad()
     x = x.detach().clone().requires_grad_()
     positions = None if positions is None else positions.detach().clone().requires_grad_()
-    output = layer(x, mask, positions)
+    output = (call or layer)(x, mask, positions)
     output.square().sum().backward()
     return output.detach(), x.grad, None if positions is None else positions.grad, [p.grad for p in layer.parameters()]
 
@@ -244,8 +284,133 @@ def test_dtype_is_kept_and_near_float64(case, dtype):
     x, positions = x.to(dtype), None if positions is None else positions.to(dtype)
     output = layer(x, mask, positions)
     exact = layer.double()(x.double(), mask, None if positions is None else positions.double())
-    eps = torch.finfo(dtype).eps  # elements are near 1, so their sums may lose a few units of the last place
+    eps = case.roundings * torch.finfo(dtype).eps  # elements are near 1, so sums may lose a few units of the last place
     assert_close(output, exact.to(dtype), rtol=eps, atol=eps)
+
+
+@of_any_size
+@pytest.mark.parametrize("distance", [-1e3, 1e3])
+def test_gradients_are_finite_where_padding_lies_far_from_all_elements(case, distance):
+    x, mask, positions = case.sets()
+    _, x_grad, _, parameter_grads = gradients(case.layer(), x + distance, mask, positions)
+    assert all(grad.isfinite().all() for grad in (x_grad, *parameter_grads))
+
+
+def ragged(layer, form):
+    """The same as a call of the layer, but for the form in which it gets its sets."""
+
+    def call(x, mask, positions):
+        values, index = x[mask], mask.nonzero()[:, 0]
+        places = None if positions is None else positions.expand(len(x), -1, -1)[mask]
+        offsets = torch.nn.functional.pad(mask.sum(1).cumsum(0), (1, 0))
+        match form:
+            case "offsets":
+                return layer.ragged(values, offsets, positions=places)
+            case "index":
+                return layer.ragged(values, index=index, num_sets=len(x), positions=places)
+            case "index in disorder":  # one element of each set in turn, so that those of a set keep their order
+                order = (mask.flatten().cumsum(0) - 1).view(mask.shape).T[mask.T]
+                places = None if places is None else places[order]
+                return layer.ragged(values[order], index=index[order], num_sets=len(x), positions=places)
+        return layer.ragged(torch.nested.nested_tensor_from_jagged(values, offsets), positions=places)
+
+    return call
+
+
+@every_case
+@pytest.mark.parametrize("form", ["offsets", "index", "index in disorder", "nested tensor"])
+def test_ragged_sets_give_what_padded_ones_give(case, form):
+    layer = case.layer()
+    x, mask, positions = case.sets()
+    mask[1] = False
+    if not layer.any_set_size:
+        mask[:] = True
+    expected = gradients(layer, x, mask, positions)
+    assert_close(gradients(layer, x, mask, positions, call=ragged(layer, form)), expected)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_ragged_sets_keep_the_dtype(case, dtype):
+    layer = case.layer().to(dtype)
+    x, _, positions = case.sets()
+    x, positions = x.to(dtype), None if positions is None else positions.to(dtype)
+    full = torch.ones(B, N, dtype=torch.bool)
+    eps = case.roundings * torch.finfo(dtype).eps
+    assert_close(ragged(layer, "offsets")(x, full, positions), layer(x, None, positions), rtol=eps, atol=eps)
+
+
+@of_any_size
+def test_no_ragged_sets_give_no_vectors(case):
+    layer = case.layer()
+    values, places = torch.zeros(0, D).double(), None if case.positions == "none" else torch.zeros(0, P).double()
+    assert layer.ragged(values, torch.tensor([0]), positions=places).shape == (0, layer.out_features)
+
+
+@parametrize(those(lambda layer: isinstance(layer, SetReduction | DeepSets) or type(layer) is SAN))
+def test_what_is_made_of_reductions_pads_no_ragged_sets_and_compiles_to_one_graph(case, monkeypatch, unchecked_shapes):
+    monkeypatch.delattr(RaggedSets, "padded")
+    torch.compiler.reset()
+    layer = case.layer()
+    compiled = torch.compile(layer.ragged, fullgraph=True, backend="aot_eager")
+    x, mask, positions = case.sets()
+    places = None if positions is None else positions.expand(B, -1, -1)[mask]
+    offsets = torch.nn.functional.pad(mask.sum(1).cumsum(0), (1, 0))
+    assert_close(compiled(x[mask], offsets, positions=places), layer(x, mask, positions))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "got neither offsets nor index, expected one of them, or a nested tensor"),
+        ({"offsets": [0, 5], "index": [0] * 5}, "got offsets and index, expected one of them"),
+        ({"offsets": [[0, 5]]}, r"got offsets of shape \(1, 2\), expected \(B \+ 1,\)"),
+        ({"offsets": [0, 5], "num_sets": 2}, r"got offsets of shape \(2,\), expected \(3,\)"),
+        ({"offsets": [1, 5]}, r"got offsets \[1, 5\], expected them to rise from 0 to 5"),
+        ({"offsets": [0, 3, 2, 4, 5]}, r"got offsets \[0, 3, 2, ..., 5\], expected them to rise from 0 to 5"),
+        ({"offsets": [0, 4]}, r"got offsets \[0, 4\], expected them to rise from 0 to 5"),
+        ({"index": [0] * 4}, r"got index of shape \(4,\), expected \(5,\)"),
+        ({"index": [0, 1, 2, 1, 0], "num_sets": 2}, "got set numbers from 0 to 2 in index, expected 0 to 1"),
+        ({"index": [0, 1, -1, 1, 0]}, "got set numbers from -1 to 1 in index, expected 0 to 1"),
+    ],
+)
+def test_ragged_sets_in_no_known_form_are_refused(arguments, message, unchecked_shapes):
+    tensors = {name: torch.tensor(value) if name != "num_sets" else value for name, value in arguments.items()}
+    with pytest.raises(ValueError, match=f"GlobalAvgPool: {message}"):
+        GlobalAvgPool(D).ragged(torch.zeros(5, D), **tensors)
+
+
+def test_ragged_sets_of_another_size_are_refused(unchecked_shapes):
+    layer = SAN(D, M, position_features=P)
+    offsets = torch.tensor([0, 5])
+    with pytest.raises(ValueError, match=r"SAN: got values of shape \(5, 3\), expected \(T, D=4\)"):
+        layer.ragged(torch.zeros(5, 3), offsets)
+    with pytest.raises(ValueError, match=r"SAN: got positions of shape \(4, 2\), expected \(T=5, P\)"):
+        layer.ragged(torch.zeros(5, D), offsets, positions=torch.zeros(4, P))
+
+
+def test_nested_tensors_in_no_known_form_are_refused(unchecked_shapes):
+    nested = torch.nested.nested_tensor_from_jagged(torch.zeros(5, D), torch.tensor([0, 5]))
+    with pytest.raises(ValueError, match="GlobalAvgPool: got a nested tensor with offsets or index"):
+        GlobalAvgPool(D).ragged(nested, torch.tensor([0, 5]))
+    with pytest.raises(ValueError, match=r"GlobalAvgPool: got a nested tensor, .* give it to the method ragged"):
+        GlobalAvgPool(D)(nested)
+    with pytest.warns(UserWarning, match="prototype"):
+        strided = torch.nested.nested_tensor([torch.zeros(5, D)])
+    with pytest.raises(ValueError, match=r"got a nested tensor of layout torch.strided, expected torch.jagged"):
+        GlobalAvgPool(D).ragged(strided)
+
+
+def test_ragged_sets_may_have_gaps_between_them_in_a_nested_tensor():
+    values = torch.tensor([[1.0], [100.0], [3.0], [5.0], [100.0]])
+    nested = torch.nested.nested_tensor_from_jagged(values, torch.tensor([0, 2, 5]), torch.tensor([1, 2]))
+    assert GlobalAvgPool(1).ragged(nested).tolist() == [[1], [4]]
+
+
+def test_the_number_of_ragged_sets_is_the_largest_in_the_index_unless_told():
+    values, index = torch.ones(3, 1), torch.tensor([0, 2, 0])
+    assert GlobalAvgPool(1).ragged(values, index=index).tolist() == [[1], [0], [1]]
+    assert GlobalAvgPool(1).ragged(values, index=index, num_sets=4).tolist() == [[1], [0], [1], [0]]
 
 
 @every_case

@@ -310,7 +310,7 @@ def test_ranks_share_the_training_images_by_the_seed_of_the_first(cls):
     for rank in range(3):
         torch.manual_seed(rank)  # ranks may be seeded apart
         module = set_up(cls)
-        strategy = SimpleNamespace(broadcast=lambda _: 0)
+        strategy = SimpleNamespace(broadcast=lambda _: 0, root_device=torch.device("cpu"))
         module.trainer = SimpleNamespace(global_rank=rank, world_size=3, strategy=strategy)
         shown += numbers(module.train_dataloader())
     assert len(shown) == len(set(shown))
@@ -322,7 +322,8 @@ def test_ranks_share_the_evaluation_images(cls, part):
     shown, module = [], set_up(cls)
     whole = sorted(numbers(getattr(module, f"{part}_dataloader")()))
     for rank in range(3):
-        module.trainer = SimpleNamespace(global_rank=rank, world_size=3)
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        module.trainer = SimpleNamespace(global_rank=rank, world_size=3, strategy=strategy)
         shown += numbers(getattr(module, f"{part}_dataloader")())
     assert sorted(shown) == whole
 
@@ -372,7 +373,8 @@ def test_ranks_share_the_images_of_any_evaluation(cls, num_images):
     module, shown = set_up(cls), []
     whole = each_image(module.evaluation_dataloader("train", num_images))
     for rank in range(3):
-        module.trainer = SimpleNamespace(global_rank=rank, world_size=3)
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        module.trainer = SimpleNamespace(global_rank=rank, world_size=3, strategy=strategy)
         shown += each_image(module.evaluation_dataloader("train", num_images))
     assert sorted(shown) == sorted(whole)
 

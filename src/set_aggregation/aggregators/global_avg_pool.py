@@ -1,14 +1,12 @@
 """Global average pooling over a set."""
 
-from typing import ClassVar
-
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from set_aggregation.aggregators.base import Aggregator
+from set_aggregation.aggregators.set_reduction import SetReduction, Sets
 
 
-class GlobalAvgPool(Aggregator):
+class GlobalAvgPool(SetReduction):
     r"""Global average pooling of `Lin et al. (2013) <https://arxiv.org/abs/1312.4400>`_, over a set.
 
     .. math::
@@ -29,20 +27,9 @@ class GlobalAvgPool(Aggregator):
         tensor([[2., 4.]])
     """
 
-    permutation_invariant: ClassVar[bool] = True
-    any_set_size: ClassVar[bool] = True
-
     def __init__(self, in_features: int) -> None:
         super().__init__(in_features, in_features)
 
-    def forward(
-        self,
-        x: Float[Tensor, "B N D"],
-        mask: Bool[Tensor, "B N"] | None = None,
-        positions: Float[Tensor, "*B N P"] | None = None,
-    ) -> Float[Tensor, "B D"]:
-        """Averages the real elements of each set."""
-        self._check(x, mask)
-        if mask is None:
-            return x.sum(1) / max(x.shape[1], 1)
-        return x.masked_fill(~mask[..., None], 0).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+    def pool(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "B D"]:
+        """Averages each feature."""
+        return sets.mean(x)

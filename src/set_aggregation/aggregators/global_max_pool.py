@@ -1,14 +1,12 @@
 """Global max pooling over a set."""
 
-from typing import ClassVar
-
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from set_aggregation.aggregators.base import Aggregator
+from set_aggregation.aggregators.set_reduction import SetReduction, Sets
 
 
-class GlobalMaxPool(Aggregator):
+class GlobalMaxPool(SetReduction):
     r"""Global max pooling over a set: the largest value of each feature.
 
     .. math::
@@ -30,23 +28,9 @@ class GlobalMaxPool(Aggregator):
         tensor([[3., 6.]])
     """
 
-    permutation_invariant: ClassVar[bool] = True
-    any_set_size: ClassVar[bool] = True
-
     def __init__(self, in_features: int) -> None:
         super().__init__(in_features, in_features)
 
-    def forward(
-        self,
-        x: Float[Tensor, "B N D"],
-        mask: Bool[Tensor, "B N"] | None = None,
-        positions: Float[Tensor, "*B N P"] | None = None,
-    ) -> Float[Tensor, "B D"]:
-        """Takes the maximum of each feature over the real elements of each set."""
-        self._check(x, mask)
-        if x.shape[1] == 0:
-            return x.sum(1)  # zeros that keep their place in the graph
-        if mask is None:
-            return x.amax(1)
-        largest = x.masked_fill(~mask[..., None], float("-inf")).amax(1)
-        return largest.where(mask.any(1, keepdim=True), 0)
+    def pool(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "B D"]:
+        """Takes the maximum of each feature."""
+        return sets.max(x)

@@ -1,12 +1,14 @@
 """Set Aggregation Network: pooling with learned directions and an output of any size."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from set_aggregation.aggregators.base import Aggregator
+from set_aggregation.aggregators.kernels import Implementation, choose, eager_sum
+from set_aggregation.aggregators.kernels.operators import Operator
 
 
 class SAN(Aggregator):
@@ -29,11 +31,23 @@ class SAN(Aggregator):
             activation with the universal approximation property.
         position_features: size P of a position. Positions are P more features of every element, as in
             Section 4.1. None takes no positions (in a ``SetClassifier``: takes those it makes).
+        implementation: how the sum is computed. ``"eager"`` does what the formula says and keeps all
+            B x N x M activations for the backward pass. ``"blocked"``, for CPUs, makes a block of them at a
+            time, and again for the gradients; ``"triton"``, for NVIDIA GPUs, never writes them to memory.
+            ``"auto"`` chooses by the device, and is eager where the other two cannot compute it: other
+            activations, a projection with hooks, ``torch.func``, exported programs; for Triton also double
+            precision, and elements whose D + P features take more than 512 bytes. Gradients of gradients are
+            eager in all of them.
 
     Shape:
         - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements.
         - positions: :math:`(N, P)` or :math:`(B, N, P)`.
-        - output: :math:`(B, M)`; an empty set gives zeros.
+        - output: :math:`(B, M)`, in the dtype of x and summed in single precision or better; an empty set gives
+          zeros.
+
+    Raises:
+        ValueError: a size below 1, an unknown ``reduction`` or ``implementation``, inputs of other sizes than the
+            layer was built for, or what an implementation that was asked for by name cannot compute.
 
     Example:
         >>> import torch
@@ -54,16 +68,22 @@ class SAN(Aggregator):
         reduction: Literal["sum", "mean"] = "sum",
         activation: nn.Module | None = None,
         position_features: int | None = None,
+        implementation: Implementation = "auto",
     ) -> None:
         super().__init__(in_features, out_features)
         if reduction not in ("sum", "mean"):
-            raise ValueError(f"SAN: got reduction={reduction!r}, expected 'sum' or 'mean'")
+            raise ValueError(f"{type(self).__name__}: got reduction={reduction!r}, expected 'sum' or 'mean'")
         if position_features is not None and position_features < 0:
-            raise ValueError(f"SAN: got position_features={position_features}, expected 0 or more")
+            raise ValueError(f"{type(self).__name__}: got position_features={position_features}, expected 0 or more")
+        if implementation not in get_args(Implementation):
+            raise ValueError(
+                f"SAN: got implementation={implementation!r}, expected one of {', '.join(get_args(Implementation))}"
+            )
         self.position_features = position_features or 0
         self.reduction = reduction
         self.projection = nn.Linear(in_features + self.position_features, out_features)
         self.activation = nn.ReLU() if activation is None else activation
+        self.implementation: Implementation = implementation
 
     def forward(
         self,
@@ -73,39 +93,39 @@ class SAN(Aggregator):
     ) -> Float[Tensor, "B M"]:
         """Sums (or averages) the activated projections of the real elements of each set."""
         self._check(x, mask)
-        x = self._append(positions, x)  # B N D+P
-        # Masked twice: before, or NaN in padding reaches the gradient of the weights;
-        # after, or padding adds ReLU(b), which is not zero.
-        padding = None if mask is None else ~mask[..., None]
-        if padding is not None:
-            x = x.masked_fill(padding, 0)
-        y = self.activation(self.projection(x))  # B N M
-        if padding is not None:
-            y = y.masked_fill(padding, 0)
-        total = y.sum(1)
-        if self.reduction == "sum":
-            return total
-        if mask is None:
-            return total / max(x.shape[1], 1)
-        return total / mask.sum(1, keepdim=True).clamp(min=1)
+        self._check_positions(x, positions)
+        operator = choose(self.implementation, x, self.projection, self.activation)
+        if operator is None:
+            total = eager_sum(x, mask, positions, lambda rows: self.activation(self.projection(rows)))
+        else:
+            total = self._fused_sum(operator, x, mask, positions)
+        if self.reduction == "mean":
+            total = total / (max(x.shape[1], 1) if mask is None else mask.sum(1, keepdim=True).clamp(min=1))
+        return total.to(x.dtype)
 
     def extra_repr(self) -> str:
         """The sizes and the reduction."""
         return f"{super().extra_repr()}, position_features={self.position_features}, reduction={self.reduction!r}"
 
-    def _append(self, positions: Tensor | None, x: Tensor) -> Tensor:
-        """Makes the positions P more features of every element."""
+    def _fused_sum(self, operator: Operator, x: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
+        device = x.device.type
+        weight: Tensor = self.projection.weight
+        bias: Tensor = self.projection.bias
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+            x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
+        return operator(x, weight, bias, mask, positions)
+
+    def _check_positions(self, x: Tensor, positions: Tensor | None) -> None:
+        name = type(self).__name__
         got = 0 if positions is None else positions.shape[-1]
         if got != self.position_features:
             raise ValueError(
-                f"SAN: got positions of {got} features, but this layer was built with "
+                f"{name}: got positions of {got} features, but this layer was built with "
                 f"position_features={self.position_features}"
             )
-        if positions is None:
-            return x
         b, n, _ = x.shape
-        if positions.shape[:-1] not in ((n,), (b, n)):
+        if positions is not None and positions.shape[:-1] not in ((n,), (b, n)):
             raise ValueError(
-                f"SAN: got positions of shape {tuple(positions.shape)}, expected (N={n}, P) or (B={b}, N={n}, P)"
+                f"{name}: got positions of shape {tuple(positions.shape)}, expected (N={n}, P) or (B={b}, N={n}, P)"
             )
-        return torch.cat((x, positions.to(x.dtype).expand(*x.shape[:2], -1)), dim=2)

@@ -83,6 +83,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self._sets: dict[str, SizedImages] = {}
         self._training: ResolutionBatchSampler | None = None
         self._place: dict[str, Any] | None = None
+        self._statistics: Tensor | None = None
 
     @property
     def image_sizes(self) -> dict[str, list[Size]]:
@@ -150,7 +151,7 @@ class ImageDataModule(LightningDataModule, ABC):
             part: ``"train"``, ``"val"`` or ``"test"``.
             index: its number there.
         """
-        return self._sets[part][[index]][0][0].permute(1, 2, 0).numpy()
+        return self._sets[part][[index]][0][0].permute(1, 2, 0).cpu().numpy()
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Batches of the images in ``predict_files``, without labels."""
@@ -166,12 +167,16 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._to_float(images), *labels
 
     def _to_float(self, images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        # Convolutions on CPU and on tensor cores are faster in this memory format, and follow their input's.
-        x = images.to(torch.float32, memory_format=torch.channels_last) / 255
+        # Convolutions on CPU and on tensor cores are faster in this memory format, and follow their input's. Division
+        # and conversion are one pass over the batch.
+        like = torch.empty_like(images, dtype=torch.float32, memory_format=torch.channels_last)
+        x = torch.div(images, 255, out=like)
         if not self.normalize:
             return x
-        mean, std = (torch.tensor(values, device=x.device)[:, None, None] for values in (self.mean, self.std))
-        return (x - mean) / std
+        if self._statistics is None or self._statistics.device != x.device:  # to copy them is to wait for the device
+            self._statistics = torch.tensor([self.mean, self.std])[..., None, None].to(x.device)
+        mean, std = self._statistics
+        return x.sub_(mean).div_(std)
 
     def _training_sampler(self, **arguments: Any) -> ResolutionBatchSampler:
         return ResolutionBatchSampler(self._sets["train"].sizes, **arguments)

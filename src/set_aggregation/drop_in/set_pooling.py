@@ -9,7 +9,10 @@ from set_aggregation.model_structure import Layout, as_feature_map
 
 
 class SetPooling(nn.Module):
-    """Pools what a network gives by an aggregator: a feature map, channels first or last, or tokens.
+    """Aggregates what a network gives to its pooling: a feature map, channels first or last, or tokens.
+
+    For a network of your own :class:`~set_aggregation.pool2d.Pool2d` is enough; this is what :func:`replace_pooling`
+    puts into others.
 
     Args:
         aggregator: the layer that pools.
@@ -31,8 +34,8 @@ class SetPooling(nn.Module):
     Example:
         >>> import torch
         >>> from set_aggregation.aggregators import SAN
-        >>> pooling = SetPooling(SAN(in_features=64, out_features=512))  # instead of nn.AdaptiveAvgPool2d(1)
-        >>> pooling(torch.randn(8, 64, 6, 6)).shape
+        >>> pooling = SetPooling(SAN(in_features=64, out_features=512), "BND", num_prefix_tokens=1)
+        >>> pooling(torch.randn(8, 1 + 36, 64)).shape
         torch.Size([8, 512])
     """
 
@@ -59,8 +62,6 @@ class SetPooling(nn.Module):
             elements, positions = x[:, self.num_prefix_tokens :], None
         else:
             elements, positions = self.feature_set(as_feature_map(x, self.layout, self.num_prefix_tokens))
-        if not self.aggregator.uses_positions:
-            positions = None
         y = self.aggregator(self.elementwise(elements), positions=positions)
         return y[..., None, None] if self.keep_dims else y
 

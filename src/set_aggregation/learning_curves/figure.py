@@ -4,7 +4,7 @@ import io
 import itertools
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -38,15 +38,26 @@ def draw(comparison: Comparison, kind: str) -> bytes:
         comparison: the runs, at least one.
         kind: ``"png"``, ``"svg"`` or ``"pdf"``.
     """
+    return as_file(lambda: comparison_figure(comparison), kind)
+
+
+def as_file(make: Callable[[], Figure], kind: str) -> bytes:
+    """A figure as the content of a file, the same bytes whatever a person's own style is; another version of matplotlib
+    gives others.
+
+    Args:
+        make: draws the figure.
+        kind: ``"png"``, ``"svg"`` or ``"pdf"``.
+    """
     file = io.BytesIO()
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()  # a person's own style has other sizes of text, which would not fit
         mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": _SALT, "pdf.fonttype": 42})
         warnings.filterwarnings("ignore", "Glyph")  # of a name in letters that the font lacks
-        figure = comparison_figure(comparison)
+        figure = make()
         dpi = min(150, _MOST_PIXELS / max(figure.get_size_inches()))
-        dates = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-        figure.savefig(file, format=kind, dpi=dpi, metadata=dates[kind])
+        hidden = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        figure.savefig(file, format=kind, dpi=dpi, metadata=hidden[kind])
     return file.getvalue()
 
 

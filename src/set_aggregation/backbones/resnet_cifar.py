@@ -1,0 +1,112 @@
+"""The residual networks for CIFAR-10."""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from set_aggregation.backbones.base import Backbone
+
+
+class ResNetCIFAR(Backbone):
+    r"""Residual network for small images, without its global average pooling and its classifier.
+
+    Section 4.2 of `He et al. (2015) <https://arxiv.org/abs/1512.03385>`_: a 3x3 convolution of 16 channels, then three
+    stages of n = (depth - 2) / 6 blocks of 16, 32 and 64 channels, the second and the third of which begin by halving
+    the map. A block adds its input to what two 3x3 convolutions, each with batch normalisation, make of it:
+
+    .. math::
+        y = \mathrm{ReLU}(\mathrm{BN}(W_2 * \mathrm{ReLU}(\mathrm{BN}(W_1 * x))) + \mathrm{shortcut}(x)).
+
+    The weights of a k x k convolution that makes D channels are drawn from :math:`\mathcal{N}(0, 2 / (k^2 D))`
+    (`He et al., 2015 <https://arxiv.org/abs/1502.01852>`_); ``initialization: glorot`` of a ``SetClassifier`` would
+    draw them anew.
+
+    Args:
+        depth: number of layers, the classifier among them: 20, 32, 44, 56 and 110 in the paper.
+        shortcut: what leads around a block that changes the size: ``"A"``, as the paper has on CIFAR-10, every second
+            pixel and zeros for the new channels, without parameters; or ``"B"``, a 1x1 convolution with batch
+            normalisation.
+        in_channels: number C of channels of the images.
+
+    Shape:
+        - input: :math:`(B, C, H, W)`.
+        - output: :math:`(B, 64, \lceil H / 4 \rceil, \lceil W / 4 \rceil)`.
+
+    Raises:
+        ValueError: a depth that is not 6n + 2, an unknown shortcut, ``in_channels`` below 1.
+
+    Example:
+        >>> import torch
+        >>> ResNetCIFAR(depth=20)(torch.randn(8, 3, 32, 32)).shape
+        torch.Size([8, 64, 8, 8])
+    """
+
+    def __init__(self, depth: int = 56, shortcut: Literal["A", "B"] = "A", in_channels: int = 3) -> None:
+        super().__init__()
+        if depth < 8 or depth % 6 != 2:
+            raise ValueError(f"ResNetCIFAR: got depth={depth}, expected 6n + 2 with n of at least 1, such as 20 or 56")
+        if shortcut not in ("A", "B"):
+            raise ValueError(f"ResNetCIFAR: got shortcut={shortcut!r}, expected 'A' or 'B'")
+        if in_channels < 1:
+            raise ValueError(f"ResNetCIFAR: got in_channels={in_channels}, expected at least 1")
+        self.depth = depth
+        self.in_channels = in_channels
+        self.out_features = 64
+        self.stem = nn.Sequential(_conv3x3(in_channels, 16), nn.BatchNorm2d(16), nn.ReLU())
+        channels = [16] + [width for width in (16, 32, 64) for _ in range((depth - 2) // 6)]
+        self.blocks = nn.Sequential(*(_Block(*sizes, shortcut) for sizes in pairwise(channels)))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 64 h w"]:
+        """Computes the feature map of each image."""
+        return self.blocks(self.stem(x))
+
+    def extra_repr(self) -> str:
+        """The depth, which the list of the layers hides."""
+        return f"depth={self.depth}"
+
+
+class _Block(nn.Module):
+    """Two convolutions and a way around them; more channels come with half the size."""
+
+    def __init__(self, in_channels: int, channels: int, shortcut: Literal["A", "B"]) -> None:
+        super().__init__()
+        stride = 1 if in_channels == channels else 2
+        self.residual = nn.Sequential(
+            _conv3x3(in_channels, channels, stride),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            _conv3x3(channels, channels),
+            nn.BatchNorm2d(channels),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride == 2:
+            self.shortcut = (
+                _SubsampleAndPad(channels - in_channels)
+                if shortcut == "A"
+                else nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.residual(x) + self.shortcut(x))
+
+
+class _SubsampleAndPad(nn.Module):
+    """Shortcut A: every second pixel, and zeros for the new channels."""
+
+    def __init__(self, new_channels: int) -> None:
+        super().__init__()
+        self.new_channels = new_channels
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.new_channels))
+
+
+def _conv3x3(in_channels: int, channels: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)

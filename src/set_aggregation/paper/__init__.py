@@ -1,0 +1,1 @@
+"""The paper's experiments: their grids, the runner that fills ``results/``, and the report made of it."""
