@@ -102,6 +102,11 @@ class SetClassifier(LightningModule):
             sizes["set_size"] = _empty_feature_map(backbone, image_size).shape[2:].numel()
         self.aggregator = build_aggregator(aggregator, backbone.out_features, sizes)
         self.head = Head(self.aggregator.out_features, num_classes, hidden_features, hidden_activation, dropout)
+        if initialization == "glorot" and backbone.is_pretrained:
+            raise ValueError(
+                f"SetClassifier: got initialization='glorot', which would overwrite the pretrained weights of "
+                f"{type(backbone).__name__}; expected initialization='torch'"
+            )
         if initialization == "glorot":
             self.apply(_glorot_uniform_)
         # As the images of a batch come: DDP copies gradients whose memory format is not that of the weights.

@@ -1,5 +1,7 @@
 """replace_pooling on the smallest networks of each family: every one has a place for an aggregator, and only one."""
 
+import copy
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -231,3 +233,56 @@ def test_with_average_pooling_a_model_of_timm_computes_what_it_did(name, size):
     new = getattr(new, "classifier", new)
     new.load_state_dict({key: value.view(getattr(new, key).shape) for key, value in old.state_dict().items()})
     assert_close(model(images), expected)
+
+
+def seen(model, images):
+    """What the aggregator of a model is given."""
+    given = []
+    (san,) = (module for module in model.modules() if isinstance(module, SAN))
+    handle = san.register_forward_pre_hook(lambda module, args: given.append(args[0]))
+    model.eval()(images)
+    handle.remove()
+    return given[0]
+
+
+def test_class_tokens_are_left_out():
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, 64, 64)
+    model = replace_pooling(timm.create_model("test_vit", img_size=64), SAN, out_features=16)
+    tokens = model.eval().forward_features(images)
+    assert model.num_prefix_tokens == 1
+    assert_close(seen(model, images), tokens[:, 1:])
+
+    model = replace_pooling(models.VisionTransformer(64, 16, 2, 2, 32, 64), SAN, out_features=16)
+    tokens = torch.cat((model.class_token.expand(2, -1, -1), model._process_input(images)), 1)
+    assert_close(seen(model, images), model.encoder(tokens)[:, 1:])
+
+
+def test_a_copy_resets_its_own_classifier():
+    images = torch.randn(2, 3, 64, 64)
+    model = replace_pooling(timm.create_model("test_resnet"), SAN, out_features=16, num_classes=7)
+    twin = copy.deepcopy(model)
+    twin.reset_classifier(3)
+    assert (twin(images).shape, model(images).shape) == ((2, 3), (2, 7))
+    model.reset_classifier(0)
+    assert (twin(images).shape, model(images).shape) == ((2, 3), (2, 16))
+
+
+def test_another_pooling_of_timm_is_refused():
+    model = replace_pooling(timm.create_model("test_resnet"), SAN, out_features=16)
+    with pytest.raises(ValueError, match="reset_classifier: got global_pool='avg', expected None"):
+        model.reset_classifier(3, "avg")
+
+
+def test_models_with_several_classifiers_are_refused():
+    model = timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, depth=1)
+    with pytest.raises(ValueError, match="got a VisionTransformerDistilled with several classifiers, for distillation"):
+        replace_pooling(model, SAN, out_features=16)
+    assert model.eval()(torch.randn(2, 3, 64, 64)).shape == (2, 1000)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_auxiliary_classifiers_are_dropped(name):
+    model = models.get_model(name, init_weights=False, aux_logits=True)
+    replace_pooling(model, SAN, out_features=16, num_classes=7, image_size=(128, 128))
+    assert model.train()(torch.randn(2, 3, 128, 128)).shape == (2, 7)

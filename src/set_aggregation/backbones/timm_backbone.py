@@ -25,7 +25,8 @@ class TimmBackbone(Backbone):
     Args:
         name: of the network, as ``timm.list_models()`` has them; with a tag, such as ``resnet18.a1_in1k``, it says
             which pretrained weights.
-        pretrained: whether the weights are those that timm has, downloaded where they are first used, or random.
+        pretrained: whether the weights are those that timm has, downloaded where they are first used, or random. They
+            expect normalized images: ``--data.normalize true``.
         in_channels: number C of channels of the images.
         out_index: which of the maps of ``timm.create_model(name, features_only=True)``; None takes the one that the
             network pools. Small images need an early one: of 32 x 32 pixels most networks leave one.
@@ -57,13 +58,14 @@ class TimmBackbone(Backbone):
         if out_index is not None:
             arguments |= {"features_only": True, "out_indices": (out_index,)}
         self.in_channels = in_channels
-        self.network = _create(name, arguments)
+        self.is_pretrained = pretrained
+        self.network = _create(name, arguments).eval()  # while it is looked at, or noise enters its statistics
         images = example_images(self.network, image_size)
         if out_index is None:
             found = unpool(self.network, images)
         else:
             with torch.no_grad():
-                (features,) = self.network.eval()(images)
+                (features,) = self.network(images)
             layout = layout_of(features.shape, set(self.network.feature_info.channels()))  # type: ignore[union-attr, operator]
             found = layout and (layout, features)
         if found is None:

@@ -26,7 +26,7 @@ class TorchvisionBackbone(Backbone):
     Args:
         name: of the network, as ``torchvision.models.list_models()`` has them.
         weights: name of the pretrained weights, such as ``"DEFAULT"``, downloaded where they are first used; None
-            draws random ones.
+            draws random ones. They expect normalized images: ``--data.normalize true``.
         in_channels: number C of channels of the images. With another number than 3 the first convolution takes the
             mean of the channels' weights, times 3 / C, for each.
         layer: name of the module whose output is the map, such as ``"layer3"``; None takes what the network pools.
@@ -48,6 +48,7 @@ class TorchvisionBackbone(Backbone):
     def __init__(self, name: str, weights: str | None = None, in_channels: int = 3, layer: str | None = None) -> None:
         super().__init__()
         self.in_channels = in_channels
+        self.is_pretrained = weights is not None
         model = _create(name, weights)
         if in_channels != 3:
             _set_in_channels(model, in_channels)

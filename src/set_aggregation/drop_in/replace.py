@@ -35,15 +35,16 @@ def replace_pooling(
     For image classifiers of timm, torchvision and one's own. The model is changed in place, as by timm's
     ``reset_classifier``, and returned. All other weights stay the tensors that they were, pretrained or not; layers
     between the pooling and the classifier, such as the LayerNorm of ConvNeXt, act on each element of the set from then
-    on, and class tokens are left out of it. A model that is refused is left as it was.
+    on, and class tokens are left out of it (layers that only they see, as the last of CaiT, have no effect then). A
+    model that is refused is left as it was.
 
     Where things are afterwards: in a model of timm aggregator and dense layer are what ``get_classifier()`` gives, with
     the names ``pooling`` and ``classifier``; ``forward_features`` is as before, ``reset_classifier`` puts a new dense
     layer behind the aggregator, and ``forward_head(..., pre_logits=True)`` gives the elements. In other models the
     aggregator is where the pooling module was (``model.avgpool`` of ResNet) and the dense layer where the last layer
     was (``model.fc``); if the pooling was no module, both are in the place of the last layer, and a hook brings the
-    feature map there. Hidden dense layers that know each pixel by its place, as VGG's, and auxiliary
-    classifiers are dropped.
+    feature map there, which ``nn.DataParallel`` does not take. Hidden dense layers that know each pixel by its place,
+    as VGG's, attention pooling and auxiliary classifiers are dropped.
 
     Args:
         model: the model.
@@ -81,7 +82,7 @@ def replace_pooling(
     if any(isinstance(module, SetPooling) for module in model.modules()):
         raise ValueError(refusal(model, "whose pooling is replaced already"))
     if has_timm_interface(model) and not has_one_classifier(model):
-        raise ValueError(refusal(model, "with several classifiers, as for distillation"))
+        raise ValueError(refusal(model, "with several classifiers, for distillation or for several branches"))
     images = example_images(model, image_size, in_channels)
     factory = partial(aggregator, **arguments)
 

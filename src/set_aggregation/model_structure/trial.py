@@ -29,7 +29,7 @@ def example_images(
         said = said or getattr(model, "pretrained_cfg", {}).get("input_size", (3, 224, 224))[1:]
         image_size = (said, said) if isinstance(said, int) else tuple(said)
     convolution = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-    weight = next(model.parameters())
+    weight = next(model.parameters(), torch.empty(0))
     if in_channels is None:
         in_channels = 3 if convolution is None else convolution.in_channels
     images = torch.randn(2, in_channels, *image_size, generator=torch.Generator().manual_seed(0))
