@@ -12,7 +12,10 @@ AGGREGATORS = {path.stem for path in (Path(__file__).parents[1] / "src" / "set_a
 CHECKED = [f"aggregators.{name}" for name in AGGREGATORS - {"padded_sets", "ragged_sets"}]
 # Before anything imports these modules, src's doctests included: pytest loads this file ahead of collecting.
 jaxtyping.install_import_hook(
-    [f"set_aggregation.{name}" for name in (*CHECKED, "feature_set", "pool2d", "backbones", "head")],
+    [
+        f"set_aggregation.{name}"
+        for name in (*CHECKED, "feature_set", "pool2d", "backbones", "drop_in", "model_structure", "head")
+    ],
     "beartype.beartype",
 )
 

@@ -130,6 +130,16 @@ def test_glorot_initialization_fills_its_interval():
         assert 0.9 * bound < weight.abs().max() <= bound
 
 
+def test_glorot_initialization_does_not_overwrite_pretrained_weights():
+    backbone = SmallCNN(1)
+    backbone.is_pretrained = True
+    with pytest.raises(
+        ValueError, match="got initialization='glorot', which would overwrite the pretrained weights of"
+    ):
+        SetClassifier(backbone, GlobalAvgPool, num_classes=3, initialization="glorot")
+    SetClassifier(backbone, GlobalAvgPool, num_classes=3)
+
+
 def test_glorot_initialization_zeroes_every_bias():
     model = make_model(initialization="glorot")
     assert all((value == 0).all() for name, value in model.named_parameters() if name.endswith("bias"))

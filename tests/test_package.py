@@ -18,12 +18,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def test_the_library_imports_torch_and_jaxtyping_only():
     code = (
         "import sys\n"
-        "from set_aggregation import aggregators, backbones, feature_set, pool2d\n"
+        "from set_aggregation import aggregators, backbones, feature_set, pool2d, replace_pooling\n"
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     extra = {
         "lightning",
+        "timm",
         "torchvision",
         "torchmetrics",
         "wandb",
@@ -36,6 +37,12 @@ def test_the_library_imports_torch_and_jaxtyping_only():
     }
     assert not extra & set(done.stdout.split())
     assert [requirement.split(">")[0] for requirement in PROJECT["dependencies"]] == ["torch", "jaxtyping"]
+
+
+def test_the_version_can_be_read_without_torch():
+    code = "import sys, set_aggregation\nprint(set_aggregation.__version__, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [set_aggregation.__version__, "False"]
 
 
 def test_the_command_does_not_import_what_only_some_runs_need():

@@ -89,9 +89,17 @@ def test_the_example_in_pytorch_geometric_runs():
     assert names["readout"](names["conv"](x, edge_index), torch.tensor([0, 0, 1])).shape == (2, 64)
 
 
+def test_the_example_of_models_of_others_runs():
+    pytest.importorskip("timm", reason="timm is not installed")
+    names = {}
+    exec(blocks(README, "python")[0] + blocks(README, "python")[2], names)
+    for name in ("convnext", "vit", "resnet"):
+        assert names[name](torch.randn(2, 3, 224, 224)).shape == (2, 10)
+
+
 def test_the_example_of_the_sampler_runs():
     names = {}
-    exec(blocks(README, "python")[2], names)
+    exec(next(block for block in blocks(README, "python") if "ResolutionBatchSampler" in block), names)
     assert sorted(names["shapes"]) == [(1, 3, 32, 32), (2, 3, 16, 16), (2, 3, 32, 32)]
 
 

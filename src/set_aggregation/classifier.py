@@ -1,8 +1,6 @@
 """The LightningModule: backbone, feature set, aggregator and head, trained to classify images."""
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
+from set_aggregation.aggregator_factory import build_aggregator
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
 from set_aggregation.evaluation_mode import evaluation_mode
@@ -101,8 +100,13 @@ class SetClassifier(LightningModule):
         sizes = {"position_features": self.feature_set.position_features}
         if image_size is not None:
             sizes["set_size"] = _empty_feature_map(backbone, image_size).shape[2:].numel()
-        self.aggregator = _build_aggregator(aggregator, backbone.out_features, sizes)
+        self.aggregator = build_aggregator(aggregator, backbone.out_features, sizes)
         self.head = Head(self.aggregator.out_features, num_classes, hidden_features, hidden_activation, dropout)
+        if initialization == "glorot" and backbone.is_pretrained:
+            raise ValueError(
+                f"SetClassifier: got initialization='glorot', which would overwrite the pretrained weights of "
+                f"{type(backbone).__name__}; expected initialization='torch'"
+            )
         if initialization == "glorot":
             self.apply(_glorot_uniform_)
         # As the images of a batch come: DDP copies gradients whose memory format is not that of the weights.
@@ -227,28 +231,6 @@ def _empty_feature_map(backbone: Backbone, image_size: tuple[int, int]) -> Float
     like = next(backbone.parameters(), torch.empty(0))
     with evaluation_mode(backbone):
         return backbone(torch.zeros(1, backbone.in_channels, *image_size, dtype=like.dtype, device=like.device))
-
-
-def _build_aggregator(factory: Callable[..., Aggregator], in_features: int, sizes: dict[str, int]) -> Aggregator:
-    """Calls the factory with those of the sizes that it takes and was not given, so that none is written twice."""
-    given: dict[str, Any] = {}
-    target: Callable[..., Any] = factory
-    if isinstance(factory, partial):
-        given = factory.keywords
-        # jsonargparse makes partial(instantiate, ..., cls, **init_args): what the class takes is what counts.
-        target = next((bound for bound in factory.args if isinstance(bound, type)), factory.func)
-    taken = inspect.signature(target).parameters
-    missing = {name: size for name, size in sizes.items() if name in taken and given.get(name) is None}
-    aggregator = factory(in_features, **missing)
-    wrong = {name: size for name, size in sizes.items() if getattr(aggregator, name, size) != size}
-    if wrong:
-        got = ", ".join(f"{name}={getattr(aggregator, name)}" for name in wrong)
-        expected = ", ".join(f"{name}={size}" for name, size in wrong.items())
-        raise ValueError(
-            f"{type(aggregator).__name__}: got {got}, but these images and positions make sets of {expected}; "
-            "leave it out to have it filled in"
-        )
-    return aggregator
 
 
 def _glorot_uniform_(module: nn.Module) -> None:
