@@ -140,7 +140,15 @@ def test_optimizer_is_adam_at_the_rate_of_the_paper_unless_told():
     optimizer = model.configure_optimizers()
     assert type(optimizer) is torch.optim.Adam
     assert optimizer.param_groups[0]["lr"] == 1e-3
+    assert optimizer.param_groups[0]["fused"]
     assert {id(p) for p in optimizer.param_groups[0]["params"]} == {id(p) for p in model.parameters()}
+
+
+def test_an_optimizer_that_scales_gradients_is_not_fused_or_they_could_not_be_clipped(make_trainer):
+    model = make_model()
+    model.trainer = make_trainer()
+    model.trainer.strategy.precision_plugin.scaler = torch.amp.GradScaler("cpu", enabled=False)
+    assert not model.configure_optimizers().param_groups[0]["fused"]
 
 
 @pytest.mark.parametrize(("interval", "expected"), [("epoch", 0.1), ("step", 0.001)])

@@ -42,6 +42,20 @@ def test_the_command_does_not_import_what_only_some_runs_need():
     assert not {"wandb", "sklearn"} & set(done.stdout.split())
 
 
+@pytest.mark.parametrize("option", ["-h", "--help", "--version"])
+def test_what_says_what_there_is_imports_nothing_that_takes_time(option):
+    code = (
+        "import sys\nfrom set_aggregation.__main__ import main\ntry:\n    main()\n"
+        "except SystemExit as end:\n    print(end.code, *{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
+    *_, last = done.stdout.splitlines()
+    exit_code, *modules = last.split()
+    assert exit_code == "0"
+    assert "jsonargparse" in modules
+    assert not {"torch", "lightning", "torchmetrics", "torchvision", "numpy"} & set(modules)
+
+
 def test_the_console_script_is_main():
     (script,) = entry_points(group="console_scripts", name="set-aggregation")
     assert script.load() is __main__.main

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+from set_aggregation import __version__
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
 from set_aggregation.callbacks import (
@@ -36,6 +37,7 @@ from set_aggregation.checkpoint_io import LAST, DurableCheckpointIO
 from set_aggregation.classifier import SetClassifier
 from set_aggregation.cli_arguments import add_arguments, set_width, tags
 from set_aggregation.cli_errors import one_line, unwrapped
+from set_aggregation.commands import COMMANDS, DESCRIPTION
 from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
 from set_aggregation.interruption import EXIT_CODE, Interrupted, take_over_signals
@@ -68,7 +70,7 @@ class SetAggregationCLI(LightningCLI):
     checkpoint: ModelCheckpoint
 
     def __init__(self) -> None:
-        strict = {"exit_on_error": False, "allow_abbrev": False, "description": "Trains and compares pooling layers."}
+        strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             SetClassifier,
             ImageDataModule,
@@ -77,7 +79,9 @@ class SetAggregationCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             trainer_defaults={"logger": _LOGGERS, "use_distributed_sampler": False},
-            parser_kwargs=strict | dict.fromkeys(self.subcommands(), strict),
+            parser_kwargs=strict
+            | {"description": DESCRIPTION, "version": __version__}
+            | {name: {**strict, "description": does} for name, does in COMMANDS.items()},
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -275,6 +279,18 @@ class SetAggregationCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration alone: a checkpoint of another model is an error, not another model."""
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        self._subcommand_parsers = {}
+        subcommands = parser.add_subcommands()
+        # To find out the options of a command takes time: those of the others are left out.
+        asked_for = [word for word in sys.argv[1:2] if word in COMMANDS] or COMMANDS
+        for name, does in COMMANDS.items():
+            own = self.init_parser(**kwargs[name])
+            if name in asked_for:
+                own = self._prepare_subcommand_parser(Trainer, name, **kwargs[name])
+            self._subcommand_parsers[name] = own
+            subcommands.add_subcommand(name, own, help=does)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
