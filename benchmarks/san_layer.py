@@ -13,9 +13,9 @@ import statistics
 from collections.abc import Callable
 from functools import partial
 
-import measuring
 import torch
 
+import measuring
 from set_aggregation.aggregators import SAN
 
 D, P, SQUARE = 64, 2, 2048
