@@ -51,7 +51,7 @@ def environment(trainer: Trainer) -> dict[str, str]:
         trainer: that of the run.
     """
     device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {_processor()}"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {processor()}"
     return {
         "command": shlex.join(["python", *sys.argv]),
         "commit": _commit(),
@@ -85,7 +85,8 @@ def write_results(file: Path, results: dict[str, Any]) -> None:
     os.replace(unfinished, file)  # noqa: PTH105
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the processor."""
     info = Path("/proc/cpuinfo")
     names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     return names[0] if names else platform.processor()

@@ -7,13 +7,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, Subset, TensorDataset
 
 from set_aggregation.data.augmentation import random_crop_and_flip
+from set_aggregation.data.conversion import to_float
 from set_aggregation.data.image_files import read_images
 from set_aggregation.data.image_set import Size
 from set_aggregation.data.resolution_batch_sampler import ResolutionBatchSampler
@@ -54,6 +55,7 @@ class ImageDataModule(LightningDataModule, ABC):
         class_names: their names.
         in_channels: number C of channels of an image.
         image_size: height and width in pixels of the images that ``predict`` reads; None where they keep their own.
+        max_side: where they keep their own size, they are shrunk until neither side is longer.
         mean, std: of each channel, with pixels in [0, 1].
         flip: whether a mirrored image is of the same class.
         predict_files: image files that ``predict`` reads.
@@ -66,6 +68,7 @@ class ImageDataModule(LightningDataModule, ABC):
     class_names: tuple[str, ...]
     in_channels: int
     image_size: Size | None
+    max_side: int | None = None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip: bool
@@ -88,6 +91,18 @@ class ImageDataModule(LightningDataModule, ABC):
     def image_sizes(self) -> dict[str, list[Size]]:
         """The sizes of the images of ``"train"``, ``"val"`` and ``"test"``, as far as they are set up."""
         return {part: images.image_sizes for part, images in self._sets.items()}
+
+    @property
+    def image_description(self) -> dict[str, Any]:
+        """What a trained model has to know of the images to be used without this data: plain values."""
+        return {
+            "class_names": list(self.class_names),
+            "in_channels": self.in_channels,
+            "image_size": self.image_size and list(self.image_size),
+            "max_side": self.max_side,
+            "mean": list(self.mean) if self.normalize else None,
+            "std": list(self.std) if self.normalize else None,
+        }
 
     @property
     def images_per_epoch(self) -> int:
@@ -163,15 +178,8 @@ class ImageDataModule(LightningDataModule, ABC):
         images, *labels = batch
         if self.augment and self.trainer is not None and self.trainer.lightning_module.training:
             images = random_crop_and_flip(images, self.flip)
-        return self._to_float(images), *labels
-
-    def _to_float(self, images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        # Convolutions on CPU and on tensor cores are faster in this memory format, and follow their input's.
-        x = images.to(torch.float32, memory_format=torch.channels_last) / 255
-        if not self.normalize:
-            return x
-        mean, std = (torch.tensor(values, device=x.device)[:, None, None] for values in (self.mean, self.std))
-        return (x - mean) / std
+        mean_and_std = (self.mean, self.std) if self.normalize else ()
+        return to_float(images, *mean_and_std), *labels
 
     def _training_sampler(self, **arguments: Any) -> ResolutionBatchSampler:
         return ResolutionBatchSampler(self._sets["train"].sizes, **arguments)
