@@ -34,6 +34,9 @@ def test_the_library_imports_torch_and_jaxtyping_only():
         "matplotlib",
         "PIL",
         "torch_geometric",
+        "huggingface_hub",
+        "safetensors",
+        "onnx",
     }
     assert not extra & set(done.stdout.split())
     assert [requirement.split(">")[0] for requirement in PROJECT["dependencies"]] == ["torch", "jaxtyping"]
@@ -43,6 +46,20 @@ def test_the_version_can_be_read_without_torch():
     code = "import sys, set_aggregation\nprint(set_aggregation.__version__, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [set_aggregation.__version__, "False"]
+
+
+def test_what_needs_more_is_imported_where_it_is_asked_for(monkeypatch):
+    assert all(getattr(set_aggregation, name).__name__ == name for name in set_aggregation.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'unload'"):
+        set_aggregation.unload  # noqa: B018
+    for name in ("loading", "safetensors_file", "image_classifier", "classifier"):
+        monkeypatch.delitem(sys.modules, f"set_aggregation.{name}", raising=False)
+        monkeypatch.delattr(set_aggregation, name, raising=False)
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    with pytest.raises(
+        ImportError, match=r"got no lightning\S*, .* set_aggregation.load: pip .*'set-aggregation\[train\]'"
+    ):
+        set_aggregation.load  # noqa: B018
 
 
 def test_the_command_does_not_import_what_only_some_runs_need():

@@ -155,6 +155,11 @@ class SetClassifier(LightningModule):
                 "SAN, GlobalAvgPool or GlobalMaxPool"
             )
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Says what the images are: a checkpoint is all that is needed to use the model."""
+        if (images := getattr(getattr(self.trainer, "datamodule", None), "image_description", None)) is not None:
+            checkpoint["images"] = images
+
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what was compiled: a copy that had it would compute with the weights of the original."""
         return {name: value for name, value in super().__getstate__().items() if name != "_compiled_call_impl"}

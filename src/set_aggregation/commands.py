@@ -10,6 +10,7 @@ COMMANDS = {
     "validate": "Measures a checkpoint on the validation set.",
     "test": "Measures a checkpoint on the test set.",
     "predict": "Prints the class of each of your images.",
+    "export": "Writes a trained model as a program that runs without this package.",
 }
 
 

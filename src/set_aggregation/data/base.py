@@ -54,6 +54,7 @@ class ImageDataModule(LightningDataModule, ABC):
         class_names: their names.
         in_channels: number C of channels of an image.
         image_size: height and width in pixels of the images that ``predict`` reads; None where they keep their own.
+        max_side: where they keep their own size, they are shrunk until neither side is longer.
         mean, std: of each channel, with pixels in [0, 1].
         flip: whether a mirrored image is of the same class.
         predict_files: image files that ``predict`` reads.
@@ -66,6 +67,7 @@ class ImageDataModule(LightningDataModule, ABC):
     class_names: tuple[str, ...]
     in_channels: int
     image_size: Size | None
+    max_side: int | None = None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip: bool
@@ -89,6 +91,18 @@ class ImageDataModule(LightningDataModule, ABC):
     def image_sizes(self) -> dict[str, list[Size]]:
         """The sizes of the images of ``"train"``, ``"val"`` and ``"test"``, as far as they are set up."""
         return {part: images.image_sizes for part, images in self._sets.items()}
+
+    @property
+    def image_description(self) -> dict[str, Any]:
+        """What a trained model has to know of the images to be used without this data: plain values."""
+        return {
+            "class_names": list(self.class_names),
+            "in_channels": self.in_channels,
+            "image_size": self.image_size and list(self.image_size),
+            "max_side": self.max_side,
+            "mean": list(self.mean) if self.normalize else None,
+            "std": list(self.std) if self.normalize else None,
+        }
 
     @property
     def images_per_epoch(self) -> int:
