@@ -192,7 +192,7 @@ class TestImages:
         step = model.training_step
 
         def look(batch, batch_idx):
-            loss = step(batch, batch_idx)
+            loss = step(batch, batch_idx)["loss"]
             seen.update({batch_idx: batch[0]} if model.current_epoch == 1 else {})
             return loss * math.nan if (model.current_epoch, batch_idx) == (1, 3) else loss
 
