@@ -113,8 +113,7 @@ class PowerMeanSAN(SAN):
     def _ragged(
         self, values: Float[Tensor, "T D"], sets: RaggedSets, positions: Float[Tensor, "T P"] | None
     ) -> Float[Tensor, "B M"]:
-        # Not as for SAN: a power mean is no sum or mean of what the elements give alone.
-        return self(*sets.padded(values, positions))
+        return self(*sets.padded(values, positions))  # no sum of what each element gives alone, as SAN is
 
     def extra_repr(self) -> str:
         """The sizes, the exponent, the transform and the reduction."""
