@@ -9,42 +9,27 @@ of the turn without beside it: median, smallest and largest of the repetitions. 
 ``last.ckpt``, and when that is on the disk.
 """
 
-import argparse
-import logging
 import os
 import statistics
 import tempfile
 import time
-import warnings
 from functools import partial
 from pathlib import Path
 
-import lightning
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from measuring import argument_parser, silence_lightning, spread, write
+from random_images import RandomImages
 from set_aggregation.aggregators import SAN
 from set_aggregation.backbones import SmallCNN
 from set_aggregation.callbacks import Recovery
 from set_aggregation.checkpoint_io import DurableCheckpointIO
 from set_aggregation.classifier import SetClassifier
-from set_aggregation.data import CIFAR10
 from set_aggregation.interruption import take_over_signals
 
 WAYS = ("none", "ours", "Lightning's")
 WARM_UP = 10  # steps of the run, and one of each turn
-
-
-class RandomImages(CIFAR10):
-    """Noise in place of CIFAR-10: what is in the images does not matter for the speed."""
-
-    def prepare_data(self):
-        """Nothing to download."""
-
-    def load(self):
-        """Makes as many images as are trained on, and a few more."""
-        num = self.num_train + 20
-        return torch.randint(256, (num, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (num,)), 10
 
 
 class Turns(Callback):
@@ -96,25 +81,18 @@ class Saves(Callback):
             self.written.append(time.perf_counter() - started)
 
 
-def spread(values, digits=3):
-    """Median, and smallest to largest."""
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
 def main():
     """Trains and prints, on the first rank."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__, rounds=20)
     parser.add_argument("--batch_size", type=int, default=32, help="on each rank")
     parser.add_argument("--out_features", type=int, default=128)
     parser.add_argument("--steps_per_turn", type=int, default=25)
-    parser.add_argument("--repetitions", type=int, default=20)
+    parser.set_defaults(threads=1)  # the ranks share the cores
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    silence_lightning()
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    torch.set_num_threads(1)
-    num_steps = WARM_UP + arguments.steps_per_turn * arguments.repetitions * len(WAYS)
+    torch.set_num_threads(arguments.threads)
+    num_steps = WARM_UP + arguments.steps_per_turn * arguments.rounds * len(WAYS)
     recovery, disk = Recovery(every_n_minutes=1e9), DurableCheckpointIO()
     with tempfile.TemporaryDirectory() as folder:
         saves = Saves(disk, Path(folder))
@@ -142,16 +120,19 @@ def main():
         size = (Path(folder) / "last.ckpt").stat().st_size if trainer.is_global_zero else 0
     if not trainer.is_global_zero:
         return
-    print(f"{ranks} rank(s), CPU, one thread each; torch {torch.__version__}, lightning {lightning.__version__}")
-    print(f"batches of {arguments.batch_size} on each rank, SAN with M = {arguments.out_features}")
     medians = [(way, statistics.median(times[1:])) for way, times in turns.turns]
     rounds = [dict(medians[i : i + len(WAYS)]) for i in range(0, len(medians), len(WAYS))]
-    print(f"{arguments.repetitions} turns of {arguments.steps_per_turn} steps of each way\n")
-    print(f"a step without: {spread([1000 * turn['none'] for turn in rounds], 1)} ms")
-    for way in WAYS[1:]:
-        print(f"{way + ' / none':18s} {spread([turn[way] / turn['none'] for turn in rounds])}")
-    print(f"\nlast.ckpt, {size / 1e6:.1f} MB: training waits {spread([1000 * s for s in saves.waited], 1)} ms, ")
-    print(f"it is on the disk after {spread([1000 * s for s in saves.written], 1)} ms")
+    lines = [
+        f"{ranks} rank(s) on the CPU, batches of {arguments.batch_size} on each, SAN with M = {arguments.out_features}",
+        f"{arguments.rounds} turns of {arguments.steps_per_turn} steps of each way",
+        "",
+        f"a step without: {spread([1000 * turn['none'] for turn in rounds])} ms",
+        *(f"{way + ' / none':18s} {spread([turn[way] / turn['none'] for turn in rounds])}" for way in WAYS[1:]),
+        "",
+        f"last.ckpt, {size / 1e6:.1f} MB: training waits {spread([1000 * s for s in saves.waited])} ms,",
+        f"it is on the disk after {spread([1000 * s for s in saves.written])} ms",
+    ]
+    write("preemption", "\n".join(lines), arguments.folder)
 
 
 if __name__ == "__main__":

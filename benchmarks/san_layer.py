@@ -13,9 +13,9 @@ import statistics
 from collections.abc import Callable
 from functools import partial
 
-import measuring
 import torch
 
+import measuring
 from set_aggregation.aggregators import SAN
 
 D, P, SQUARE = 64, 2, 2048
@@ -54,15 +54,17 @@ def matmuls(dtype: torch.dtype, b: int, n: int, m: int) -> Callable[[], object]:
     return step
 
 
-def measure(dtype: torch.dtype, rounds: int, b: int, n: int, m: int) -> str:
+def measure(dtype: torch.dtype, rounds: int, compiled: bool, with_memory: bool, b: int, n: int, m: int) -> str:
     """The table of one size."""
     prepared = {
         OURS: partial(layer, OURS, False, dtype, b, n, m),
         "eager": partial(layer, "eager", False, dtype, b, n, m),
-        "eager, compiled": partial(layer, "eager", True, dtype, b, n, m),
+        **({"eager, compiled": partial(layer, "eager", True, dtype, b, n, m)} if compiled else {}),
         "matmuls": partial(matmuls, dtype, b, n, m),
     }
-    memory = {name: f"{measuring.peak_memory(make) / 2**20:,.0f}" for name, make in prepared.items()}
+    memory = {}
+    if with_memory:
+        memory = {name: f"{measuring.peak_memory(make) / 2**20:,.0f}" for name, make in prepared.items()}
     one, other = (torch.randn(SQUARE, SQUARE, device=DEVICE, dtype=dtype) for _ in range(2))
     rivals = {name: make() for name, make in prepared.items()} | {"2048 x 2048": partial(torch.mm, one, other)}
     seconds = measuring.compare(rivals, rounds)
@@ -74,7 +76,7 @@ def measure(dtype: torch.dtype, rounds: int, b: int, n: int, m: int) -> str:
         for name, times in seconds.items()
         if name != "2048 x 2048"
     }
-    columns = {"MiB": memory, "time / arithmetic at the rate of 2048 x 2048": at_rate}
+    columns = {**({"MiB": memory} if with_memory else {}), "time / arithmetic at the rate of 2048 x 2048": at_rate}
     rate = 2 * SQUARE**3 / statistics.median(seconds["2048 x 2048"]) / 1e9
     title = f"B = {b}, N = {n}, D = {D}, P = {P}, M = {m}, {dtype}; 2048 x 2048: {rate:,.0f} GFLOP/s"
     return f"\n{title}\n{measuring.table(seconds, 'eager', columns=columns)}"
@@ -84,11 +86,13 @@ def main() -> None:
     """Measures each size and writes the tables."""
     parser = measuring.argument_parser(__doc__, rounds=7)
     parser.add_argument("--sizes", nargs="+", default=["256,64,4096", "256,144,4096", "256,64,1024", "256,64,128"])
+    parser.add_argument("--no_compile", action="store_true", help="leave the compiled formula out")
+    parser.add_argument("--no_memory", action="store_true", help="leave the memory out")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    sizes = [tuple(map(int, size.split(","))) for size in arguments.sizes]
-    tables = [measure(getattr(torch, arguments.dtype), arguments.rounds, *size) for size in sizes]
+    options = (getattr(torch, arguments.dtype), arguments.rounds, not arguments.no_compile, not arguments.no_memory)
+    tables = [measure(*options, *map(int, size.split(","))) for size in arguments.sizes]
     measuring.write(f"san_layer_{arguments.dtype}", "\n".join(tables), arguments.folder)
 
 

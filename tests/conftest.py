@@ -8,13 +8,14 @@ import pytest
 import torch
 
 # Without those that are no modules: torch.compile cannot trace the checks of objects that are made on the way.
-AGGREGATORS = {
-    path.stem for path in (Path(__file__).parents[1] / "src" / "set_aggregation" / "aggregators").glob("*.py")
-}
+AGGREGATORS = {path.stem for path in (Path(__file__).parents[1] / "src" / "set_aggregation" / "aggregators").iterdir()}
 CHECKED = [f"aggregators.{name}" for name in AGGREGATORS - {"padded_sets", "ragged_sets"}]
 # Before anything imports these modules, src's doctests included: pytest loads this file ahead of collecting.
 jaxtyping.install_import_hook(
-    [f"set_aggregation.{name}" for name in (*CHECKED, "feature_set", "pool2d", "backbones", "head")],
+    [
+        f"set_aggregation.{name}"
+        for name in (*CHECKED, "feature_set", "pool2d", "backbones", "drop_in", "model_structure", "head")
+    ],
     "beartype.beartype",
 )
 

@@ -130,6 +130,16 @@ def test_glorot_initialization_fills_its_interval():
         assert 0.9 * bound < weight.abs().max() <= bound
 
 
+def test_glorot_initialization_does_not_overwrite_pretrained_weights():
+    backbone = SmallCNN(1)
+    backbone.is_pretrained = True
+    with pytest.raises(
+        ValueError, match="got initialization='glorot', which would overwrite the pretrained weights of"
+    ):
+        SetClassifier(backbone, GlobalAvgPool, num_classes=3, initialization="glorot")
+    SetClassifier(backbone, GlobalAvgPool, num_classes=3)
+
+
 def test_glorot_initialization_zeroes_every_bias():
     model = make_model(initialization="glorot")
     assert all((value == 0).all() for name, value in model.named_parameters() if name.endswith("bias"))
@@ -140,7 +150,15 @@ def test_optimizer_is_adam_at_the_rate_of_the_paper_unless_told():
     optimizer = model.configure_optimizers()
     assert type(optimizer) is torch.optim.Adam
     assert optimizer.param_groups[0]["lr"] == 1e-3
+    assert optimizer.param_groups[0]["fused"]
     assert {id(p) for p in optimizer.param_groups[0]["params"]} == {id(p) for p in model.parameters()}
+
+
+def test_an_optimizer_that_scales_gradients_is_not_fused_or_they_could_not_be_clipped(make_trainer):
+    model = make_model()
+    model.trainer = make_trainer()
+    model.trainer.strategy.precision_plugin.scaler = torch.amp.GradScaler("cpu", enabled=False)
+    assert not model.configure_optimizers().param_groups[0]["fused"]
 
 
 @pytest.mark.parametrize(("interval", "expected"), [("epoch", 0.1), ("step", 0.001)])

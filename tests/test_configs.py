@@ -33,7 +33,12 @@ PARTS = sorted(ALL_PARTS - set(STRATEGIES))
 MULTIRES_EXPERIMENTS = [path for path in EXPERIMENTS if path.stem.endswith("_multires")]
 MULTIRES_DATA = [path for path in PARTS if path.stem.endswith("_multires")]
 AGGREGATORS = {"original", "san", "avg", "max", "conv1x1", "flatten"}
-BACKBONES = {"resnet56": "resnet56", "": "small_cnn"}  # as they stand in the name of a file, and the part that is meant
+BACKBONES = {  # as they stand in the name of a file, and the part that is meant
+    "resnet56": "resnet56",
+    "timm_resnet18": "timm",
+    "torchvision_resnet18": "torchvision",
+    "": "small_cnn",
+}
 DATA = {"cifar", "fashion_mnist", "digits", "images_folder"}
 
 pytestmark = pytest.mark.usefixtures("stand_in_images")
@@ -41,6 +46,8 @@ pytestmark = pytest.mark.usefixtures("stand_in_images")
 
 def rehearse(folder, *arguments):
     """Runs two batches of training and validation on the CPU."""
+    if any("timm" in str(argument) for argument in arguments):
+        pytest.importorskip("timm", reason="timm is not installed")
     return run_cli(folder, "fit", *arguments, *REHEARSAL)
 
 

@@ -18,12 +18,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def test_the_library_imports_torch_and_jaxtyping_only():
     code = (
         "import sys\n"
-        "from set_aggregation import aggregators, backbones, feature_set, pool2d\n"
+        "from set_aggregation import aggregators, backbones, feature_set, pool2d, replace_pooling\n"
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     extra = {
         "lightning",
+        "timm",
         "torchvision",
         "torchmetrics",
         "wandb",
@@ -33,15 +34,52 @@ def test_the_library_imports_torch_and_jaxtyping_only():
         "matplotlib",
         "PIL",
         "torch_geometric",
+        "huggingface_hub",
+        "safetensors",
+        "onnx",
     }
     assert not extra & set(done.stdout.split())
     assert [requirement.split(">")[0] for requirement in PROJECT["dependencies"]] == ["torch", "jaxtyping"]
+
+
+def test_the_version_can_be_read_without_torch():
+    code = "import sys, set_aggregation\nprint(set_aggregation.__version__, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [set_aggregation.__version__, "False"]
+
+
+def test_what_needs_more_is_imported_where_it_is_asked_for(monkeypatch):
+    assert all(getattr(set_aggregation, name).__name__ == name for name in set_aggregation.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'unload'"):
+        set_aggregation.unload  # noqa: B018
+    for name in ("loading", "safetensors_file", "image_classifier", "classifier"):
+        monkeypatch.delitem(sys.modules, f"set_aggregation.{name}", raising=False)
+        monkeypatch.delattr(set_aggregation, name, raising=False)
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    with pytest.raises(
+        ImportError, match=r"got no lightning\S*, .* set_aggregation.load: pip .*'set-aggregation\[train\]'"
+    ):
+        set_aggregation.load  # noqa: B018
 
 
 def test_the_command_does_not_import_what_only_some_runs_need():
     code = "import sys, set_aggregation.cli\nprint(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"wandb", "sklearn"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("option", ["-h", "--help", "--version"])
+def test_what_says_what_there_is_imports_nothing_that_takes_time(option):
+    code = (
+        "import sys\nfrom set_aggregation.__main__ import main\ntry:\n    main()\n"
+        "except SystemExit as end:\n    print(end.code, *{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
+    *_, last = done.stdout.splitlines()
+    exit_code, *modules = last.split()
+    assert exit_code == "0"
+    assert "jsonargparse" in modules
+    assert not {"torch", "lightning", "torchmetrics", "torchvision", "numpy"} & set(modules)
 
 
 def test_the_console_script_is_main():

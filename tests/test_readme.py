@@ -19,7 +19,7 @@ def test_the_first_command_installs_and_trains_to_97_percent(tmp_path, monkeypat
 
 
 def test_the_second_command_installs_and_tests():
-    assert BASH[1].endswith('pip install -c constraints.txt -e ".[dev]" && python -m pytest')
+    assert BASH[1].endswith('pip install -c constraints.txt -e ".[dev]" && python -m pytest -n auto --dist loadfile')
     assert BASH[1].split("&&")[-1].strip() in (ROOT / ".ci" / "run").read_text()
 
 
@@ -39,7 +39,13 @@ def test_the_example_in_plain_pytorch_runs():
     assert names["vectors"].shape == (8, 512)
 
 
-def test_the_aggregators_that_are_named_are_there():
+def test_the_example_of_models_of_others_runs():
+    pytest.importorskip("timm", reason="timm is not installed")
+    names = {}
+    exec("".join(blocks(README, "python")[:2]), names)
+    for name in ("convnext", "vit", "resnet"):
+        assert names[name](torch.randn(2, 3, 224, 224)).shape == (2, 10)
+
     from set_aggregation import aggregators
 
     (listed,) = re.findall(r"Beside (.*?): \[which", README, re.S)

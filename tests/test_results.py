@@ -8,6 +8,7 @@ import torch
 from tests.noise import noise, small_classifier
 from tests.quiet_trainer import quiet_trainer
 
+from set_aggregation import environment as environment_module
 from set_aggregation import results
 from set_aggregation.aggregators import GlobalAvgPool
 from set_aggregation.backbones import SmallCNN
@@ -80,7 +81,7 @@ def clone(tmp_path, monkeypatch):
     """Where the code of this package would lie."""
     folder = tmp_path / "clone"
     (folder / "src" / "set_aggregation").mkdir(parents=True)
-    monkeypatch.setattr(results, "__file__", str(folder / "src" / "set_aggregation" / "results.py"))
+    monkeypatch.setattr(environment_module, "__file__", str(folder / "src" / "set_aggregation" / "environment.py"))
     return folder
 
 
@@ -110,6 +111,13 @@ def test_commit_with_changes(clone, file):
     commit = commit_all(clone)
     (clone / file).write_text("2\n")
     assert commit_of(clone) == f"{commit} with changes"
+
+
+def test_results_are_no_changes(clone):
+    commit = commit_all(clone)
+    (clone / "results").mkdir()
+    (clone / "results" / "table2.jsonl").touch()
+    assert commit_of(clone) == commit
 
 
 def test_no_commit_outside_a_clone(clone):

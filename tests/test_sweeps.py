@@ -13,14 +13,23 @@ from set_aggregation.classifier import SetClassifier
 from set_aggregation.results import labels
 
 SWEEPS = sorted((ROOT / "configs" / "sweep").glob("*.yaml"))
-RUNS = {"table2": 4 * 2 * 6 * 5, "table2_flatten": 2 * 5, "table3": 3 * 2 * 5, "table3_original": 3 * 2 * 5}
+RUNS = {
+    **{"table2": 4 * 2 * 6 * 5, "table2_flatten": 2 * 5, "table3": 3 * 2 * 5, "table3_original": 3 * 2 * 5},
+    **{"table4": 5 * 5, "dropout": 2 * 2 * 5},
+}
 COLUMNS = {
+    "dropout": {"flatten"},
+    "table4": {"original", "avg", "max", "conv1x1", "san"},
     "table2": {"avg", "max", "conv1x1", "san"},
     "table2_flatten": {"flatten"},
     "table3": {"avg", "max", "san"},
     "table3_original": {"avg", "max", "san"},
 }
-AGGREGATORS = {"avg": "GlobalAvgPool", "max": "GlobalMaxPool", "conv1x1": "Conv1x1", "san": "SAN", "flatten": "Flatten"}
+AGGREGATORS = {
+    **{"avg": "GlobalAvgPool", "max": "GlobalMaxPool", "conv1x1": "Conv1x1", "san": "SAN", "flatten": "Flatten"},
+    "original": "GlobalAvgPool",
+}
+WIDTHS = {"flatten": 128, "original": 64}  # of those that have one
 SIDES = {"cifar": {16, 24, 32, 40, 48}, "fashion_mnist": {14, 22, 28, 42, 56}}
 ORIGINAL = {"cifar": {32}, "fashion_mnist": {28}}
 
@@ -76,6 +85,7 @@ def trained(monkeypatch):
     def note(self, batch, batch_idx):
         data = self.trainer.datamodule
         seen.update(labels(self, data))
+        seen["dropout"] = self.head.dropout.p if hasattr(self.head, "dropout") else 0.0
         seen.update({part: {height for height, _ in data.image_sizes[part]} for part in ("train", "test")})
         assert batch[0].shape[2] in seen["train"]
         return step(self, batch, batch_idx)
@@ -96,10 +106,12 @@ def test_command_trains_what_the_run_says(tmp_path, command, trained, file, run)
     assert (env, python, program) == ("/usr/bin/env", "python", "main.py")
     code, _, err = run_cli(here, *arguments, *FEW_IMAGES, *REHEARSAL)
     assert code == 0, err
-    aggregator, data = re.fullmatch(r"configs/([a-z0-9]+)_(.*?)(?:_multires)?\.yaml", run["config"]).groups()
+    pattern = r"configs/([a-z0-9]+)_(?:resnet56_)?(.*?)(?:_multires)?\.yaml"
+    aggregator, data = re.fullmatch(pattern, run["config"]).groups()
     assert trained["aggregator"] == AGGREGATORS[aggregator]
     assert trained["seed"] == run["seed_everything"]
-    assert trained["width"] == run.get("width", 128 if aggregator == "flatten" else 1024)
+    assert trained["width"] == run.get("width", WIDTHS.get(aggregator, 4096 if file.stem == "table4" else 1024))
+    assert trained["dropout"] == run.get("model.dropout", 0.0)
     assert trained["test"] == (SIDES if file.stem.startswith("table3") else ORIGINAL)[data]
     assert trained["train"] == (SIDES if file.stem == "table3" else ORIGINAL)[data]
 
@@ -113,8 +125,10 @@ class TestFile:
         assert f": {len(runs)} runs" in file.read_text()
 
     def test_columns_are_those_of_the_table(self, file):
-        end = "_multires" if file.stem.startswith("table3") else ""
-        expected = {f"configs/{column}_{data}{end}.yaml" for column in COLUMNS[file.stem] for data in SIDES}
+        ends = ["resnet56_cifar"] if file.stem == "table4" else SIDES
+        if file.stem.startswith("table3"):
+            ends = [f"{data}_multires" for data in SIDES]
+        expected = {f"configs/{column}_{end}.yaml" for column in COLUMNS[file.stem] for end in ends}
         assert set(read(file)["parameters"]["config"]["values"]) == expected
 
     def test_says_how_to_use_it(self, file):

@@ -94,7 +94,20 @@ def check_checkpoint(path: Path, model: nn.Module) -> None:
     Raises:
         ValueError: a file that is not there, is damaged, or holds the weights of another model.
     """
-    weights = read_checkpoint(path)["state_dict"]
+    check_weights(path, read_checkpoint(path)["state_dict"], model)
+
+
+def check_weights(path: Path, weights: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Makes sure that weights belong to a model.
+
+    Args:
+        path: the checkpoint that they come from.
+        weights: its ``state_dict``.
+        model: the model that shall take them.
+
+    Raises:
+        ValueError: they are those of another model.
+    """
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     for name in sorted(shapes.keys() | expected.keys()):

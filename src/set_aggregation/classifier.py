@@ -1,8 +1,6 @@
 """The LightningModule: backbone, feature set, aggregator and head, trained to classify images."""
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -16,10 +14,12 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
+from set_aggregation.aggregator_factory import build_aggregator
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
 from set_aggregation.evaluation_mode import evaluation_mode
 from set_aggregation.feature_set import FeatureSet, Positions
+from set_aggregation.fused_optimizer import fused
 from set_aggregation.head import Head
 
 Batch = tuple[Float[Tensor, "B C H W"], Int[Tensor, "B"]]
@@ -49,7 +49,8 @@ class SetClassifier(LightningModule):
         initialization: ``"torch"`` leaves the layers as they were built, ``"glorot"`` draws all dense and
             convolutional weights from Glorot's uniform distribution and sets the biases to zero, as the authors'
             code does.
-        optimizer: called with the parameters, gives the optimiser; Adam at 1e-3 by default, as in the paper.
+        optimizer: called with the parameters, gives the optimiser; Adam at 1e-3 by default, as in the paper. It is
+            a fused one where torch has that for it and the device, unless it was told ``fused`` or ``foreach``.
         scheduler: called with the optimiser, gives the learning-rate schedule.
         scheduler_interval: whether the schedule advances each ``"epoch"`` or each ``"step"``.
         compile: run the network through ``torch.compile``, once for images of all sizes (before torch 2.15, where
@@ -99,8 +100,13 @@ class SetClassifier(LightningModule):
         sizes = {"position_features": self.feature_set.position_features}
         if image_size is not None:
             sizes["set_size"] = _empty_feature_map(backbone, image_size).shape[2:].numel()
-        self.aggregator = _build_aggregator(aggregator, backbone.out_features, sizes)
+        self.aggregator = build_aggregator(aggregator, backbone.out_features, sizes)
         self.head = Head(self.aggregator.out_features, num_classes, hidden_features, hidden_activation, dropout)
+        if initialization == "glorot" and backbone.is_pretrained:
+            raise ValueError(
+                f"SetClassifier: got initialization='glorot', which would overwrite the pretrained weights of "
+                f"{type(backbone).__name__}; expected initialization='torch'"
+            )
         if initialization == "glorot":
             self.apply(_glorot_uniform_)
         # As the images of a batch come: DDP copies gradients whose memory format is not that of the weights.
@@ -112,8 +118,7 @@ class SetClassifier(LightningModule):
         self._compile_if_asked()
 
         accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.train_accuracy = accuracy
-        self.val_accuracy, self.val_loss = accuracy.clone(), _MeanLoss()
+        self.val_accuracy, self.val_loss = accuracy, _MeanLoss()
         self.test_accuracy, self.test_loss = accuracy.clone(), _MeanLoss()
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
@@ -150,19 +155,26 @@ class SetClassifier(LightningModule):
                 "SAN, GlobalAvgPool or GlobalMaxPool"
             )
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Says what the images are: a checkpoint is all that is needed to use the model."""
+        if (images := getattr(getattr(self.trainer, "datamodule", None), "image_description", None)) is not None:
+            checkpoint["images"] = images
+
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what was compiled: a copy that had it would compute with the weights of the original."""
         return {name: value for name, value in super().__getstate__().items() if name != "_compiled_call_impl"}
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Gives the loss of a batch."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Gives the loss and the accuracy of a batch."""
         images, labels = batch
         logits = self(images)
         loss = F.cross_entropy(logits, labels)
-        self.train_accuracy(logits, labels)
-        self.log("train/loss", loss, prog_bar=True)
-        self.log("train/accuracy", self.train_accuracy, on_step=True, on_epoch=False, prog_bar=True)
-        return loss
+        accuracy = (logits.detach().argmax(1) == labels).float().mean()
+        # Each step, self.log would take a good part of what Lightning does beside the model; and with prog_bar=True it
+        # would wait for the device. ProgressBar shows what is given back.
+        if self.trainer._logger_connector.should_update_logs or self.trainer.fast_dev_run or self.trainer.is_last_batch:  # type: ignore[attr-defined]
+            self.log_dict({"train/loss": loss, "train/accuracy": accuracy})
+        return {"loss": loss, "accuracy": accuracy}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, "B K"]:
         """Counts a batch of the validation set, and gives its logits."""
@@ -179,6 +191,9 @@ class SetClassifier(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Builds the optimiser and the schedule."""
         optimizer = self.optimizer(self.parameters())
+        # A fused optimiser takes the scale of 16-bit gradients out itself, and Lightning could not clip them before.
+        if self._trainer is None or getattr(self.trainer.precision_plugin, "scaler", None) is None:
+            optimizer = fused(optimizer)
         if self.scheduler is None:
             return optimizer
         scheduler = self.scheduler(optimizer)
@@ -209,6 +224,9 @@ class SetClassifier(LightningModule):
 class _MeanLoss(MeanMetric):
     """The mean of many losses, summed in double precision: the same however ranks share out the images."""
 
+    def __init__(self) -> None:
+        super().__init__(nan_strategy="disable")  # to look for NaN in each batch is to wait for the device
+
     def compute(self) -> Tensor:
         return super().compute().float()
 
@@ -218,28 +236,6 @@ def _empty_feature_map(backbone: Backbone, image_size: tuple[int, int]) -> Float
     like = next(backbone.parameters(), torch.empty(0))
     with evaluation_mode(backbone):
         return backbone(torch.zeros(1, backbone.in_channels, *image_size, dtype=like.dtype, device=like.device))
-
-
-def _build_aggregator(factory: Callable[..., Aggregator], in_features: int, sizes: dict[str, int]) -> Aggregator:
-    """Calls the factory with those of the sizes that it takes and was not given, so that none is written twice."""
-    given: dict[str, Any] = {}
-    target: Callable[..., Any] = factory
-    if isinstance(factory, partial):
-        given = factory.keywords
-        # jsonargparse makes partial(instantiate, ..., cls, **init_args): what the class takes is what counts.
-        target = next((bound for bound in factory.args if isinstance(bound, type)), factory.func)
-    taken = inspect.signature(target).parameters
-    missing = {name: size for name, size in sizes.items() if name in taken and given.get(name) is None}
-    aggregator = factory(in_features, **missing)
-    wrong = {name: size for name, size in sizes.items() if getattr(aggregator, name, size) != size}
-    if wrong:
-        got = ", ".join(f"{name}={getattr(aggregator, name)}" for name in wrong)
-        expected = ", ".join(f"{name}={size}" for name, size in wrong.items())
-        raise ValueError(
-            f"{type(aggregator).__name__}: got {got}, but these images and positions make sets of {expected}; "
-            "leave it out to have it filled in"
-        )
-    return aggregator
 
 
 def _glorot_uniform_(module: nn.Module) -> None:

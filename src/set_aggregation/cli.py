@@ -6,9 +6,10 @@ import time
 from argparse import ArgumentError
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from jsonargparse import ArgumentParser
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -18,6 +19,7 @@ from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+from set_aggregation import __version__
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
 from set_aggregation.callbacks import (
@@ -36,8 +38,10 @@ from set_aggregation.checkpoint_io import LAST, DurableCheckpointIO
 from set_aggregation.classifier import SetClassifier
 from set_aggregation.cli_arguments import add_arguments, set_width, tags
 from set_aggregation.cli_errors import one_line, unwrapped
+from set_aggregation.commands import COMMANDS, DESCRIPTION
 from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
+from set_aggregation.extras import MissingExtraError
 from set_aggregation.interruption import EXIT_CODE, Interrupted, take_over_signals
 from set_aggregation.loggers import finish_wandb, put_into, start_wandb
 from set_aggregation.quiet import lightning_news, silence_advertisements
@@ -53,7 +57,10 @@ _LOGGERS = [
     {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {"project": "set-aggregation"}},
 ]
 # What a person can cause and mend; anything else is our fault and keeps its traceback.
-_USER_ERRORS = (ArgumentError, ValueError, OSError, FloatingPointError, MisconfigurationException)
+_USER_ERRORS = (
+    *(ArgumentError, ValueError, OSError, FloatingPointError),
+    *(MisconfigurationException, MissingExtraError),
+)
 
 
 class SetAggregationCLI(LightningCLI):
@@ -68,7 +75,7 @@ class SetAggregationCLI(LightningCLI):
     checkpoint: ModelCheckpoint
 
     def __init__(self) -> None:
-        strict = {"exit_on_error": False, "allow_abbrev": False, "description": "Trains and compares pooling layers."}
+        strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             SetClassifier,
             ImageDataModule,
@@ -77,7 +84,9 @@ class SetAggregationCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             trainer_defaults={"logger": _LOGGERS, "use_distributed_sampler": False},
-            parser_kwargs=strict | dict.fromkeys(self.subcommands(), strict),
+            parser_kwargs=strict
+            | {"description": DESCRIPTION, "version": __version__}
+            | {name: {**strict, "description": does} for name, does in COMMANDS.items() if name in self.subcommands()},
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -160,8 +169,8 @@ class SetAggregationCLI(LightningCLI):
                     self._say_batch_size()
                     self.trainer.fit(**kwargs)
                 seconds = self.recovery.seconds + time.perf_counter() - started
-                test = self._get(self.config, "test_after_fit")
-                end_run(self.trainer, self.model, self.datamodule, seconds, test=test)
+                test, test_last = (self._get(self.config, name) for name in ("test_after_fit", "test_last"))
+                end_run(self.trainer, self.model, self.datamodule, seconds, test, test_last)
             exit_code = 0
         except Interrupted as stop:
             # A rank that is told to stop because another one has failed must not be started again for ever.
@@ -276,6 +285,18 @@ class SetAggregationCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration alone: a checkpoint of another model is an error, not another model."""
 
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        self._subcommand_parsers = {}
+        subcommands, trainer_class = parser.add_subcommands(), cast(type, self.trainer_class)
+        # To find out the options of a command takes time: those of the others are left out.
+        asked_for = [word for word in sys.argv[1:2] if word in COMMANDS] or COMMANDS
+        for name, does in COMMANDS.items():
+            own = self.init_parser(**kwargs.get(name, {"exit_on_error": False, "description": does}))
+            if name in asked_for and name in self.subcommands():  # export has no trainer; _export parses its options
+                own = self._prepare_subcommand_parser(trainer_class, name, **kwargs[name])
+            self._subcommand_parsers[name] = own
+            subcommands.add_subcommand(name, own, help=does)
+
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
@@ -292,6 +313,22 @@ class SetAggregationCLI(LightningCLI):
             words = sys.argv[1:]
             subcommand = next((word for word in words if word in self._subcommand_parsers), None)
             raise ArgumentError(None, one_line(str(error), words, self._parser(subcommand), _PARTS)) from error
+        if self.config.subcommand == "export":
+            raise ArgumentError(None, "got options before export, which takes none of fit's; expected export first")
+
+
+def _export(arguments: list[str]) -> None:
+    """Parses what ``export`` takes, and does it."""
+    from set_aggregation.export import export
+
+    parser = ArgumentParser(description=COMMANDS["export"], exit_on_error=False, allow_abbrev=False)
+    parser.prog += " export"
+    parser.add_function_arguments(export, as_group=False)
+    try:
+        options = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise ArgumentError(None, one_line(str(error), arguments, parser, _PARTS)) from error
+    export(**options.as_dict())
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -307,7 +344,10 @@ def main() -> None:
         os.environ["SAN_DEBUG"] = "1"  # for the processes of other ranks too
     silence_advertisements()
     try:
-        SetAggregationCLI()
+        if sys.argv[1:2] == ["export"]:
+            _export(sys.argv[2:])
+        else:
+            SetAggregationCLI()
     except Interrupted as stop:
         if getattr(rank_zero_only, "rank", 0) > 0:
             sys.exit(0)  # with another code Lightning would end the first rank at once, if that has started this one

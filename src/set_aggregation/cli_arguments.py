@@ -48,6 +48,12 @@ def add_arguments(parser: LightningArgumentParser) -> None:
     parser.add_argument(
         "--test_after_fit", type=bool, default=True, help="Whether fit ends with a test of the best checkpoint."
     )
+    parser.add_argument(
+        "--test_last",
+        type=bool,
+        default=False,
+        help="Whether fit ends with a test of the weights of the last epoch, too.",
+    )
 
 
 def set_width(model: Namespace, width: int) -> None:

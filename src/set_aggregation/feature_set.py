@@ -77,7 +77,8 @@ class FeatureSet(nn.Module):
         index = torch.arange(size, device=like.device, dtype=torch.float32)
         if self.positions == "linear":
             middle = (size - 1) / 2
-            return ((index - middle) / max(middle, 0.5))[:, None].to(like.dtype)
+            # sym_max stays in an exported program; max would be decided by the size that it was exported at.
+            return ((index - middle) / torch.sym_max(middle, 0.5))[:, None].to(like.dtype)  # type: ignore[index]
         exponents = torch.arange(self.num_frequencies, device=like.device) / self.num_frequencies
         angles = index[:, None] / 10000**exponents  # size F
         return torch.cat((angles.sin(), angles.cos()), dim=1).to(like.dtype)

@@ -51,6 +51,4 @@ class Pool2d(nn.Module):
     def forward(self, x: Float[Tensor, "B D h w"], mask: Bool[Tensor, "B h w"] | None = None) -> Float[Tensor, "B M"]:
         """Aggregates the pixels of each map."""
         elements, positions = self.feature_set(x)  # B N D, N P
-        if not self.aggregator.uses_positions:
-            positions = None
         return self.aggregator(elements, None if mask is None else mask.flatten(1), positions)

@@ -2,11 +2,6 @@
 
 import json
 import os
-import platform
-import shlex
-import subprocess
-import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +10,7 @@ from lightning.pytorch import Trainer
 
 from set_aggregation.classifier import SetClassifier
 from set_aggregation.data import ImageDataModule
-
-_PACKAGES = ("set-aggregation", "torch", "torchvision", "lightning", "torchmetrics", "numpy")
+from set_aggregation.environment import environment_with, processor
 
 
 def labels(model: SetClassifier, data: ImageDataModule) -> dict[str, Any]:
@@ -51,14 +45,9 @@ def environment(trainer: Trainer) -> dict[str, str]:
         trainer: that of the run.
     """
     device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {_processor()}"
-    return {
-        "command": shlex.join(["python", *sys.argv]),
-        "commit": _commit(),
-        "devices": f"{trainer.world_size} x {name}, {torch.get_num_threads()} threads, precision {trainer.precision}",
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "versions": ", ".join(f"{package} {version(package)}" for package in _PACKAGES),
-    }
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {processor()}"
+    devices = f"{trainer.world_size} x {name}, {torch.get_num_threads()} threads, precision {trainer.precision}"
+    return environment_with(devices)
 
 
 def best_epoch(checkpoint: Path, keeper: str) -> tuple[int, float]:
@@ -83,24 +72,3 @@ def write_results(file: Path, results: dict[str, Any]) -> None:
     unfinished = file.with_suffix(".tmp")
     unfinished.write_text(json.dumps(results, indent=1) + "\n")
     os.replace(unfinished, file)  # noqa: PTH105
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _commit() -> str:
-    """The commit of the code, where it is run from a clone."""
-    clone = Path(__file__).parents[2]
-    if not (clone / ".git").exists():
-        return "unknown"  # an installed package; a repository around it has nothing to say
-    try:
-        commit, changes = (
-            subprocess.run(["git", "-C", str(clone), *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{commit} with changes" if changes else commit

@@ -9,7 +9,7 @@ import yaml
 from set_aggregation.callbacks import RunDirectory
 
 # What changes nothing in what a run computes: where and how it runs, and what it says.
-_FREE = ("run", "resume", "recovery", "test_after_fit")
+_FREE = ("run", "resume", "recovery", "test_after_fit", "test_last")
 _FREE_OF_TRAINER = (
     *("accelerator", "strategy", "devices", "num_nodes", "logger", "default_root_dir", "profiler"),
     *("enable_progress_bar", "enable_model_summary"),

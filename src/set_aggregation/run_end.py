@@ -1,25 +1,29 @@
 """What follows training: the test of the best weights, the files of results and the table."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from set_aggregation.callbacks import CurvesPicture, LearningCurves, Mistake, Mistakes, RunDirectory, Throughput
 from set_aggregation.classifier import SetClassifier
 from set_aggregation.data import ImageDataModule
+from set_aggregation.duration import duration
 from set_aggregation.loggers import log_evaluation
 from set_aggregation.pictured_mistake import PicturedMistake
 from set_aggregation.results import best_epoch, environment, labels, parameters, write_results
-from set_aggregation.summary import duration, next_commands, print_summary, test_rows
+from set_aggregation.summary import next_commands, print_summary, test_rows
 
 C = TypeVar("C", bound=Callback)
 
 
-def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, seconds: float, test: bool) -> None:
+def end_run(
+    trainer: Trainer, model: SetClassifier, data: ImageDataModule, seconds: float, test: bool, test_last: bool = False
+) -> None:
     """Tests the best weights, writes ``results.json`` and ``report.html`` into the folder of the run, prints the table.
 
     Args:
@@ -28,6 +32,7 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         data: what it was trained on.
         seconds: time of the training.
         test: whether to test.
+        test_last: whether to test the weights of the last epoch too.
     """
     epochs, steps = trainer.current_epoch, trainer.global_step
     rows, metrics = {}, {key: float(value) for key, value in trainer.callback_metrics.items()}
@@ -39,8 +44,13 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         epoch, score = best_epoch(Path(best_path), keeper.state_key)
         best = {"epoch": epoch, str(keeper.monitor): score}
         rows[f"{keeper.monitor}, best"] = f"{score:.4f} after epoch {epoch}"
+    last = {key: value for key, value in metrics.items() if key.startswith("val/")}
     if "val/accuracy" in metrics:
         rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
+    if test_last:  # which the model still has
+        tested = _test_without_logging(trainer, model, data)
+        rows |= test_rows(tested, "last")
+        last |= {key: float(value) for key, value in tested.items()}
     if test:
         trainer.test(model, datamodule=data, ckpt_path=best_path or None, verbose=False)
         tested = trainer.callback_metrics
@@ -67,6 +77,7 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         "epochs": epochs,
         "steps": steps,
         "best": best,
+        "last": last,
         "metrics": metrics,
         "parameters": counts,
         "seconds": {"all": seconds, "training": throughput.seconds, "learning curves": curves_seconds},
@@ -87,6 +98,16 @@ def end_run(trainer: Trainer, model: SetClassifier, data: ImageDataModule, secon
         # Of no line of the code, which would be shown too.
         warnings.warn(f"got {run.folder}, where the results cannot be written: {error}", stacklevel=1000)
     print_summary(rows, next_commands(run, trainer.loggers, best_path))
+
+
+def _test_without_logging(trainer: Trainer, model: SetClassifier, data: ImageDataModule) -> Mapping[str, Tensor]:
+    """Tests the weights as they are; the loggers hear of those only that the run ends with."""
+    loggers, trainer.loggers = trainer.loggers, []
+    try:
+        trainer.test(model, datamodule=data, verbose=False)
+        return dict(trainer.callback_metrics)
+    finally:
+        trainer.loggers = loggers
 
 
 def _pictured(data: ImageDataModule, mistakes: Sequence[Mistake]) -> list[PicturedMistake]:

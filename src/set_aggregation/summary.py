@@ -64,21 +64,6 @@ def next_commands(run: RunDirectory, loggers: Iterable[Logger], checkpoint: str)
     return commands
 
 
-def duration(seconds: float) -> str:
-    """A time as a person says it.
-
-    Example:
-        >>> duration(3.14159), duration(75), duration(7384)
-        ('3.1 s', '1 min 15 s', '2 h 03 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def _height_and_width(metric: str) -> list[int]:
     return [int(side) for side in metric.rsplit("/", 1)[-1].split("x")]
 

@@ -289,9 +289,10 @@ def test_dtype_is_kept_and_near_float64(case, dtype):
 
 
 @of_any_size
-def test_gradients_are_finite_where_padding_lies_far_above_all_elements(case):
+@pytest.mark.parametrize("distance", [-1e3, 1e3])
+def test_gradients_are_finite_where_padding_lies_far_from_all_elements(case, distance):
     x, mask, positions = case.sets()
-    _, x_grad, _, parameter_grads = gradients(case.layer(), x - 1e3, mask, positions)
+    _, x_grad, _, parameter_grads = gradients(case.layer(), x + distance, mask, positions)
     assert all(grad.isfinite().all() for grad in (x_grad, *parameter_grads))
 
 
@@ -362,6 +363,27 @@ def test_what_is_made_of_reductions_pads_no_ragged_sets_and_compiles_to_one_grap
     assert_close(compiled(x[mask], offsets, positions=places), layer(x, mask, positions))
 
 
+@parametrize([case for case in CASES if case.name in ("SAN positions per set", "GlobalMaxPool", "LogSumExp")])
+def test_ragged_sets_are_exported_for_any_number(case, unchecked_shapes):
+    class Ragged(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = case.layer()
+
+        def forward(self, values, offsets, places):
+            return self.layer.ragged(values, offsets, positions=places)
+
+    def inputs(num_sets, num_elements):
+        x, mask, positions = case.sets(num_sets, num_elements)
+        offsets = torch.nn.functional.pad(mask.sum(1).cumsum(0), (1, 0))
+        return x[mask], offsets, None if positions is None else positions[mask]
+
+    elements, ends = torch.export.Dim("elements"), torch.export.Dim("ends", min=3)
+    dynamic = ({0: elements}, {0: ends}, None if case.positions == "none" else {0: elements})
+    exported = torch.export.export(Ragged(), inputs(B, N), dynamic_shapes=dynamic).module()
+    assert_close(exported(*inputs(2, 9)), Ragged()(*inputs(2, 9)))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -408,6 +430,13 @@ def test_ragged_sets_may_have_gaps_between_them_in_a_nested_tensor():
     values = torch.tensor([[1.0], [100.0], [3.0], [5.0], [100.0]])
     nested = torch.nested.nested_tensor_from_jagged(values, torch.tensor([0, 2, 5]), torch.tensor([1, 2]))
     assert GlobalAvgPool(1).ragged(nested).tolist() == [[1], [4]]
+
+
+def test_ragged_sets_are_counted_in_integers_of_any_size():
+    values = torch.tensor([[1.0], [3.0], [5.0]])
+    for arguments in ({"offsets": torch.tensor([0, 2, 3]).int()}, {"index": torch.tensor([0, 0, 1]).int()}):
+        assert AvgMaxPool(1).ragged(values, **arguments).tolist() == [[2, 3], [5, 5]]
+        assert FSPool(1).ragged(values, **arguments).shape == (2, 1)
 
 
 def test_the_number_of_ragged_sets_is_the_largest_in_the_index_unless_told():

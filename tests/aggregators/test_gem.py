@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from set_aggregation.aggregators import GeM, GlobalAvgPool, GlobalMaxPool
+from set_aggregation.aggregators import GeM, GlobalAvgPool, GlobalMaxPool, PowerMeanSAN
 
 
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.5])
@@ -62,3 +62,11 @@ def test_one_exponent_for_all_features_or_one_for_each():
 def test_an_exponent_below_one_is_refused(p):
     with pytest.raises(ValueError, match=f"GeM: got p={p}, expected a number of at least 1"):
         GeM(3, p)
+
+
+def test_is_a_power_mean_san_whose_directions_are_the_features():
+    san = PowerMeanSAN(3, 3, p=2.5)
+    torch.nn.init.eye_(san.projection.weight)
+    torch.nn.init.zeros_(san.projection.bias)
+    x, mask = torch.randn(2, 5, 3), torch.tensor([[True, False, True, True, False], [True] * 5])
+    assert_close(GeM(3, p=2.5)(x, mask), san(x, mask))

@@ -19,3 +19,10 @@ def test_divides_by_the_number_of_real_elements():
 def test_size_below_one_is_refused():
     with pytest.raises(ValueError, match="GlobalAvgPool: got in_features=0, expected at least 1"):
         GlobalAvgPool(0)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_half_precision_does_not_overflow(masked):
+    x = torch.full((1, 1000, 1), 100.0, dtype=torch.float16)  # whose sum is beyond its range
+    assert GlobalAvgPool(1)(x, torch.ones(1, 1000, dtype=torch.bool) if masked else None).item() == 100
+    assert GlobalAvgPool(1).ragged(x[0], torch.tensor([0, 1000])).item() == 100

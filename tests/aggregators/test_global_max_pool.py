@@ -24,3 +24,12 @@ def test_gradient_goes_to_the_largest_element_of_each_feature():
 def test_size_below_one_is_refused():
     with pytest.raises(ValueError, match="GlobalMaxPool: got in_features=0, expected at least 1"):
         GlobalMaxPool(0)
+
+
+@pytest.mark.parametrize("largest", [0.0, 2.0])
+def test_equal_elements_share_the_gradient_in_ragged_sets_as_in_padded_ones(largest):
+    x = torch.tensor([[[largest], [largest], [-1.0]]], requires_grad=True)
+    for call in (GlobalMaxPool(1), lambda x: GlobalMaxPool(1).ragged(x[0], torch.tensor([0, 3]))):
+        x.grad = None
+        call(x).sum().backward()
+        assert x.grad.flatten().tolist() == [0.5, 0.5, 0]

@@ -161,9 +161,11 @@ class _BadOnOneRank:
         step = model.training_step
 
         def bad_step(batch, batch_idx):
-            loss = step(batch, batch_idx)
-            # The gradient is finite, so that the other rank does not see it there.
-            return loss + loss.detach() * math.nan if (model.global_rank, batch_idx) == (1, 2) else loss
+            outputs = step(batch, batch_idx)
+            if (model.global_rank, batch_idx) == (1, 2):
+                # The gradient is finite, so that the other rank does not see it there.
+                outputs["loss"] = outputs["loss"] + outputs["loss"].detach() * math.nan
+            return outputs
 
         model.training_step = bad_step
         return model
@@ -190,7 +192,7 @@ class TestImages:
         step = model.training_step
 
         def look(batch, batch_idx):
-            loss = step(batch, batch_idx)
+            loss = step(batch, batch_idx)["loss"]
             seen.update({batch_idx: batch[0]} if model.current_epoch == 1 else {})
             return loss * math.nan if (model.current_epoch, batch_idx) == (1, 3) else loss
 

@@ -9,13 +9,13 @@ from lightning.pytorch import LightningModule, Trainer
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from set_aggregation.callbacks import ProgressBar, Throughput
+from set_aggregation.callbacks import ProgressBar, Throughput, progress
 
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 
 class Model(LightningModule):
-    """Logs as the classifier does."""
+    """Gives back and logs what the classifier does."""
 
     def __init__(self):
         super().__init__()
@@ -23,9 +23,7 @@ class Model(LightningModule):
 
     def training_step(self, batch, batch_idx):
         time.sleep(0.02)
-        self.log("train/loss", 0.25, prog_bar=True)
-        self.log("train/accuracy", 0.5, prog_bar=True)
-        return self.weight * batch[0].sum()
+        return {"loss": self.weight * batch[0].sum() + 0.25, "accuracy": torch.tensor(0.5)}
 
     def validation_step(self, batch, batch_idx):
         self.log("val/accuracy", 0.75, prog_bar=True)
@@ -39,15 +37,15 @@ class Terminal(io.StringIO):
         return True
 
 
-def fit(monkeypatch, output):
-    """Trains for two epochs of four images and gives what was written."""
+def fit(monkeypatch, output, num_images=4):
+    """Trains for two epochs and gives what was written."""
     throughput = Throughput()
     bar = ProgressBar(throughput)
     monkeypatch.setattr(sys, "stdout", output)
     if output.isatty():
         console = Console(file=output, force_terminal=True, width=240, color_system=None)
         monkeypatch.setattr(rich, "_console", console)
-    data = DataLoader([(torch.zeros(1), 0)] * 4, batch_size=2)
+    data = DataLoader([(torch.zeros(1), 0)] * num_images, batch_size=2)
     Trainer(
         accelerator="cpu",
         callbacks=[throughput, bar],
@@ -86,3 +84,16 @@ def test_speed_has_no_decimals(monkeypatch):
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, barebones=False)
     trainer.training = True
     assert ProgressBar(throughput).get_metrics(trainer, Model())["images/s"] == "12,345"
+
+
+@pytest.mark.parametrize(("seconds", "more_reads"), [(1e9, 0), (0.0, 16)])
+def test_what_lies_on_the_device_is_read_by_time_and_not_by_step(monkeypatch, seconds, more_reads):
+    reads, read = [], ProgressBar._of_last_batch
+    monkeypatch.setattr(ProgressBar, "_of_last_batch", lambda self: reads.append(1) or read(self))
+    monkeypatch.setattr(progress, "_SECONDS", seconds)
+    counts = []
+    for num_images in (4, 20):  # in batches of two, for two epochs
+        reads.clear()
+        fit(monkeypatch, Terminal(), num_images)
+        counts.append(len(reads))
+    assert counts[1] - counts[0] == more_reads

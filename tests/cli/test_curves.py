@@ -189,6 +189,7 @@ def test_results(measured):
     expected = {"experiment": "san_digits_multires", "run": "a", "aggregator": "SAN", "data": "MultiResolutionDigits"}
     expected |= {"width": 8, "seed": 1, "epochs": EPOCHS, "steps": 2 * EPOCHS}
     expected |= {"best": {"epoch": best + 1, "val/accuracy": accuracies[best]}}
+    expected |= {"last": {name: value for name, value in found["metrics"].items() if name.startswith("val/")}}
     assert {name: found[name] for name in expected} == expected
     assert set(found) == {*expected, "metrics", "parameters", "seconds", "environment", "curves"}
     assert set(found["seconds"]) == {"all", "training", "learning curves"}

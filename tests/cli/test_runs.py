@@ -87,7 +87,7 @@ class TestConfig:
         assert config["model"]["aggregator"]["init_args"]["out_features"] == 8
         assert config["data"]["init_args"] == {
             **{"batch_size": 32, "val_size": 180, "num_train": None},
-            **{"split_seed": 0, "normalize": False, "augment": False},
+            **{"split_seed": 0, "normalize": False, "augment": False, "test_size": None},
         }
         assert config["model"]["optimizer"]["init_args"]["lr"] == 0.001
         assert config["seed_everything"] == 0

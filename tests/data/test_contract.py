@@ -216,6 +216,14 @@ def test_parts_are_disjoint_and_cover_all(make):
     assert sorted(found["train"] + found["val"] + found["test"]) == list(range(NUM_IMAGES))
 
 
+def test_test_size_may_be_given(cls):
+    """As many as the authors' code holds out, say."""
+    split = {"split": "paper"} if cls in HAS_OFFICIAL else {}
+    found = parts(set_up(cls, **split, test_size=NUM_PAPER_TEST + 7))
+    assert [len(found[part]) for part in ("val", "test")] == [VAL, NUM_PAPER_TEST + 7]
+    assert sorted(found["train"] + found["val"] + found["test"]) == list(range(NUM_IMAGES))
+
+
 def test_sizes_of_the_parts(make):
     sizes = {part: len(found) for part, found in parts(make()).items()}
     assert sizes == {"train": NUM_IMAGES - VAL - make.test_size, "val": VAL, "test": make.test_size}
@@ -310,7 +318,7 @@ def test_ranks_share_the_training_images_by_the_seed_of_the_first(cls):
     for rank in range(3):
         torch.manual_seed(rank)  # ranks may be seeded apart
         module = set_up(cls)
-        strategy = SimpleNamespace(broadcast=lambda _: 0)
+        strategy = SimpleNamespace(broadcast=lambda _: 0, root_device=torch.device("cpu"))
         module.trainer = SimpleNamespace(global_rank=rank, world_size=3, strategy=strategy)
         shown += numbers(module.train_dataloader())
     assert len(shown) == len(set(shown))
@@ -322,7 +330,8 @@ def test_ranks_share_the_evaluation_images(cls, part):
     shown, module = [], set_up(cls)
     whole = sorted(numbers(getattr(module, f"{part}_dataloader")()))
     for rank in range(3):
-        module.trainer = SimpleNamespace(global_rank=rank, world_size=3)
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        module.trainer = SimpleNamespace(global_rank=rank, world_size=3, strategy=strategy)
         shown += numbers(getattr(module, f"{part}_dataloader")())
     assert sorted(shown) == whole
 
@@ -372,7 +381,8 @@ def test_ranks_share_the_images_of_any_evaluation(cls, num_images):
     module, shown = set_up(cls), []
     whole = each_image(module.evaluation_dataloader("train", num_images))
     for rank in range(3):
-        module.trainer = SimpleNamespace(global_rank=rank, world_size=3)
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        module.trainer = SimpleNamespace(global_rank=rank, world_size=3, strategy=strategy)
         shown += each_image(module.evaluation_dataloader("train", num_images))
     assert sorted(shown) == sorted(whole)
 
@@ -557,11 +567,17 @@ def test_images_are_refused_where_one_byte_is_missing(cls, monkeypatch):
 # Bad sizes
 
 
-@pytest.mark.parametrize("argument", ["batch_size", "val_size", "num_train"])
+@pytest.mark.parametrize("argument", ["batch_size", "val_size", "num_train", "test_size"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_sizes_below_one_are_refused_when_built(cls, argument, value):
     with pytest.raises(ValueError, match=f"{cls.__name__}: got {argument}={value}, expected at least 1"):
         cls(**{argument: value})
+
+
+@pytest.mark.parametrize("cls", HAS_OFFICIAL, ids=lambda cls: cls.__name__)
+def test_size_of_the_published_test_set_cannot_be_given(cls):
+    with pytest.raises(ValueError, match=f"{cls.__name__}: got test_size=70 with split='official', .* leave it out"):
+        cls(test_size=70)
 
 
 def error(make, **arguments):
@@ -575,6 +591,13 @@ def test_val_size_must_leave_something_to_train_on(make, too_many):
     available = NUM_IMAGES - make.test_size
     message = error(make, val_size=available + too_many)
     assert f"got val_size={available + too_many}, expected fewer than the {available} " in message
+
+
+@pytest.mark.parametrize("cls", CLASSES, indirect=True, ids=lambda cls: cls.__name__)
+def test_test_size_must_leave_something_over(cls):
+    split = {"split": "paper"} if cls in HAS_OFFICIAL else {}
+    with pytest.raises(ValueError, match=f"got test_size={NUM_IMAGES}, expected fewer than the {NUM_IMAGES} images"):
+        set_up(cls, **split, test_size=NUM_IMAGES)
 
 
 def test_one_training_image_is_enough(make):

@@ -84,3 +84,26 @@ def test_a_batch_is_a_copy():
 def test_a_loader_reads_whole_batches():
     loader = DataLoader(numbered((3, 2, 4)), batch_size=None, sampler=[[3, 4], [2, 0], [8]])
     assert [labels.tolist() for _, labels in loader] == [[4, 5], [3, 1], [9]]
+
+
+@pytest.mark.parametrize("num_channels", [1, 3])
+def test_the_channels_of_a_pixel_lie_side_by_side(num_channels):
+    images = torch.arange(2 * num_channels * 4 * 6, dtype=torch.uint8).view(2, num_channels, 4, 6)
+    both = ImageSet([images], [torch.zeros(2)])
+    assert both._images[0].is_contiguous(memory_format=torch.channels_last)  # or a batch is slow to make
+    batch, _ = both[[1, 0]]
+    assert torch.equal(batch, images.flip(0))
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert batch.stride()[2:] == (6 * num_channels, num_channels)
+
+
+def test_moved_images_and_labels_give_batches_where_they_lie():
+    both = numbered((3, 2, 4))
+    assert both.device == torch.device("cpu")
+    num_bytes = both.num_bytes
+    assert num_bytes == sum(2 * h * w * n for (h, w), n in zip(SIZES, (3, 2, 4), strict=True)) + 9 * 8
+    both.move_to(torch.device("meta"))  # which stands in for an accelerator
+    images, labels = both[[4, 3]]
+    assert images.device == labels.device == both.device == torch.device("meta")
+    assert images.shape == (2, 2, *SIZES[1])
+    assert both.num_bytes == num_bytes

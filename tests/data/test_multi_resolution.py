@@ -362,7 +362,7 @@ def test_batches_of_as_many_pixels(part, resample):
 
 
 def on_rank(module, rank, num_replicas):
-    strategy = SimpleNamespace(broadcast=lambda _: 5)
+    strategy = SimpleNamespace(broadcast=lambda _: 5, root_device=torch.device("cpu"))
     module.trainer = SimpleNamespace(global_rank=rank, world_size=num_replicas, strategy=strategy)
     return module
 

@@ -21,7 +21,7 @@ class Aggregator(nn.Module, ABC):
     - ``uses_positions``: the positions of the elements are part of the input; otherwise they are ignored.
 
     One whose output is the sum or the mean of what each element gives as a set of its own says so in ``reduction``,
-    ``"sum"`` or ``"mean"``, and :meth:`ragged` pads nothing.
+    ``"sum"`` or ``"mean"``, and :meth:`ragged` pads nothing. A subclass for which it is not so writes ``_ragged`` anew.
 
     Args:
         in_features: size D of an element.
@@ -67,7 +67,8 @@ class Aggregator(nn.Module, ABC):
         r"""Aggregates sets of different sizes that lie one after the other, as nested tensors and graphs have them.
 
         The same as ``forward`` of the padded sets, to rounding. What is made of sums, means and maxima is computed
-        without padding; other aggregators pad to the largest set, for whose size the host waits.
+        without padding and, by offsets, compiled to one graph; other aggregators pad to the largest set, for whose size
+        the host waits.
 
         Args:
             values: the T elements of all sets, or a nested tensor of layout ``torch.jagged``, which needs nothing else.
@@ -113,8 +114,6 @@ class Aggregator(nn.Module, ABC):
     def _ragged(
         self, values: Float[Tensor, "T D"], sets: RaggedSets, positions: Float[Tensor, "T P"] | None
     ) -> Float[Tensor, "B M"]:
-        if not self.uses_positions:
-            positions = None
         if self.reduction not in ("sum", "mean"):
             return self(*sets.padded(values, positions))
         alone = self(values[:, None], None, None if positions is None else positions[:, None])  # T M

@@ -4,7 +4,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from set_aggregation.aggregators.padded_sets import wide
 from set_aggregation.aggregators.set_reduction import SetReduction, Sets
 
 
@@ -40,8 +39,7 @@ class MeanStdPool(SetReduction):
 
     def pool(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "B M"]:
         """Lays mean and standard deviation side by side."""
-        x = x.to(wide(x.dtype))
-        mean = sets.mean(x)
+        mean = sets.mean(x)  # in float32 at least, and so is what follows
         variance = sets.mean((x - sets.spread(mean)).square())
         varies = variance > 0
         # Twice: the root of zero is zero, but its gradient is not finite, and 0 times that is NaN.

@@ -78,7 +78,7 @@ class PMA(Aggregator):
         if mask is not None:
             x = x.masked_fill(~mask[..., None], 0)
             is_empty = ~mask.any(1, keepdim=True)
-            looks_at = (mask | is_empty)[:, None, None]  # B 1 1 N; a softmax over nothing would be NaN
+            looks_at = (mask | is_empty)[:, None, None]  # B 1 1 N; a softmax over nothing may be NaN
         key, value = self.key_value_projection(self.feed_forward_1(x).relu()).chunk(2, dim=2)
         query = self.query_projection(self.queries).expand(x.shape[0], -1, -1)
         q, k, v = (t.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for t in (query, key, value))  # B heads k|N D/h

@@ -53,7 +53,7 @@ class RaggedSets:
         size = int(counts.max()) if self.num_sets > 0 else 0
         order = self.index.argsort(stable=True)
         index = self.index[order]
-        place = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[index]
+        place = torch.arange(order.shape[0], device=order.device) - (counts.cumsum(0) - counts)[index]
 
         def pad(rows: Tensor) -> Tensor:
             zeros = rows.new_zeros(self.num_sets * size, rows.shape[1])
@@ -89,13 +89,13 @@ def as_ragged(
     # A look at numbers on a device would make the host wait for it.
     looks = values.device.type == "cpu" and not torch.compiler.is_compiling()
     if index is None and offsets is not None:
-        if offsets.ndim != 1 or len(offsets) < 1 or num_sets not in (None, len(offsets) - 1):
+        if offsets.ndim != 1 or offsets.shape[0] < 1 or num_sets not in (None, offsets.shape[0] - 1):
             expected = "(B + 1,)" if num_sets is None else f"({num_sets + 1},)"
             raise ValueError(f"{name}: got offsets of shape {tuple(offsets.shape)}, expected {expected}")
         if looks and (offsets[0] != 0 or offsets[-1] != num_elements or (offsets.diff() < 0).any()):
             raise ValueError(f"{name}: got offsets {_shortly(offsets)}, expected them to rise from 0 to {num_elements}")
-        place = torch.arange(num_elements, device=offsets.device)
-        return values, RaggedSets(torch.bucketize(place, offsets[1:], right=True), len(offsets) - 1)
+        place = torch.arange(num_elements, dtype=offsets.dtype, device=offsets.device)
+        return values, RaggedSets(torch.bucketize(place, offsets[1:], right=True), offsets.shape[0] - 1)
     if index is None or offsets is not None:
         got = "neither offsets nor index" if index is None else "offsets and index"
         raise ValueError(f"{name}: got {got}, expected one of them, or a nested tensor")
@@ -106,7 +106,7 @@ def as_ragged(
     if looks and num_elements > 0 and not 0 <= index.min() <= index.max() < num_sets:
         found = f"{index.min()} to {index.max()}"
         raise ValueError(f"{name}: got set numbers from {found} in index, expected 0 to {num_sets - 1}")
-    return values, RaggedSets(index, num_sets)
+    return values, RaggedSets(index.long(), num_sets)
 
 
 def _shortly(numbers: Tensor) -> str:

@@ -3,5 +3,7 @@
 from set_aggregation.backbones.base import Backbone
 from set_aggregation.backbones.resnet_cifar import ResNetCIFAR
 from set_aggregation.backbones.small_cnn import SmallCNN
+from set_aggregation.backbones.timm_backbone import TimmBackbone
+from set_aggregation.backbones.torchvision_backbone import TorchvisionBackbone
 
-__all__ = ["Backbone", "ResNetCIFAR", "SmallCNN"]
+__all__ = ["Backbone", "ResNetCIFAR", "SmallCNN", "TimmBackbone", "TorchvisionBackbone"]

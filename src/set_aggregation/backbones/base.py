@@ -12,6 +12,7 @@ class Backbone(nn.Module, ABC):
     Attributes:
         in_channels: number C of channels of the images.
         out_features: number D of channels of the feature map.
+        is_pretrained: whether the weights were trained before.
 
     Shape:
         - input: :math:`(B, C, H, W)`.
@@ -20,6 +21,7 @@ class Backbone(nn.Module, ABC):
 
     in_channels: int
     out_features: int
+    is_pretrained: bool = False
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:

@@ -54,6 +54,7 @@ class ImageDataModule(LightningDataModule, ABC):
         class_names: their names.
         in_channels: number C of channels of an image.
         image_size: height and width in pixels of the images that ``predict`` reads; None where they keep their own.
+        max_side: where they keep their own size, they are shrunk until neither side is longer.
         mean, std: of each channel, with pixels in [0, 1].
         flip: whether a mirrored image is of the same class.
         predict_files: image files that ``predict`` reads.
@@ -66,6 +67,7 @@ class ImageDataModule(LightningDataModule, ABC):
     class_names: tuple[str, ...]
     in_channels: int
     image_size: Size | None
+    max_side: int | None = None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip: bool
@@ -83,11 +85,24 @@ class ImageDataModule(LightningDataModule, ABC):
         self._sets: dict[str, SizedImages] = {}
         self._training: ResolutionBatchSampler | None = None
         self._place: dict[str, Any] | None = None
+        self._statistics: Tensor | None = None
 
     @property
     def image_sizes(self) -> dict[str, list[Size]]:
         """The sizes of the images of ``"train"``, ``"val"`` and ``"test"``, as far as they are set up."""
         return {part: images.image_sizes for part, images in self._sets.items()}
+
+    @property
+    def image_description(self) -> dict[str, Any]:
+        """What a trained model has to know of the images to be used without this data: plain values."""
+        return {
+            "class_names": list(self.class_names),
+            "in_channels": self.in_channels,
+            "image_size": self.image_size and list(self.image_size),
+            "max_side": self.max_side,
+            "mean": list(self.mean) if self.normalize else None,
+            "std": list(self.std) if self.normalize else None,
+        }
 
     @property
     def images_per_epoch(self) -> int:
@@ -150,7 +165,7 @@ class ImageDataModule(LightningDataModule, ABC):
             part: ``"train"``, ``"val"`` or ``"test"``.
             index: its number there.
         """
-        return self._sets[part][[index]][0][0].permute(1, 2, 0).numpy()
+        return self._sets[part][[index]][0][0].permute(1, 2, 0).cpu().numpy()
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Batches of the images in ``predict_files``, without labels."""
@@ -166,12 +181,16 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._to_float(images), *labels
 
     def _to_float(self, images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        # Convolutions on CPU and on tensor cores are faster in this memory format, and follow their input's.
-        x = images.to(torch.float32, memory_format=torch.channels_last) / 255
+        # Convolutions on CPU and on tensor cores are faster in this memory format, and follow their input's. Division
+        # and conversion are one pass over the batch.
+        like = torch.empty_like(images, dtype=torch.float32, memory_format=torch.channels_last)
+        x = torch.div(images, 255, out=like)
         if not self.normalize:
             return x
-        mean, std = (torch.tensor(values, device=x.device)[:, None, None] for values in (self.mean, self.std))
-        return (x - mean) / std
+        if self._statistics is None or self._statistics.device != x.device:  # to copy them is to wait for the device
+            self._statistics = torch.tensor([self.mean, self.std])[..., None, None].to(x.device)
+        mean, std = self._statistics
+        return x.sub_(mean).div_(std)
 
     def _training_sampler(self, **arguments: Any) -> ResolutionBatchSampler:
         return ResolutionBatchSampler(self._sets["train"].sizes, **arguments)

@@ -22,6 +22,7 @@ class Digits(InMemoryImages):
         split_seed: seed of the split, apart from the seed of the run.
         normalize: subtract the mean and divide by the standard deviation.
         augment: random crop of the training images; digits are not mirrored.
+        test_size: images of the test set; 360 by default.
 
     Example:
         >>> digits = Digits(batch_size=32)
@@ -48,8 +49,9 @@ class Digits(InMemoryImages):
         split_seed: int = 0,
         normalize: bool = False,
         augment: bool = False,
+        test_size: int | None = None,
     ) -> None:
-        super().__init__(batch_size, val_size, num_train, "paper", split_seed, normalize, augment)
+        super().__init__(batch_size, val_size, num_train, "paper", split_seed, normalize, augment, test_size)
 
     def load(self) -> tuple[UInt8[Tensor, "N 1 16 16"], Int[Tensor, "N"], int]:
         """Reads scikit-learn's copy."""

@@ -43,6 +43,7 @@ class FashionMNIST(InMemoryImages):
         split_seed: seed of the split, apart from the seed of the run.
         normalize: subtract the mean and divide by the standard deviation.
         augment: random crop and flip of the training images.
+        test_size: images of the test set of the ``"paper"`` split; 5,000 by default.
 
     Raises:
         ValueError: files that are damaged, or neither there nor to be had.
@@ -67,8 +68,9 @@ class FashionMNIST(InMemoryImages):
         split_seed: int = 0,
         normalize: bool = False,
         augment: bool = False,
+        test_size: int | None = None,
     ) -> None:
-        super().__init__(batch_size, val_size, num_train, split, split_seed, normalize, augment)
+        super().__init__(batch_size, val_size, num_train, split, split_seed, normalize, augment, test_size)
         self.data_dir = (default_data_dir() if data_dir is None else Path(data_dir)).expanduser()
 
     def prepare_data(self) -> None:

@@ -65,12 +65,17 @@ def read_image(file: Path, in_channels: int, image_size: Size | None = None) -> 
             if image_size is not None:
                 # JPEG files are decoded at a half, a quarter or an eighth of their size where that is still enough.
                 image.draft(None, (2 * max(image_size), 2 * max(image_size)))
-            upright = _eight_bits(ImageOps.exif_transpose(image)).convert(_MODES[in_channels])
-            if image_size is not None:
-                upright = upright.resize(image_size[::-1], Image.Resampling.BICUBIC)
-            return np.asarray(upright).reshape(upright.height, upright.width, in_channels)
+            return to_array(image, in_channels, image_size)
     except _UNREADABLE as error:
         raise ValueError(f"got {file}, which is not an image that can be read ({error})") from error
+
+
+def to_array(image: Image.Image, in_channels: int, image_size: Size | None = None) -> NDArray[np.uint8]:
+    """Turns an image upright and converts it to grey or RGB, of shape (H, W, C), at a size or at its own."""
+    upright = _eight_bits(ImageOps.exif_transpose(image)).convert(_MODES[in_channels])
+    if image_size is not None:
+        upright = upright.resize(image_size[::-1], Image.Resampling.BICUBIC)
+    return np.asarray(upright).reshape(upright.height, upright.width, in_channels)
 
 
 def upright_size(file: Path) -> Size:
@@ -82,6 +87,18 @@ def upright_size(file: Path) -> Size:
             return image.size if quarter_turn and image.format != "TIFF" else image.size[::-1]
     except _UNREADABLE as error:
         raise ValueError(f"got {file}, which is not an image that can be read ({error})") from error
+
+
+def shrink(size: Size, max_side: int) -> Size:
+    """Height and width in the same proportion, of which neither is longer than a bound.
+
+    Example:
+        >>> shrink((400, 300), max_side=200), shrink((40, 30), max_side=200)
+        ((200, 150), (40, 30))
+    """
+    factor = min(1, max_side / max(size))
+    height, width = (max(round(side * factor), 1) for side in size)
+    return height, width
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

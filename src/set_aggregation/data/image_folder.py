@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader
 
 from set_aggregation.data.base import ImageDataModule
-from set_aggregation.data.image_files import find_images, upright_size
+from set_aggregation.data.image_files import find_images, shrink, upright_size
 from set_aggregation.data.image_set import Size
 from set_aggregation.data.picture_set import PictureSet
 from set_aggregation.data.picture_sizes import Pictures, picture_sizes
@@ -59,6 +59,7 @@ class ImageFolder(ImageDataModule):
     """
 
     image_size = None
+    max_side: int
     flip = True
 
     def __init__(
@@ -140,10 +141,9 @@ class ImageFolder(ImageDataModule):
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Batches of the pictures in ``predict_files``, in their order and without labels, at their own sizes."""
-        sizes = np.array([upright_size(file) for file in self.predict_files])
-        goals = np.maximum(sizes * np.minimum(1, self.max_side / sizes.max(1, keepdims=True)), 1).round().astype(int)
-        pictures = PictureSet(self.predict_files, goals, self.in_channels)
-        return self._loader(pictures, list(_runs(goals.tolist(), self.batch_size)))
+        sizes = [shrink(upright_size(file), self.max_side) for file in self.predict_files]
+        pictures = PictureSet(self.predict_files, np.array(sizes), self.in_channels)
+        return self._loader(pictures, list(_runs(sizes, self.batch_size)))
 
     def _loader(self, images: Any, sampler: Iterable[list[int]]) -> DataLoader[Any]:
         num_workers = self.num_workers

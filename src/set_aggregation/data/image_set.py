@@ -17,7 +17,8 @@ Size = tuple[int, int]
 class ImageSet(Dataset[tuple[Tensor, Tensor]]):
     """Labelled images that lie in memory, one tensor for each size.
 
-    Image number i is the i-th of all tensors, one after the other. A batch is read by one indexing.
+    Image number i is the i-th of all tensors, one after the other. A batch is read by one indexing of whole images, the
+    channels of a pixel side by side: it has torch's memory format ``channels_last``.
 
     Args:
         images: the images of each size.
@@ -25,6 +26,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
 
     Attributes:
         image_sizes: height and width of the images of each tensor.
+        device: where they lie.
 
     Example:
         >>> small, large = torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.ones(2, 1, 16, 16, dtype=torch.uint8)
@@ -35,15 +37,31 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(self, images: Sequence[UInt8[Tensor, "n C h w"]], labels: Sequence[Int[Tensor, "n"]]) -> None:
-        self._images = list(images)
+        self._images = [part.contiguous(memory_format=torch.channels_last) for part in images]
         self._labels = list(labels)
         self._ends = list(accumulate(map(len, images)))
+        self.device = self._images[0].device
         self.image_sizes: list[Size] = [(part.shape[2], part.shape[3]) for part in images]
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Height and width of each image."""
         return np.repeat(np.array(self.image_sizes), [len(part) for part in self._images], axis=0)
+
+    @property
+    def num_bytes(self) -> int:
+        """What images and labels take."""
+        return sum(part.nbytes for part in (*self._images, *self._labels))
+
+    def move_to(self, device: torch.device) -> None:
+        """Moves images and labels, so that a batch is made where it is needed.
+
+        Args:
+            device: where to.
+        """
+        self._images = [part.to(device) for part in self._images]
+        self._labels = [part.to(device) for part in self._labels]
+        self.device = device
 
     def __len__(self) -> int:
         """The number of images of all sizes."""
@@ -60,5 +78,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         start = self._ends[part] - len(images)
         if min(indices) < start or max(indices) >= self._ends[part]:
             raise ValueError("ImageSet: got a batch of images of several sizes, expected images of one size")
-        rows = torch.tensor(indices) - start
-        return images[rows], labels[rows]
+        rows = (torch.tensor(indices) - start).to(self.device, non_blocking=True)
+        # Not images[rows], which copies number by number where this copies whole images.
+        batch = images.permute(0, 2, 3, 1).index_select(0, rows)  # B h w C
+        return batch.permute(0, 3, 1, 2), labels.index_select(0, rows)

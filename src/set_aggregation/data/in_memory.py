@@ -1,17 +1,19 @@
 """Data sets that lie in memory as a whole."""
 
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
 
 from set_aggregation.data.base import ImageDataModule
 from set_aggregation.data.image_set import ImageSet, Size
-from set_aggregation.data.memory import available_memory
+from set_aggregation.data.memory import available_memory, free_memory
 
 Split = Literal["official", "paper"]
 _PARTS = {"fit": ("train", "val", "test"), "validate": ("val",), "test": ("test",), "predict": ()}
@@ -21,7 +23,8 @@ class InMemoryImages(ImageDataModule):
     """Labelled images of one size, split into training, validation and test set.
 
     The images lie in memory as uint8 and a batch is one indexing of the whole array, so that there are no worker
-    processes and no Python per image.
+    processes and no Python per image. They move to the accelerator when training or evaluation begins, if they take at
+    most half of the memory that is free there then; else each batch goes there while the one before it is worked on.
 
     A subclass says in class attributes what its images are, and loads them in :meth:`load`.
 
@@ -34,13 +37,14 @@ class InMemoryImages(ImageDataModule):
         split_seed: seed of the split. It is not the seed of the run: runs of several seeds share one split.
         normalize: subtract the mean and divide by the standard deviation of each channel over the training set.
         augment: random crop, and flip where it keeps the class, of the training images.
+        test_size: images of the test set of the ``"paper"`` split; None takes as many as the class says.
 
     Attributes:
         image_size: height and width of the images in pixels.
-        test_size: images of the test set of the ``"paper"`` split.
 
     Raises:
-        ValueError: a size below 1 (when built) or larger than the data (in ``setup``).
+        ValueError: a size below 1 or ``test_size`` of the published test set (when built), or a size larger than the
+            data (in ``setup``).
     """
 
     image_size: Size
@@ -55,13 +59,22 @@ class InMemoryImages(ImageDataModule):
         split_seed: int = 0,
         normalize: bool = False,
         augment: bool = False,
+        test_size: int | None = None,
     ) -> None:
         super().__init__(batch_size, normalize=normalize, augment=augment)
-        self._at_least_one(val_size=val_size, num_train=num_train)
+        self._at_least_one(val_size=val_size, num_train=num_train, test_size=test_size)
         if split_seed < 0:
             raise ValueError(f"{type(self).__name__}: got split_seed={split_seed}, expected at least 0")
         if split not in ("official", "paper"):
             raise ValueError(f"{type(self).__name__}: got split={split!r}, expected 'official' or 'paper'")
+        self._stays = False  # where the images are, for want of memory elsewhere
+        if test_size is not None:
+            if split == "official":
+                raise ValueError(
+                    f"{type(self).__name__}: got test_size={test_size} with split='official', whose test set is the "
+                    "published one; leave it out, or use split='paper'"
+                )
+            self.test_size = test_size
         self.val_size = val_size
         self.num_train = num_train
         self.split = split
@@ -103,11 +116,46 @@ class InMemoryImages(ImageDataModule):
     def _image_set(self, part: str, images: UInt8[Tensor, "n C H W"], labels: Int[Tensor, "n"]) -> ImageSet:
         return ImageSet([images], [labels])
 
+    @property
+    def is_on_accelerator(self) -> bool:
+        """Whether all images have moved to an accelerator."""
+        return bool(self._sets) and all(images.device.type != "cpu" for images in self._image_sets)
+
+    @property
+    def _image_sets(self) -> list[ImageSet]:
+        return [images for images in self._sets.values() if isinstance(images, ImageSet)]
+
+    def _loader(self, images: Any, sampler: Sampler[list[int]]) -> DataLoader[Any]:
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        if device.type != "cpu":
+            self._move_to(device)
+        loader = super()._loader(images, sampler)
+        # From memory that is pinned, a batch is copied while the program and the accelerator go on.
+        loader.pin_memory = device.type == "cuda" and not self.is_on_accelerator
+        return loader
+
+    def _move_to(self, device: torch.device) -> None:
+        """Moves the images to an accelerator, if they fit."""
+        images = [part for part in self._image_sets if part.device != device]
+        if not images or self._stays:
+            return
+        needed, free = sum(part.num_bytes for part in images), free_memory(device)
+        words = f"{needed / 1e6:,.0f} MB of images, and {free / 1e6:,.0f} MB free on {device}"
+        self._stays = needed > free // 2
+        if self._stays:
+            rank_zero_info(f"{words}: they stay where they are, and batches go there one by one.")
+            return
+        rank_zero_info(f"{words}: they lie there.")
+        for part in images:
+            part.move_to(device)
+
     def _split(self, num: int, num_official_test: int) -> dict[str, NDArray[np.int64]]:
         """Which images each part is made of."""
         name = type(self).__name__
         order = np.random.default_rng(self.split_seed).permutation(num)
         if self.split == "paper":
+            if self.test_size >= num:
+                raise ValueError(f"{name}: got test_size={self.test_size}, expected fewer than the {num} images")
             test, rest = order[: self.test_size], order[self.test_size :]
         else:
             # The published test set in its published order.

@@ -1,8 +1,9 @@
-"""How much memory there is."""
+"""How much memory there is, here and on accelerators."""
 
 from pathlib import Path
 
 import psutil
+import torch
 
 _CGROUP = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
 
@@ -20,3 +21,16 @@ def available_memory() -> int:
         return min(available, int(limit) - int(used) + reclaimable)
     except (OSError, ValueError, StopIteration):  # no cgroup, or one without a limit ("max")
         return available
+
+
+def free_memory(device: torch.device) -> int:
+    """The bytes that are free on an accelerator; 0 where it does not say.
+
+    Args:
+        device: an accelerator.
+    """
+    try:
+        free, _ = torch.accelerator.get_memory_info(device)
+    except (RuntimeError, ValueError):
+        return 0
+    return free

@@ -22,6 +22,7 @@ IGNORED = (
     "checkpoint.filename",
     "checkpoint.verbose",
     "test_after_fit",
+    "test_last",
 )
 _WIDTH = ("model.hidden_features", "model.aggregator.init_args.out_features")  # the first that is not null
 _NULL = "null"  # a setting that is not there counts as this one, which is what versions of the project differ by

@@ -1,0 +1,51 @@
+"""Aggregators are given as factories, so that no size is written twice."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from set_aggregation.aggregators import Aggregator
+
+
+def build_aggregator(factory: Callable[..., Aggregator], in_features: int, sizes: dict[str, int]) -> Aggregator:
+    """Calls a factory with those of the sizes that it takes and was not given.
+
+    Args:
+        factory: a class, or ``functools.partial(SAN, out_features=1024)``.
+        in_features: size D of an element.
+        sizes: what else is known of the sets, such as ``position_features`` and ``set_size``.
+
+    Raises:
+        ValueError: the factory was given another size than the sets have.
+
+    Example:
+        >>> from set_aggregation.aggregators import SAN, Flatten
+        >>> sizes = {"position_features": 2, "set_size": 36}
+        >>> build_aggregator(partial(SAN, out_features=8), 64, sizes)
+        SAN(
+          in_features=64, out_features=8, position_features=2, reduction='sum'
+          (projection): Linear(in_features=66, out_features=8, bias=True)
+          (activation): ReLU()
+        )
+        >>> build_aggregator(Flatten, 64, sizes)
+        Flatten(in_features=64, out_features=2304)
+    """
+    given: dict[str, Any] = {}
+    target: Callable[..., Any] = factory
+    if isinstance(factory, partial):
+        given = factory.keywords
+        # jsonargparse makes partial(instantiate, ..., cls, **init_args): what the class takes is what counts.
+        target = next((bound for bound in factory.args if isinstance(bound, type)), factory.func)
+    taken = inspect.signature(target).parameters
+    missing = {name: size for name, size in sizes.items() if name in taken and given.get(name) is None}
+    aggregator = factory(in_features, **missing)
+    wrong = {name: size for name, size in sizes.items() if getattr(aggregator, name, size) != size}
+    if wrong:
+        got = ", ".join(f"{name}={getattr(aggregator, name)}" for name in wrong)
+        expected = ", ".join(f"{name}={size}" for name, size in wrong.items())
+        raise ValueError(
+            f"{type(aggregator).__name__}: got {got}, but these images and positions make sets of {expected}; "
+            "leave it out to have it filled in"
+        )
+    return aggregator

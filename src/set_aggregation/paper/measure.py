@@ -1,0 +1,42 @@
+"""The theory experiments, which train no network: measured in this process, one after the other."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from set_aggregation.environment import environment_with, processor
+from set_aggregation.paper.results_file import append, read_results
+from set_aggregation.paper.settings import key_of
+
+Measurements = Iterable[tuple[Mapping[str, Any], Callable[[], Mapping[str, float]]]]
+
+
+def measure(measurements: Measurements, file: Path, say: Callable[[str], None]) -> None:
+    """Measures what is not there yet, and writes a line of results for each.
+
+    Args:
+        measurements: settings and what to call for each.
+        file: where the lines go; what stands in any file of its folder is not measured again.
+        say: is told what has been measured.
+    """
+    todo = list(measurements)
+    there = {key_of(line["settings"]) for line in read_results(file.parent)}
+    missing = [(settings, call) for settings, call in todo if key_of(settings) not in there]
+    say(f"{len(todo)} measurements, {len(todo) - len(missing)} of them there")
+    environment = environment_with(f"cpu, {processor()}, {torch.get_num_threads()} threads")
+    environment["command"] = "python -m set_aggregation.paper run theory"  # the same on every machine
+    for settings, call in missing:
+        started = time.perf_counter()
+        line = {
+            "settings": settings,
+            "measured": call(),
+            "seconds": time.perf_counter() - started,
+            "finished": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "environment": environment,
+        }
+        append(file, line)
+        say(f"measured {', '.join(f'{name} {value}' for name, value in settings.items())}: {line['measured']}")
