@@ -33,7 +33,7 @@ def languages(text):
 
 
 def commands(text):
-    """The command lines of a document, without those for a shell of its own that stand before the last."""
+    """The command lines of a document; of ``a && b``, which sets up a machine first, b alone."""
     lines = "".join(blocks(text, "bash")).replace("\\\n", " ").splitlines()
     return [line.split("&&")[-1].strip() for line in lines]
 
