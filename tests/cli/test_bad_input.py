@@ -8,10 +8,12 @@ import pytest
 import torch
 from tests.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
 
+from set_aggregation import aggregators
+
 FIT = ("fit", *DIGITS)
 MULTIRES = ("fit", "--config", str(ROOT / "configs" / "san_digits_multires.yaml"))
 CIFAR = ("fit", "--config", str(ROOT / "configs" / "san_cifar.yaml"))
-AGGREGATORS = "Conv1x1, Flatten, GlobalAvgPool, GlobalMaxPool, SAN"
+AGGREGATORS = ", ".join(sorted(name for name in aggregators.__all__ if name != "Aggregator"))
 
 
 def refused(folder, *arguments, **environment):
@@ -34,7 +36,7 @@ COMMAND_LINE = {
     ),
     "unknown backbone": (
         (*FIT, "--model.backbone=SmalCNN"),
-        ("model.backbone SmalCNN", "expected one of SmallCNN", "did you mean SmallCNN?"),
+        ("model.backbone SmalCNN", "expected one of ResNetCIFAR, SmallCNN,", "did you mean SmallCNN?"),
     ),
     "unknown data": (
         (*FIT, "--data=CIFAR11"),
