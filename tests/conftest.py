@@ -1,8 +1,7 @@
 """Checks the shapes in the library's signatures while the tests run."""
 
-from pathlib import Path
-
 import os
+from pathlib import Path
 
 import hypothesis
 import jaxtyping
