@@ -52,10 +52,11 @@ def test_what_needs_more_is_imported_where_it_is_asked_for(monkeypatch):
     assert all(getattr(set_aggregation, name).__name__ == name for name in set_aggregation.__all__)
     with pytest.raises(AttributeError, match="no attribute 'unload'"):
         set_aggregation.unload  # noqa: B018
-    for name in ("loading", "safetensors_file", "image_classifier", "classifier"):
-        monkeypatch.delitem(sys.modules, f"set_aggregation.{name}", raising=False)
-        monkeypatch.delattr(set_aggregation, name, raising=False)
-    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+
+    def is_missing(module):
+        raise ModuleNotFoundError("No module named 'lightning'", name="lightning")
+
+    monkeypatch.setattr(set_aggregation, "import_module", is_missing)
     with pytest.raises(
         ImportError, match=r"got no lightning\S*, .* set_aggregation.load: pip .*'set-aggregation\[train\]'"
     ):

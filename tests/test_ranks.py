@@ -63,7 +63,9 @@ def test_metrics_do_not_depend_on_the_number_of_ranks(tmp_path, part, several_si
     assert len(alone) == (4 if several_sizes else 2)
     for num_ranks in (2, 3):
         for of_rank in measured(tmp_path / str(num_ranks), num_ranks, part, several_sizes):
-            assert of_rank.pop(f"{part}/loss") == pytest.approx(alone[f"{part}/loss"], rel=1e-7)  # a float32 apart
+            # One float32 apart at most: the logits of an image are rounded otherwise in a batch of another size.
+            apart = torch.finfo(torch.float32).eps
+            assert of_rank.pop(f"{part}/loss") == pytest.approx(alone[f"{part}/loss"], rel=apart)
             assert of_rank == {name: value for name, value in alone.items() if "accuracy" in name}
 
 
