@@ -23,12 +23,14 @@ class OneConvolution(Backbone):
 
 
 def classifier(aggregator="SAN", backbone="OneConvolution", image_size=(16, 16), in_channels=1, **images):
-    """One of three classes; an aggregator is told by name, or by name and arguments."""
+    """One of three classes; backbone and aggregator are told by name, or by name and arguments."""
+    if not isinstance(backbone, dict):
+        backbone = {"class_path": backbone, "init_args": {"in_channels": in_channels}}
     arguments = aggregator if isinstance(aggregator, dict) else {"class_path": aggregator}
     if arguments["class_path"] == "SAN":
         arguments.setdefault("init_args", {"out_features": 6})
     network = {
-        "backbone": {"class_path": backbone, "init_args": {"in_channels": in_channels}},
+        "backbone": backbone,
         "aggregator": arguments,
         "num_classes": 3,
         "image_size": image_size and list(image_size),

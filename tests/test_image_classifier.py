@@ -14,10 +14,11 @@ from set_aggregation.data.image_files import read_images
 class Downloaded(OneConvolution):
     """Takes its weights from elsewhere, if it is not stopped."""
 
-    def __init__(self, in_channels: int = 3, pretrained: bool = False, weights: str | None = None) -> None:
+    def __init__(
+        self, name: str = "a", in_channels: int = 3, pretrained: bool = False, weights: str | None = None
+    ) -> None:
         super().__init__(in_channels)
-        assert not pretrained
-        assert weights is None
+        self.downloads = pretrained, weights
 
 
 def test_bytes_and_numbers_give_the_same_logits():
@@ -118,11 +119,16 @@ def test_what_concerns_training_is_left_out():
     assert model.config["network"] == network
 
 
-def test_nothing_is_downloaded():
-    network = classifier().config["network"]
-    arguments = {"in_channels": 1, "pretrained": True, "weights": "DEFAULT"}
-    network["backbone"] = {"class_path": "Downloaded", "init_args": arguments}
-    assert isinstance(ImageClassifier(network, classifier().config["images"]).network.backbone, Downloaded)
+@pytest.mark.parametrize(
+    ("name", "downloads"),
+    [("resnet18", (False, None)), ("googlenet", (True, "DEFAULT")), ("inception_v3", (True, "DEFAULT"))],
+)
+def test_nothing_is_downloaded_but_what_scales_images_otherwise(name, downloads):
+    arguments = {"name": name, "in_channels": 1, "pretrained": True, "weights": "DEFAULT"}
+    assert (
+        classifier(backbone={"class_path": "Downloaded", "init_args": arguments}).network.backbone.downloads
+        == downloads
+    )
 
 
 def test_implementation_is_that_of_the_machine():

@@ -14,8 +14,10 @@ from set_aggregation.backbones import Backbone
 from set_aggregation.classifier import SetClassifier
 
 _OF_TRAINING = ("optimizer", "scheduler", "scheduler_interval", "initialization", "compile")
-# Backbones with weights of others take them from the file, too: nothing is downloaded.
+# Backbones with weights of others take them from the file, too: nothing is downloaded ...
 _OF_DOWNLOADS = {"pretrained": False, "weights": None}
+# ... but for these two of torchvision, which compute something else when they are built with weights.
+_BUILT_WITH_WEIGHTS = ("googlenet", "inception_v3")
 _REFUSED = "got a network that cannot be built here"
 
 
@@ -45,7 +47,8 @@ def build_network(arguments: Mapping[str, Any]) -> SetClassifier:
         _check_classes(arguments.get(part), base)
     backbone = arguments["backbone"]
     init_args = backbone.get("init_args", {})
-    init_args = {**init_args, **{name: value for name, value in _OF_DOWNLOADS.items() if name in init_args}}
+    if init_args.get("name") not in _BUILT_WITH_WEIGHTS:
+        init_args = {**init_args, **{name: value for name, value in _OF_DOWNLOADS.items() if name in init_args}}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(SetClassifier, "network", skip=set(_OF_TRAINING))
     try:

@@ -13,7 +13,8 @@ from set_aggregation import aggregators
 FIT = ("fit", *DIGITS)
 MULTIRES = ("fit", "--config", str(ROOT / "configs" / "san_digits_multires.yaml"))
 CIFAR = ("fit", "--config", str(ROOT / "configs" / "san_cifar.yaml"))
-AGGREGATORS = ", ".join(sorted(name for name in aggregators.__all__ if name != "Aggregator"))
+# One by one: between them stand those of other tests, if these run in the same process.
+AGGREGATORS = tuple(name for name in aggregators.__all__ if name != "Aggregator")
 
 
 def refused(folder, *arguments, **environment):
@@ -32,11 +33,11 @@ def refused(folder, *arguments, **environment):
 COMMAND_LINE = {
     "unknown aggregator": (
         (*FIT, "--model.aggregator=SAMN"),
-        ("model.aggregator SAMN", AGGREGATORS, "did you mean SAN?"),
+        ("model.aggregator SAMN", *AGGREGATORS, "did you mean SAN?"),
     ),
     "unknown backbone": (
         (*FIT, "--model.backbone=SmalCNN"),
-        ("model.backbone SmalCNN", "expected one of ResNetCIFAR, SmallCNN,", "did you mean SmallCNN?"),
+        ("model.backbone SmalCNN", "ResNetCIFAR", "SmallCNN", "did you mean SmallCNN?"),
     ),
     "unknown data": (
         (*FIT, "--data=CIFAR11"),
@@ -230,15 +231,15 @@ YAML = {
         "data:\n  class_path: Digits\n  init_args:\n    batchsize: 8\n",
         ("data.batchsize", "did you mean batch_size?"),
     ),
-    "unknown aggregator": ("model:\n  aggregator: SAMN\n", ("model.aggregator SAMN", AGGREGATORS)),
-    "unknown aggregator class": ("model:\n  aggregator:\n    class_path: SAMN\n", ("SAMN", AGGREGATORS)),
+    "unknown aggregator": ("model:\n  aggregator: SAMN\n", ("model.aggregator SAMN", *AGGREGATORS)),
+    "unknown aggregator class": ("model:\n  aggregator:\n    class_path: SAMN\n", ("SAMN", *AGGREGATORS)),
     "unknown backbone class": ("model:\n  backbone:\n    class_path: SmalCNN\n", ("SmalCNN", "SmallCNN")),
     "unknown data class": ("data:\n  class_path: CIFAR11\n", ("CIFAR11", "CIFAR10, Digits, FashionMNIST")),
     "no size": (
         "data:\n  class_path: MultiResolutionDigits\n  init_args:\n    sizes: []\n",
         ("MultiResolutionDigits: got sizes=[]",),
     ),
-    "part that is not there": ("model:\n  aggregator: aggregator/sam.yaml\n", ("aggregator/sam.yaml", AGGREGATORS)),
+    "part that is not there": ("model:\n  aggregator: aggregator/sam.yaml\n", ("aggregator/sam.yaml", *AGGREGATORS)),
     "no YAML": ("trainer: [1\n", ("bad.yaml",)),
 }
 

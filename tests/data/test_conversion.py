@@ -1,4 +1,4 @@
-"""Bytes become numbers in one place, for training and for use."""
+"""Bytes become the same numbers in training and in use."""
 
 import numpy as np
 import pytest

@@ -47,3 +47,11 @@ def test_tolerance_is_that_of_the_largest_logit_or_of_one(largest, largest_logit
 def test_shapes_are_three_and_differ():
     for smallest in (None, (1, 1), (5, 7)):
         assert len(set(three_shapes(1, (16, 16), smallest))) == 3
+
+
+def test_a_program_that_fails_is_refused_in_one_line():
+    def fail(images):
+        raise AssertionError("Guard failed: 16 * height\nand much more")
+
+    with pytest.raises(ValueError, match=r"fails on images of shape \(1, 1, 16, 16\): Guard failed: 16 \* height$"):
+        compare(classifier(), fail, SHAPES)

@@ -22,8 +22,10 @@ def to_float(
         >>> to_float(image, mean=[0.5], std=[0.25]).tolist()
         [[[[-2.0, 2.0]]]]
     """
-    # Convolutions on CPU and on tensor cores are faster in this memory format, and follow their input's.
-    x = images.to(torch.float32, memory_format=torch.channels_last)
+    # Convolutions on CPU and on tensor cores are faster in this memory format, and follow their input's. An exported
+    # program leaves that to what runs it; to reason about strides would cost it sizes that it need not refuse.
+    layout = torch.contiguous_format if torch.compiler.is_exporting() else torch.channels_last
+    x = images.to(torch.float32, memory_format=layout)
     if not images.is_floating_point():
         x = x / 255
     if mean is None or std is None:

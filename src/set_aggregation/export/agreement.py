@@ -58,12 +58,23 @@ def compare(model: ImageClassifier, program: Callable[[Tensor], Tensor], shapes:
         model: what the program was made of.
         program: takes images as bytes, gives logits.
         shapes: of the images.
+
+    Raises:
+        ValueError: the program does not take images of one of them.
     """
     generator, differences = torch.Generator().manual_seed(0), []
     for shape in shapes:
         images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
         with torch.no_grad():
             expected = model(images)
-            largest = float((program(images) - expected).abs().max())
+            largest = float((_run(program, images) - expected).abs().max())
         differences.append(Difference(shape, largest, float(expected.abs().max())))
     return differences
+
+
+def _run(program: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    try:
+        return program(images)
+    except Exception as error:  # of no class of its own where a size is not taken
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"got a program that fails on images of shape {tuple(images.shape)}: {reason}") from error
