@@ -1,6 +1,7 @@
 """Checks the shapes in the library's signatures while the tests run."""
 
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -37,6 +38,20 @@ def unchecked_shapes(monkeypatch):
     torch.export, which cannot trace the checks.
     """
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture
+def forget_modules(monkeypatch):
+    """Has modules be imported anew in a test. Behind it the old ones stand in ``sys.modules`` and in their packages."""
+
+    def forget(start: str) -> None:
+        for name in [name for name in sys.modules if name.startswith(start)]:
+            package, _, last = name.rpartition(".")
+            if hasattr(sys.modules.get(package), last):
+                monkeypatch.setattr(sys.modules[package], last, getattr(sys.modules[package], last))
+            monkeypatch.delitem(sys.modules, name)
+
+    return forget
 
 
 @pytest.fixture

@@ -96,9 +96,8 @@ class TestServer:
         assert capsys.readouterr() == ("", "error: nobody is logged in at W&B; `wandb login` does it\n")
 
 
-def test_without_the_package_one_line_says_what_to_install(monkeypatch, capsys):
-    for name in [name for name in sys.modules if name.startswith("wandb_workspaces.")]:
-        monkeypatch.delitem(sys.modules, name)
+def test_without_the_package_one_line_says_what_to_install(monkeypatch, capsys, forget_modules):
+    forget_modules("wandb_workspaces.")
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     assert main(["--entity", "me", "--print"]) == 1
     err = capsys.readouterr().err

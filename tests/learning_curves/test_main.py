@@ -129,12 +129,10 @@ def test_half_a_file_is_not_left(logs, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["matplotlib", "yaml", "jinja2"])
-def test_without_the_extra_it_says_what_it_needs(logs, capsys, monkeypatch, name):
+def test_without_the_extra_it_says_what_it_needs(logs, capsys, monkeypatch, forget_modules, name):
+    forget_modules("set_aggregation.learning_curves.")
+    forget_modules(f"{name}.")
     monkeypatch.setitem(sys.modules, name, None)
-    for module in ("command", "finding", "run", "reading", "page", "figure", "panel", "caption", "comparison"):
-        monkeypatch.delitem(sys.modules, f"set_aggregation.learning_curves.{module}", raising=False)
-    for module in [module for module in sys.modules if module.startswith(f"{name}.")]:
-        monkeypatch.delitem(sys.modules, module)
     assert main(["logs", "--out", "a.html"]) == 1
     line = capsys.readouterr().err
     assert line.startswith(f"error: got no {name}")

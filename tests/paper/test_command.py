@@ -45,9 +45,8 @@ def test_choice_that_there_is_not(capsys):
         ("fcntl", "which Windows does not have; use Linux, macOS or WSL"),
     ],
 )
-def test_missing_package_is_named(monkeypatch, capsys, missing, need):
-    for name in [name for name in sys.modules if name.startswith("set_aggregation.paper.")]:
-        monkeypatch.delitem(sys.modules, name)
+def test_missing_package_is_named(monkeypatch, capsys, forget_modules, missing, need):
+    forget_modules("set_aggregation.paper.")
     monkeypatch.setitem(sys.modules, missing, None)
     assert command.main(["run", "table2"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
