@@ -30,4 +30,4 @@ def test_number_of_runs(experiment):
 
 def test_every_experiment_has_a_row():
     table = PAGE[PAGE.index("| `run` |") : PAGE.index("All have seeds")]
-    assert set(re.findall(r"`(\w+)`", table)) == {*EXPERIMENTS, "run", "theory"}
+    assert set(re.findall(r"`(\w+)`", table)) == {*EXPERIMENTS, "run", "theory", "pooling_time"}

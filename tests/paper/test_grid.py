@@ -12,6 +12,7 @@ COUNTS = {
     **{"table2": 2 * 5 * (4 * 6 + 1), "table3": 2 * 2 * 3 * 5, "table4": 5 * 5, "dropout": 2 * 3 * 5},
     **{"figure3": 5 * (4 * 6 + 1), "figure4": 5 * (4 * 6 + 1)},
     # Two or four values of its own, four of both, 40 epochs, the preset itself; antialiasing and its baseline.
+    "pooling": 5 * 2 * (15 + 13),  # flatten and conv1x1 are for one size
     "open_points": 5 * ((1 + 4 + 1 + 1) + (3 + 4 + 1 + 1) + 2 * 2),
 }
 
@@ -94,6 +95,7 @@ def test_resnet_is_trained_longer():
         ),
         ("figure3", Choice(data=["fashion_mnist"]), "got --data fashion_mnist for figure3, expected cifar10, digits"),
         ("open_points", Choice(preset="modern"), "got --preset modern for open_points"),
+        ("pooling", Choice(preset="code"), "got --preset code for pooling"),
     ],
 )
 def test_what_an_experiment_does_not_have_is_refused(experiment, choice, said):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -25,6 +26,8 @@ def measurement(p):
 def theory(monkeypatch, tmp_path):
     """Runs ``run theory`` with measurements of its own, and gives exit code and lines."""
     monkeypatch.chdir(tmp_path)
+    Path("main.py").touch()
+    Path("configs").mkdir()
 
     def run(*ps, arguments=()):
         CALLS.clear()

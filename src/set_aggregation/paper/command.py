@@ -14,7 +14,7 @@ from set_aggregation.paper.places import places
 from set_aggregation.paper.presets import PRESETS
 from set_aggregation.paper.runner import Runner
 
-_THEORY = "theory"
+_MEASURED = ("theory", "pooling_time")
 _DESCRIPTION = """\
 Makes the runs that a table or a figure of the paper consists of, as ordinary runs of `main.py fit`, and appends a line
 for each to results/. Runs that are there are not made again, and after any interruption the same command goes on."""
@@ -39,7 +39,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if options.command == "report":
             return _report(options.results)
         choice = _choice(options)
-        return _measure(options, choice) if options.experiment == _THEORY else _train(options, choice)
+        if not Path("main.py").is_file() or not Path("configs").is_dir():
+            raise ValueError("got a folder without main.py and configs/, expected that of the project; cd into it")
+        return _measure(options, choice) if options.experiment in _MEASURED else _train(options, choice)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
@@ -58,8 +60,6 @@ def _choice(options: argparse.Namespace) -> Choice:
 
 
 def _train(options: argparse.Namespace, choice: Choice) -> int:
-    if not Path("main.py").is_file() or not Path("configs").is_dir():
-        raise ValueError("got a folder without main.py and configs/, expected that of the project; cd into it")
     number, num_shards = options.shard
     grid = expand(options.experiment, choice)[number - 1 :: num_shards]
     if options.data_dir is not None:
@@ -70,9 +70,13 @@ def _train(options: argparse.Namespace, choice: Choice) -> int:
 
 def _measure(options: argparse.Namespace, choice: Choice) -> int:
     if choice != Choice():
-        raise ValueError(f"got options of trainings for {_THEORY}, which trains nothing; leave them out")
+        raise ValueError(f"got options of trainings for {options.experiment}, which trains nothing; leave them out")
     from set_aggregation.paper.measure import measure
-    from set_aggregation.paper.theory import measurements
+
+    if options.experiment == "theory":
+        from set_aggregation.paper.theory import measurements
+    else:
+        from set_aggregation.paper.step_time import measurements
 
     def say(words: str) -> None:
         print(words, flush=True)  # noqa: T201
@@ -103,7 +107,7 @@ def _parser() -> _Parser:
     run = commands.add_parser(
         "run", description=_DESCRIPTION, help="make the runs of a table or a figure", allow_abbrev=False
     )
-    run.add_argument("experiment", choices=[*EXPERIMENTS, _THEORY])
+    run.add_argument("experiment", choices=[*EXPERIMENTS, *_MEASURED])
     of_paper = "by default what the paper has"
     run.add_argument("--data", nargs="+", choices=DATA, help=f"{of_paper}; digits needs no download, to try a grid")
     run.add_argument("--aggregators", nargs="+", choices=AGGREGATORS, help=of_paper)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from set_aggregation.paper.pooling import LIKE
 from set_aggregation.paper.presets import open_point_arguments
 from set_aggregation.paper.settings import Settings
 
@@ -24,7 +25,10 @@ def fit_arguments(settings: Settings) -> list[str]:
 def _arguments(settings: Settings) -> Iterator[str]:
     backbone = "" if settings.backbone == "small_cnn" else f"_{settings.backbone}"
     several = "_multires" if settings.train_sizes else ""
-    yield f"--config=configs/{settings.aggregator}{backbone}_{_CONFIG_OF_DATA[settings.data]}{several}.yaml"
+    network = LIKE.get(settings.aggregator, settings.aggregator)
+    yield f"--config=configs/{network}{backbone}_{_CONFIG_OF_DATA[settings.data]}{several}.yaml"
+    if network != settings.aggregator:
+        yield f"--model.aggregator=configs/aggregator/{settings.aggregator}.yaml"
     if settings.data == "digits":  # the networks of CIFAR-10 on what needs no download
         yield f"--data=configs/data/digits{several}.yaml"
         yield "--trainer.log_every_n_steps=10"  # they are few

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from set_aggregation.paper import pooling
 from set_aggregation.paper.presets import OPEN_POINTS
 from set_aggregation.paper.settings import Settings
 
 DATA = ("cifar10", "fashion_mnist", "digits")
-AGGREGATORS = ("flatten", "avg", "max", "conv1x1", "san", "original")
+AGGREGATORS = ("flatten", "avg", "max", "conv1x1", "san", "original", *pooling.LIKE)
 SIZES = (128, 256, 512, 1024, 2048, 4096)
 _OWN_SIZE = {"flatten": (128,), "original": (64,)}  # as Table 1 has it; the channels of the feature map
 _EPOCHS, _MANY_EPOCHS = 15, 40  # in the README of the authors' code; its default
@@ -149,4 +150,5 @@ EXPERIMENTS: Mapping[str, tuple[Grid, Callable[[Settings], Iterator[Settings]]]]
     "figure4": (replace(_TABLE2, data=("fashion_mnist",)), _as_it_is),
     "dropout": (Grid(("flatten", "san"), sizes=(4096,)), _with_dropout),
     "open_points": (Grid(("max", "san"), ("cifar10",), train_sizes=(None, "all")), _with_open_points),
+    "pooling": (Grid(pooling.AGGREGATORS, train_sizes=(None, "all")), pooling.at_equal_parameters),
 }

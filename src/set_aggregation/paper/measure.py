@@ -1,4 +1,4 @@
-"""The theory experiments, which train no network: measured in this process, one after the other."""
+"""The experiments that are no trainings of whole networks: measured in this process, one after the other."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +20,8 @@ def measure(measurements: Measurements, file: Path, say: Callable[[str], None]) 
 
     Args:
         measurements: settings and what to call for each.
-        file: where the lines go; what stands in any file of its folder is not measured again.
+        file: where the lines go, named after the experiment; what stands in any file of its folder is not measured
+            again.
         say: is told what has been measured.
     """
     todo = list(measurements)
@@ -28,7 +29,7 @@ def measure(measurements: Measurements, file: Path, say: Callable[[str], None]) 
     missing = [(settings, call) for settings, call in todo if key_of(settings) not in there]
     say(f"{len(todo)} measurements, {len(todo) - len(missing)} of them there")
     environment = environment_with(f"cpu, {processor()}, {torch.get_num_threads()} threads")
-    environment["command"] = "python -m set_aggregation.paper run theory"  # the same on every machine
+    environment["command"] = f"python -m set_aggregation.paper run {file.stem}"  # the same on every machine
     for settings, call in missing:
         started = time.perf_counter()
         line = {

@@ -38,6 +38,7 @@ OPEN_POINTS: Mapping[str, OpenPoint] = {
     "sizes": OpenPoint("--data.sizes", lambda s: s.train_sizes is not None),
     "val_size": OpenPoint("--data.val_size"),
     "test_size": OpenPoint("--data.test_size"),
+    "num_train": OpenPoint("--data.num_train"),
 }
 
 # What differs from the configurations under configs/, which are the preset ``paper``.

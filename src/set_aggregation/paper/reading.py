@@ -22,9 +22,10 @@ _SETTINGS = (
 )
 _ACCURACIES = ("best", "last")
 _CURVES = ("epoch", "train_accuracy", "test_accuracy")
-_THEORY = {  # settings of an experiment, and what it measures
+_MEASURED = {  # settings of an experiment, and what it measures
     "theorem1": (("elements", "features", "aggregator", "size", "seed"), "error"),
     "remark1": (("p", "seed"), "difference"),
+    "pooling_time": (("data", "train_sizes", "aggregator", "size"), "ratio"),
 }
 
 
@@ -62,7 +63,7 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A line of a theory experiment.
+    """A line of an experiment that trains no network.
 
     Args:
         place: file and number of the line.
@@ -85,7 +86,7 @@ class Results:
 
     Args:
         runs: those of trainings.
-        measurements: those of the theory experiments.
+        measurements: those of experiments that train none.
     """
 
     runs: tuple[FinishedRun, ...]
@@ -146,7 +147,7 @@ def _result(place: str, text: bytes) -> FinishedRun | Measurement:
     seconds = _numbers(line, ("seconds",))["seconds"]
     environment = {name: str(value) for name, value in _mapping(line, "environment", {}).items()}
     if "experiment" in settings:
-        needed, outcome = _THEORY.get(settings["experiment"], ((), None))
+        needed, outcome = _MEASURED.get(settings["experiment"], ((), None))
         _check_names(settings, needed)
         measured = _mapping(line, "measured")
         numbers = _numbers(measured, () if outcome is None else (outcome,))
