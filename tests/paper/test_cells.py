@@ -80,6 +80,7 @@ def test_every_run_of_the_grids_has_its_place(tmp_path):
         "Table 4": 5,
         "Dropout": 2,
         "Open points": 3,
+        "Which pooling": 56,
     }
     cells = [cell(runs, Group("paper", 4), each) for cells in wanted.values() for each in cells]
     assert sorted(run.place for each in cells for run in each.values()) == sorted(run.place for run in runs)

@@ -11,6 +11,7 @@ from set_aggregation.paper.contrast import (
     gap,
     mean_over_sizes,
     train_accuracy,
+    val_accuracy_after,
 )
 from set_aggregation.paper.reading import read
 
@@ -89,3 +90,17 @@ def test_epochs_to_a_level_are_counted_between_epochs(cell, level, epochs):
 def test_a_curve_may_fall_before_it_rises(cell):
     (run,) = cell(line(curve=[0.5, 0.3, 0.8])).values()
     assert epochs_to(0.55)(run).value == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(1, 0.2), (2, 0.4), (2.5, 0.45), (3, 0.5), (3.1, None), (0.9, None)])
+def test_validation_accuracy_between_epochs(cell, epochs, expected):
+    (run,) = cell(line(curve=[0.2, 0.4, 0.5])).values()
+    measured = val_accuracy_after(epochs)(run)
+    assert (measured and measured.value) == pytest.approx(expected)
+
+
+def test_validation_accuracy_of_curves_without_it(cell):
+    (run,) = cell(line()).values()
+    for row in run.curves:
+        del row["val_accuracy"]
+    assert val_accuracy_after(2)(run) is None

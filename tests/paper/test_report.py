@@ -11,7 +11,17 @@ from tests.paper_lines import ENVIRONMENT, everything, line, theory, write
 
 from set_aggregation.paper.judgement import judgements
 from set_aggregation.paper.reading import read
-from set_aggregation.paper.report import END, START, markdown, summary, with_summary, write_report
+from set_aggregation.paper.report import (
+    END,
+    POOLING_END,
+    POOLING_START,
+    START,
+    between,
+    comparison,
+    markdown,
+    summary,
+    write_report,
+)
 from set_aggregation.paper.sections import sections
 
 ROOT = Path(__file__).parents[2]
@@ -185,9 +195,11 @@ def test_the_page_asks_for_nothing(tmp_path, written):
 # README
 
 
-def test_the_readme_shows_what_the_results_say():
+def test_readme_and_docs_show_what_the_results_say():
     results = ROOT / "results"
-    assert with_summary(README, summary(read(results))) == README
+    assert between(README, (START, END), summary(read(results))) == README
+    page = (ROOT / "docs" / "pooling.md").read_text(encoding="utf-8")
+    assert between(page, (POOLING_START, POOLING_END), comparison(read(results))) == page
     if any(results.glob("*.jsonl")):
         assert (results / "REPORT.md").read_text(encoding="utf-8") == text(results)
 
@@ -214,5 +226,28 @@ def test_a_readme_without_marks_is_left_alone(tmp_path, folder):
 
 def test_half_a_mark_is_an_error(tmp_path, folder):
     (tmp_path / "README.md").write_text(START)
-    with pytest.raises(ValueError, match=r"got a README\.md with <!-- paper summary --> alone"):
+    with pytest.raises(ValueError, match=r"got a page with <!-- paper summary --> alone"):
         write_report(write(folder, []))
+
+
+# docs/pooling.md
+
+
+def test_the_comparison_of_poolings_is_filled_in(tmp_path, folder):
+    page = tmp_path / "docs" / "pooling.md"
+    page.parent.mkdir()
+    page.write_text(f"before {POOLING_START} old {POOLING_END} after")
+    write_report(write(folder, [line()]))
+    assert "Not run yet" in page.read_text()
+    assert [file.name for file in page.parent.iterdir()] == ["pooling.md"]
+    few = {"num_train": 10000}
+    write_report(write(folder, [line("san", seed=seed, accuracy=0.6 + seed / 10, overrides=few) for seed in (0, 1)]))
+    filled = page.read_text()
+    assert filled.startswith(f"before {POOLING_START}\n\nThe small network")
+    assert filled.endswith(f"{POOLING_END} after")
+    assert "run pooling --seeds 0 1 --epochs 3\n" in filled
+    assert "| SAN | 1,024 | 2,048 | 0.6500 ± 0.6353 | 2 |" in filled
+    assert "(pooling.png)" in filled
+    with Image.open(page.with_name("pooling.png")) as picture:
+        assert min(picture.size) > 300
+    assert "Which pooling, preset paper, 3 epochs" in (folder / "REPORT.md").read_text()

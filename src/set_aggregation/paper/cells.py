@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from set_aggregation.paper.grid import Choice, expand
 from set_aggregation.paper.published import DATA, FLATTEN_ROW, FLATTEN_SIZE, SIZES, TABLE3_AGGREGATORS, TABLE4_ERROR
 from set_aggregation.paper.reading import FinishedRun
 
@@ -76,6 +77,18 @@ def resnet(aggregator: str) -> Wanted:
     """
     size = {} if aggregator == "original" else {"size": 4096}
     return {**_PLAIN, "backbone": "resnet56", "data": "cifar10", "aggregator": aggregator, **size}
+
+
+def pooling(data: str, train_sizes: str | None) -> list[Wanted]:
+    """The settings of the comparison of all aggregators.
+
+    Args:
+        data: name of the data set.
+        train_sizes: None for images of one size, ``"all"`` for those of several.
+    """
+    runs = [run for run in expand("pooling", Choice([data], seeds=[0])) if run.train_sizes == train_sizes]
+    of_group_or_run = ("preset", "epochs", "seed")
+    return [{name: value for name, value in run.as_dict().items() if name not in of_group_or_run} for run in runs]
 
 
 def cell(runs: Iterable[FinishedRun], group: Group, wanted: Wanted) -> Cell:
@@ -161,5 +174,8 @@ def experiments(runs: Sequence[FinishedRun], group: Group) -> dict[str, list[Wan
             for name in ("san", "max")
             for wanted in [one_size("cifar10", name, OPEN_POINT_SIZE, overrides=override, train_sizes=train_sizes)]
             if cell(runs, group, wanted)  # not every point is one of every aggregator
+        ],
+        "Which pooling": [
+            wanted for data in DATA for train_sizes in (None, "all") for wanted in pooling(data, train_sizes)
         ],
     }

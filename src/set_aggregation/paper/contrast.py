@@ -149,6 +149,23 @@ def train_accuracy(run: FinishedRun) -> Measured | None:
     return Measured(train, binomial_variance(train, CURVE_IMAGES))
 
 
+def val_accuracy_after(epochs: float) -> Measure:
+    """On the validation set, between two epochs on a straight line; None where less than an epoch was trained.
+
+    Args:
+        epochs: how many of those that were trained.
+    """
+
+    def measure(run: FinishedRun) -> Measured | None:
+        points = {row["epoch"]: row["val_accuracy"] for row in run.curves if "val_accuracy" in row}
+        before, after = math.floor(epochs), math.ceil(epochs)
+        if not {before, after} <= points.keys():
+            return None
+        return _proportion(points[before] + (epochs - before) * (points[after] - points[before]), run)
+
+    return measure
+
+
 def gap(run: FinishedRun) -> Measured | None:
     """Training accuracy less test accuracy after the last epoch, in evaluation mode."""
     if not run.curves:

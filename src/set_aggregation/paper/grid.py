@@ -150,5 +150,5 @@ EXPERIMENTS: Mapping[str, tuple[Grid, Callable[[Settings], Iterator[Settings]]]]
     "figure4": (replace(_TABLE2, data=("fashion_mnist",)), _as_it_is),
     "dropout": (Grid(("flatten", "san"), sizes=(4096,)), _with_dropout),
     "open_points": (Grid(("max", "san"), ("cifar10",), train_sizes=(None, "all")), _with_open_points),
-    "pooling": (Grid(pooling.AGGREGATORS, train_sizes=(None, "all")), pooling.at_equal_parameters),
+    "pooling": (Grid(tuple(pooling.CLASSES), train_sizes=(None, "all")), pooling.at_equal_parameters),
 }

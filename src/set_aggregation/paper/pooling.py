@@ -7,6 +7,23 @@ from set_aggregation.paper.settings import Settings
 
 NUM_TRAIN = 10_000  # few, so that fifteen aggregators and several seeds are measured in hours without a GPU
 
+CLASSES = {
+    "attention_pool": "AttentionPool",
+    "avg": "GlobalAvgPool",
+    "avg_max_pool": "AvgMaxPool",
+    "conv1x1": "Conv1x1",
+    "covariance_pool": "CovariancePool",
+    "deep_sets": "DeepSets",
+    "flatten": "Flatten",
+    "fs_pool": "FSPool",
+    "gem": "GeM",
+    "log_sum_exp": "LogSumExp",
+    "max": "GlobalMaxPool",
+    "mean_std_pool": "MeanStdPool",
+    "pma": "PMA",
+    "power_mean_san": "PowerMeanSAN",
+    "san": "SAN",
+}
 # Each gives, with the dense layers behind it, as nearly as whole units allow the 78,858 parameters of SAN with M = 1024
 # on the 64 channels of the small network: M of those whose output is free, and the units of a hidden layer of the rest.
 OF_FREE_SIZE = {"san": 1024, "power_mean_san": 1024, "deep_sets": 244}
@@ -30,11 +47,10 @@ _FOR_ONE_SIZE = {  # which depend on the number of elements
     ("digits", "conv1x1"): 5252,
     ("digits", "flatten"): 295,
 }
-AGGREGATORS = tuple(sorted({*OF_FREE_SIZE, *_HIDDEN_UNITS, "conv1x1", "flatten"}))
 # Those for which configs/ has no network of their own, and one that differs in nothing but the aggregator.
 LIKE: Mapping[str, str] = {
     name: "san" if name in OF_FREE_SIZE else "max"
-    for name in AGGREGATORS
+    for name in CLASSES
     if name not in ("avg", "conv1x1", "flatten", "max", "san")
 }
 

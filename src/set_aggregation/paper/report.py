@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,15 +11,25 @@ from markupsafe import Markup, escape
 
 from set_aggregation.learning_curves.figure import as_file
 from set_aggregation.paper.judgement import judgements, verdict_table
+from set_aggregation.paper.pooling_report import (
+    READING,
+    pooling_figure,
+    pooling_groups,
+    pooling_results,
+    pooling_tables,
+)
 from set_aggregation.paper.reading import Results, read
-from set_aggregation.paper.sections import NO_RESULTS, Section, cells_run, sections
+from set_aggregation.paper.sections import NO_RESULTS, Section, cells_run, environments, sections
 
 START, END = "<!-- paper summary -->", "<!-- end of paper summary -->"
+POOLING_START, POOLING_END = "<!-- comparison of poolings -->", "<!-- end of comparison of poolings -->"
+
+_POOLING_PICTURE = "pooling.png"
 
 
 def write_report(results_dir: Path) -> Path:
-    """Writes the report into the folder of the results, and its summary between the marks of the README beside that
-    folder, where it has such.
+    """Writes the report into the folder of the results. Beside that folder it writes the summary between the marks of
+    ``README.md`` and the comparison of poolings between those of ``docs/pooling.md``, where there are such.
 
     ``REPORT.md`` is the same, byte for byte, for the same lines. The pictures, and ``report.html``, which has them
     inside, are so with the same version of matplotlib only.
@@ -43,9 +54,12 @@ def write_report(results_dir: Path) -> Path:
         _write(results_dir / picture.file, as_file(picture.draw, "png"))
     _write(results_dir / "report.html", page(chapters).encode())
     _write(results_dir / "REPORT.md", markdown(chapters).encode())
-    readme = results_dir.absolute().parent / "README.md"
-    if readme.is_file() and START in (text := readme.read_text(encoding="utf-8")):
-        _write(readme, with_summary(text, summary(results)).encode())
+    project = results_dir.absolute().parent
+    _write_between(project / "README.md", (START, END), summary(results))
+    if _write_between(project / "docs" / "pooling.md", (POOLING_START, POOLING_END), comparison(results)):
+        for group in pooling_groups(results.runs)[:1]:
+            draw = partial(pooling_figure, results, group)
+            _write(project / "docs" / _POOLING_PICTURE, as_file(draw, "png"))
     return results_dir / "REPORT.md"
 
 
@@ -83,25 +97,58 @@ def summary(results: Results) -> str:
     return template.render(tables=tables)
 
 
-def with_summary(readme: str, text: str) -> str:
-    """A README with another summary between its marks.
+def comparison(results: Results) -> str:
+    """What the page on poolings shows: of the preset and number of epochs with most runs.
 
     Args:
-        readme: its text.
-        text: the summary.
+        results: all lines.
+    """
+    groups = pooling_groups(results.runs)
+    if not groups:
+        return "Not run yet: `python -m set_aggregation.paper run pooling` makes it."
+    of_it = pooling_results(results, groups[0])
+    return (
+        _environment(False)
+        .get_template("pooling.md.jinja")
+        .render(
+            reading=READING,
+            seeds=sorted({run.seed for run in of_it.runs}),
+            epochs=groups[0].epochs,
+            picture=_POOLING_PICTURE,
+            tables=[*pooling_tables(results, groups[0]), environments(of_it)],
+        )
+    )
+
+
+def between(page: str, marks: tuple[str, str], text: str) -> str:
+    """A page with another text between its marks.
+
+    Args:
+        page: its text.
+        marks: the first and the second one.
+        text: to stand between them.
 
     Raises:
         ValueError: it lacks the second mark.
 
     Example:
-        >>> with_summary(f"a {START} old {END} b", "new").replace(START, "[").replace(END, "]").split()
+        >>> between("a [ old ] b", ("[", "]"), "new").split()
         ['a', '[', 'new', ']', 'b']
     """
-    before, _, rest = readme.partition(START)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"got a README.md with {START} alone, expected {END} behind it; write it there")
-    return f"{before}{START}\n\n{text.strip()}\n\n{END}{after}"
+    start, end = marks
+    before, _, rest = page.partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"got a page with {start} alone, expected {end} behind it; write it there")
+    return f"{before}{start}\n\n{text.strip()}\n\n{end}{after}"
+
+
+def _write_between(file: Path, marks: tuple[str, str], text: str) -> bool:
+    """Writes where there are marks, and says whether there are."""
+    there = file.is_file() and marks[0] in (page := file.read_text(encoding="utf-8"))
+    if there:
+        _write(file, between(page, marks, text).encode())
+    return there
 
 
 def _environment(is_page: bool) -> Environment:

@@ -13,6 +13,7 @@ from set_aggregation.paper import verdict
 from set_aggregation.paper.cells import Group, cell, experiments, groups
 from set_aggregation.paper.figures import FIGURES, learning_curves
 from set_aggregation.paper.judgement import Judgement, verdict_table, what_is_compared
+from set_aggregation.paper.pooling_report import READING, pooling_figure, pooling_groups, pooling_tables
 from set_aggregation.paper.published import CLAIMS, DATA
 from set_aggregation.paper.reading import FinishedRun, Measurement, Results
 from set_aggregation.paper.tables import NOT_RUN, NOTHING, SINGLE, Table, paper_tables
@@ -87,6 +88,7 @@ def sections(results: Results, judged: Sequence[Judgement]) -> list[Section]:
             text = [f"Not run: {'; '.join(missing)}."] if missing else []
             done = [table for table in tables if table.rows]
             chapters.append(Section(group.title.capitalize(), 2, text, done, _pictures(runs, group)))
+    chapters += _pooling_chapters(results)
     rule = (verdict.__doc__ or "").split("\n\n")
     chapters.append(Section("The claims", 2, [" ".join(text.split()) for text in rule]))
     for number, claim in enumerate(CLAIMS, start=1):
@@ -94,7 +96,17 @@ def sections(results: Results, judged: Sequence[Judgement]) -> list[Section]:
             Section(f"{number}. {claim}", 3, [what_is_compared(number)], pictures=_theory_pictures(results, number))
         )
         chapters += [_evidence(each) for each in judged if each.number == number]
-    return [*chapters, Section("Machines and versions", tables=[_environments(results)])]
+    return [*chapters, Section("Machines and versions", tables=[environments(results)])]
+
+
+def _pooling_chapters(results: Results) -> list[Section]:
+    chapters = []
+    for group in pooling_groups(results.runs):
+        title = f"Which pooling, {group.title}"
+        file = f"pooling_{group.preset}_{group.epochs}.png"
+        picture = Picture(file, f"{title}: mean and 95 % interval.", partial(pooling_figure, results, group))
+        chapters.append(Section(title, 2, [READING], pooling_tables(results, group), [picture]))
+    return chapters
 
 
 def _evidence(judged: Judgement) -> Section:
@@ -175,7 +187,12 @@ def _theory_pictures(results: Results, number: int) -> list[Picture]:
     return pictures if results.measurements else []
 
 
-def _environments(results: Results) -> Table:
+def environments(results: Results) -> Table:
+    """Where and with what runs were made.
+
+    Args:
+        results: their lines.
+    """
     names = ("commit", "devices", "system", "versions")
     seconds: dict[tuple[str, ...], list[float]] = {}
     lines: list[FinishedRun | Measurement] = [*results.runs, *results.measurements]

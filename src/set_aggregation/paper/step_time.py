@@ -21,7 +21,7 @@ from set_aggregation.paper.pooling import at_equal_parameters
 from set_aggregation.paper.settings import Settings
 
 _IMAGES = {"cifar10": (3, (32, 16, 24, 40, 48)), "fashion_mnist": (1, (28, 14, 22, 42, 56))}  # the original size first
-_CONFIG = {"avg": "global_avg_pool", "max": "global_max_pool"}
+_CONFIG = {"avg": "global_avg_pool", "max": "global_max_pool"}  # else the name
 _BATCH, _ROUNDS = 256, 5
 
 
