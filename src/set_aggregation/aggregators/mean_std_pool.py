@@ -10,7 +10,7 @@ from set_aggregation.aggregators.set_reduction import SetReduction, Sets
 class MeanStdPool(SetReduction):
     r"""Mean and standard deviation of each feature, concatenated.
 
-    The statistics pooling layer of x-vectors, Section 2.1 of `Snyder et al. (2018)
+    The statistics pooling layer of x-vectors, `Snyder et al. (2018)
     <https://doi.org/10.1109/ICASSP.2018.8461375>`_:
 
     .. math::
