@@ -7,7 +7,7 @@ from set_aggregation.paper.cells import Group
 from set_aggregation.paper.pooling_report import pooling_figure, pooling_groups, pooling_results, pooling_tables
 from set_aggregation.paper.reading import read
 
-FEW = {"num_train": 10000}
+FEW = {"num_train": 10000, "batch_size": 64}
 HIDDEN = {**FEW, "hidden_activation": "relu"}
 PAPER = Group("paper", 4)
 

@@ -240,7 +240,7 @@ def test_the_comparison_of_poolings_is_filled_in(tmp_path, folder):
     write_report(write(folder, [line()]))
     assert "Not run yet" in page.read_text()
     assert [file.name for file in page.parent.iterdir()] == ["pooling.md"]
-    few = {"num_train": 10000}
+    few = {"num_train": 10000, "batch_size": 64}
     write_report(write(folder, [line("san", seed=seed, accuracy=0.6 + seed / 10, overrides=few) for seed in (0, 1)]))
     filled = page.read_text()
     assert filled.startswith(f"before {POOLING_START}\n\nThe small network")

@@ -127,7 +127,6 @@ def open_points(runs: Iterable[FinishedRun], group: Group) -> list[tuple[str | N
         if (run.settings["preset"], run.settings["epochs"]) == group and len(run.settings["overrides"]) == 1
         for train_sizes in [run.settings["train_sizes"]]
         for name, value in run.settings["overrides"].items()
-        if name != "num_train"  # of which there is less for all of a table
     }
     return [found[key] for key in sorted(found)]
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from set_aggregation.paper.settings import Settings
 
-NUM_TRAIN = 10_000  # few, so that fifteen aggregators and several seeds are measured in hours without a GPU
+# Few images, so that fifteen aggregators and several seeds take hours without a GPU; small batches, for enough steps.
+_TRAINING: Mapping[str, int] = {"num_train": 10_000, "batch_size": 64}
 
 CLASSES = {
     "attention_pool": "AttentionPool",
@@ -67,7 +68,7 @@ def at_equal_parameters(settings: Settings) -> Iterator[Settings]:
     Example:
         >>> runs = list(at_equal_parameters(Settings("cifar10", "gem", size=1, seed=0, epochs=15)))
         >>> runs[0].size, runs[0].overrides
-        (1051, {'num_train': 10000, 'hidden_activation': 'relu'})
+        (1051, {'num_train': 10000, 'batch_size': 64, 'hidden_activation': 'relu'})
     """
     if settings.preset != "paper":
         raise ValueError(f"got --preset {settings.preset} for pooling, expected paper: its networks are of one kind")
@@ -79,6 +80,6 @@ def at_equal_parameters(settings: Settings) -> Iterator[Settings]:
     yield replace(
         settings,
         size=free or for_one_size or _HIDDEN_UNITS[name],
-        overrides=({} if settings.data == "digits" else {"num_train": NUM_TRAIN})  # of which there are fewer
+        overrides=({} if settings.data == "digits" else dict(_TRAINING))  # of digits there are fewer
         | ({} if free else {"hidden_activation": "relu"}),
     )

@@ -39,6 +39,7 @@ OPEN_POINTS: Mapping[str, OpenPoint] = {
     "val_size": OpenPoint("--data.val_size"),
     "test_size": OpenPoint("--data.test_size"),
     "num_train": OpenPoint("--data.num_train"),
+    "batch_size": OpenPoint("--data.batch_size"),
 }
 
 # What differs from the configurations under configs/, which are the preset ``paper``.
