@@ -45,8 +45,8 @@ def time_of_a_step(run: Settings) -> dict[str, float]:
         run: of the comparison of poolings.
 
     Returns:
-        ``milliseconds`` of a step on 64 images, the median of fifteen, and ``ratio``, the median over the fifteen turns of
-        this time to that with average pooling.
+        ``milliseconds`` of a step on 64 images, the median of fifteen, and ``ratio``, the median over the fifteen turns
+        of this time to that with average pooling.
     """
     channels, sizes = _IMAGES[run.data]
     avg = next(at_equal_parameters(replace(run, aggregator="avg")))
