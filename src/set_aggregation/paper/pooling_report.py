@@ -15,12 +15,12 @@ from set_aggregation.paper.reading import FinishedRun, Results
 from set_aggregation.paper.tables import NOT_RUN, Table, interval
 
 READING = (
-    "The small network of the paper's Table 1, trained on 10,000 images in batches of 64, with each aggregator in turn. All "
-    "have the parameters of SAN with M = 1024 behind the backbone, 78,858, up to 1.1 %: those whose output has no free size "
-    "are followed by a hidden dense layer with a ReLU. Test accuracy is that of the weights that are best on the "
-    "validation set; of several sizes, the mean over the sizes. A step is a training step of the whole network on 64 "
-    "images, against that with average pooling, taken in turn. At equal time each network has the epochs that fit into "
-    "the time of average pooling's; on the validation set, like the column before."
+    "The small network of the paper's Table 1, trained on 10,000 images in batches of 64, with each aggregator. All "
+    "have the parameters of SAN with M = 1024 behind the backbone, 78,858, up to 1.1 %: those whose output has no "
+    "free size are followed by a hidden dense layer with a ReLU. Test accuracy is that of the weights that are best on "
+    "the validation set; of several sizes, the mean over the sizes. A step is a training step of the whole network on "
+    "64 images, against that with average pooling, taken in turn. At equal time each network has the epochs that fit "
+    "into the time of average pooling's; on the validation set, like the column before."
 )
 _HEADER = (
     "aggregator",
