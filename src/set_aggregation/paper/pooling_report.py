@@ -187,5 +187,5 @@ def _texts(row: _Row) -> tuple[str, ...]:
         interval(row.less_san, 100, 2, "+"),
         NOT_RUN if row.ratio is None else f"{row.ratio:.2f}",
         interval(row.equal_epochs),
-        interval(row.equal_time),
+        "less than an epoch" if row.ratio and not row.equal_time.values else interval(row.equal_time),
     )
