@@ -149,6 +149,18 @@ def test_modes_devices_and_precisions_are_those_of_the_model():
     assert modes[model.fc[3]]
 
 
+def test_a_model_in_evaluation_mode_stays_in_it():
+    model = replace_pooling(WithPool().eval(), SAN, out_features=8, **SMALL)
+    assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_last_layer_has_a_bias_where_the_one_before_had(bias):
+    model = WithPool()
+    model.fc[3] = nn.Linear(8, 10, bias=bias)
+    assert (replace_pooling(model, SAN, out_features=12, **SMALL).fc[3].bias is not None) == bias
+
+
 @pytest.mark.parametrize(("aggregator", "out_features"), [(Flatten, 16 * 16 * 8), (Conv1x1, 16 * 16)])
 def test_sizes_of_sets_are_filled_in(aggregator, out_features):
     model = replace_pooling(WithPool(), aggregator, **SMALL)
