@@ -90,6 +90,7 @@ def replace_pooling(
         sizes = {"position_features": FeatureSet(positions).position_features, "set_size": set_size}
         return cls(like_model(build_aggregator(factory, in_features, sizes), model), positions=positions, **rest)
 
+    before = set(model.modules())
     ways = [timm_replacement, traced_replacement] if has_timm_interface(model) else [traced_replacement]
     for way in ways:
         try:
@@ -101,4 +102,6 @@ def replace_pooling(
         else:
             replacement.apply(model)
             break
+    for module in set(model.modules()) - before:
+        module.training = model.training  # and not train(), which would reach the layers that were moved
     return model
