@@ -52,7 +52,7 @@ def test_columns(results):
     assert gem[1:5] == ("1,051", "2,102", "0.7000 ± 0.0000", "2")
     assert san[3] == "0.6100 ± 0.1271"
     assert gem[5] == "+9.00 ± 12.71"  # 0.10 and 0.08
-    assert san[5] == "+0.00 ± 0.00"
+    assert san[5] == "-"
     assert gem[6:] == ("2.00", "0.6000 ± 0.0000", "0.4000 ± 0.0000")  # half of the four epochs
     assert (san[6], san[7]) == ("0.50", san[8])  # who is faster is not trained longer
     assert (pma[6], pma[8]) == ("not run", "not run")

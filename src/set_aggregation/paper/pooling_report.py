@@ -12,7 +12,7 @@ from set_aggregation.paper.contrast import Contrast, Measure, accuracy, contrast
 from set_aggregation.paper.pooling import CLASSES
 from set_aggregation.paper.published import DATA
 from set_aggregation.paper.reading import FinishedRun, Results
-from set_aggregation.paper.tables import NOT_RUN, Table, interval
+from set_aggregation.paper.tables import NOT_RUN, NOTHING, Table, interval
 
 READING = (
     "The small network of the paper's Table 1, trained on 10,000 images in batches of 64, with each aggregator. All "
@@ -34,7 +34,7 @@ _HEADER = (
     "validation, equal time",
 )
 _TIME = "pooling_time"
-_NOTHING = Contrast("", {}, None, ())
+_NO_VALUES = Contrast("", {}, None, ())
 _COLORS = {"epochs": "#0072B2", "time": "#D55E00"}  # of Okabe and Ito
 
 
@@ -173,7 +173,7 @@ def _row(name: str, runs: Cell, of_san: Cell, ratios: dict[str, float], measure:
         mean([(1, runs, measure), (-1, of_san, measure)]),
         ratio,
         mean([(1, runs, val_accuracy_after(epochs))]),
-        _NOTHING if ratio is None else mean([(1, runs, val_accuracy_after(epochs / max(ratio, 1.0)))]),
+        _NO_VALUES if ratio is None else mean([(1, runs, val_accuracy_after(epochs / max(ratio, 1.0)))]),
     )
 
 
@@ -184,7 +184,7 @@ def _texts(row: _Row) -> tuple[str, ...]:
         f"{row.parameters:,}",
         interval(row.test),
         str(len(row.test.values)),
-        interval(row.less_san, 100, 2, "+"),
+        NOTHING if row.name == CLASSES["san"] else interval(row.less_san, 100, 2, "+"),
         NOT_RUN if row.ratio is None else f"{row.ratio:.2f}",
         interval(row.equal_epochs),
         "less than an epoch" if row.ratio and not row.equal_time.values else interval(row.equal_time),
