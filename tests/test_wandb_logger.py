@@ -33,6 +33,7 @@ from lightning.pytorch.loggers import CSVLogger
 from tests.wandb_file import read
 from tests.wandb_server import WandbServer
 from torch.utils.data import DataLoader
+from wandb.sdk.lib.service.service_client import ServiceClient
 
 from set_aggregation import wandb_service
 from set_aggregation.wandb_logger import BackgroundWandbLogger
@@ -702,6 +703,21 @@ class TestDisturbed:
         # A callback that was taken back is counted on; it is not called.
         assert atexit._ncallbacks() >= before
         assert wandb.sdk.wandb_setup._singleton is None
+
+    def test_dead_process_is_waited_for(self, tmp_path, monkeypatch):
+        """Even where W&B does not get as far as that; or Python says later that it still runs."""
+
+        async def fail(self, request):
+            raise ConnectionResetError("gone")
+
+        logger = offline(tmp_path)
+        logger.start()
+        process = wandb.sdk.wandb_setup.singleton()._connection._proc._process
+        signal_services(signal.SIGKILL)
+        monkeypatch.setattr(ServiceClient, "publish", fail)
+        with pytest.warns(UserWarning, match="W&B failed"):
+            logger.finish(0)
+        assert process.returncode is not None
 
     def test_interrupted_end(self, tmp_path, monkeypatch):
         """By a person who does not want to wait."""

@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import WandbLogger
 from set_aggregation.background_thread import BackgroundThread
 from set_aggregation.wandb_history import num_rows_with, remove_empty, wait_for_writers
 from set_aggregation.wandb_media import checkpoint_artifact, confusion_chart, mistake_images
-from set_aggregation.wandb_service import check_server, end_service
+from set_aggregation.wandb_service import check_server, end_service, tear_down
 
 _FILE_OF_ID = "wandb_run_id"
 _STEP = "trainer/global_step"  # each row has it
@@ -346,7 +346,7 @@ class BackgroundWandbLogger(WandbLogger):
             self._experiment.finish(exit_code=exit_code)
         finally:
             if not self._open and wandb.run is None:  # its process has all on the disk only when it ends
-                wandb.teardown()
+                tear_down()
         self._ended = True
         if self._folder is not None:  # W&B says nothing of a disk that is full
             with NamedTemporaryFile(dir=self._folder) as file:

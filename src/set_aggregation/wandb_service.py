@@ -62,16 +62,28 @@ def end_service() -> None:
         with suppress(psutil.Error):
             if child.name().startswith(_PROCESS):
                 child.kill()
-    thread = threading.Thread(target=_teardown, daemon=True)
+    thread = threading.Thread(target=_tear_down_dead, daemon=True)
     thread.start()
     thread.join(2)
 
 
-def _teardown() -> None:
+def tear_down() -> None:
+    """Has W&B's own process end, with all on the disk then, and waits for it.
+
+    Raises:
+        Exception: the process could not be told so, or failed; SystemExit, too.
+    """
     from wandb.sdk import wandb_setup
 
-    connection: Any = wandb_setup.singleton()._connection
-    with suppress(BaseException):  # its process is dead, and it may end with sys.exit
+    # None where nothing was started, or by somebody else.
+    process: Any = getattr(wandb_setup.singleton()._connection, "_proc", None)
+    try:
         wandb_setup.teardown()
+    finally:
+        if process is not None:
+            process.join()  # which an error leaves out
+
+
+def _tear_down_dead() -> None:
     with suppress(BaseException):
-        connection._proc.join()  # which the error above has left out
+        tear_down()
