@@ -1,5 +1,6 @@
 """Training on two machines by torchrun, played by two network namespaces."""
 
+import contextlib
 import csv
 import os
 import signal
@@ -44,13 +45,27 @@ def start(nodes, folder, rendezvous, *arguments):
         subprocess.Popen(
             node.command(*torchrun, *rendezvous(nodes, number), *fit),
             cwd=folder,
-            env={**outside, "HOME": str(folder), "OMP_NUM_THREADS": "1"},
+            env={**outside, "HOME": str(folder), "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         for number, node in enumerate(nodes)
     ]
+
+
+def wait(nodes, running, seconds):
+    """What the commands print until they end; a test fails with where each process hangs if one does not end."""
+    deadline = time.monotonic() + seconds
+    try:
+        return [process.communicate(timeout=max(0, deadline - time.monotonic()))[0] for process in running]
+    except subprocess.TimeoutExpired:
+        for node in nodes:
+            for process in node.processes():  # torchrun and the rank
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGABRT)
+        printed = [process.communicate(timeout=60)[0] for process in running]
+        pytest.fail(f"did not end within {seconds} s\n" + "\n".join(printed))
 
 
 def read_metrics(run):
@@ -67,7 +82,7 @@ def test_two_nodes_make_one_run_and_the_numbers_of_one_process(nodes, tmp_path, 
     for name in ("two", "one"):
         (tmp_path / name).mkdir()
     running = start(nodes, tmp_path / "two", rendezvous, *SHORT, "--data.batch_size=64")
-    printed = [process.communicate(timeout=240)[0] for process in running]
+    printed = wait(nodes, running, 240)
     assert [process.returncode for process in running] == [0, 0], "\n".join(printed)
     (run,) = (tmp_path / "two" / "lightning_logs" / "san_digits").iterdir()
     assert [text.count("everything lies in") for text in printed] == [1, 0]
@@ -91,7 +106,7 @@ def test_rank_that_dies_takes_the_others_along(nodes, tmp_path):
         time.sleep(0.1)
     (worker,) = set(nodes[1].processes()) - {running[1].pid}
     os.kill(worker, signal.SIGKILL)
-    printed = [process.communicate(timeout=60)[0] for process in running]
+    printed = wait(nodes, running, 60)
     assert [process.returncode for process in running] == [1, 1], "\n".join(printed)
     assert "SIGKILL" in printed[1]
     assert checkpoint.exists()
@@ -106,13 +121,13 @@ def test_a_signal_to_one_node_stops_both_and_the_same_commands_go_on(nodes, tmp_
         time.sleep(0.05)
     (worker,) = set(nodes[1].processes()) - {running[1].pid}
     os.kill(worker, signal.SIGTERM)
-    printed = [process.communicate(timeout=60)[0] for process in running]
+    printed = wait(nodes, running, 60)
     assert "the same command goes on from here" in printed[0], "\n".join(printed)
     assert running[0].returncode == 1  # torchrun's, whatever its ranks end with
     assert not (run / "results.json").exists()
 
     running = start(*commands)
-    printed = [process.communicate(timeout=240)[0] for process in running]
+    printed = wait(nodes, running, 240)
     assert [process.returncode for process in running] == [0, 0], "\n".join(printed)
     steps = column([row for row in read_metrics(run) if "train/loss" in row], "step")
     assert steps == list(range(len(steps)))
