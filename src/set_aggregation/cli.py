@@ -45,7 +45,7 @@ from set_aggregation.extras import MissingExtraError
 from set_aggregation.interruption import EXIT_CODE, Interrupted, take_over_signals
 from set_aggregation.loggers import finish_wandb, put_into, start_wandb
 from set_aggregation.quiet import lightning_news, silence_advertisements
-from set_aggregation.ranks import is_of_a_lost_rank, tell_all_ranks
+from set_aggregation.ranks import disconnect, is_of_a_lost_rank, tell_all_ranks
 from set_aggregation.results import labels, parameters
 from set_aggregation.resume import find_run
 from set_aggregation.run_end import end_run
@@ -179,6 +179,7 @@ class SetAggregationCLI(LightningCLI):
             self._say_how_to_go_on(stop)
             raise
         finally:
+            self.recovery.close()
             finish_wandb(self.trainer.loggers, exit_code)
             if exit_code and self.throughput.images == 0:
                 self.run_directory.discard()
@@ -343,15 +344,16 @@ def main() -> None:
         sys.argv.remove("--debug")
         os.environ["SAN_DEBUG"] = "1"  # for the processes of other ranks too
     silence_advertisements()
+    exit_code, all_are_done = 0, True
     try:
         if sys.argv[1:2] == ["export"]:
             _export(sys.argv[2:])
         else:
             SetAggregationCLI()
     except Interrupted as stop:
-        if getattr(rank_zero_only, "rank", 0) > 0:
-            sys.exit(0)  # with another code Lightning would end the first rank at once, if that has started this one
-        sys.exit(EXIT_CODE if stop.is_agreed else 1)
+        all_are_done = stop.is_agreed
+        # With another code than 0 Lightning would end the first rank at once, if that has started this one.
+        exit_code = 0 if getattr(rank_zero_only, "rank", 0) > 0 else EXIT_CODE if stop.is_agreed else 1
     except RuntimeError as error:
         if os.environ.get("SAN_DEBUG") or not is_of_a_lost_rank(error):
             raise
@@ -363,3 +365,7 @@ def main() -> None:
         line = str(error) if isinstance(error, ArgumentError) else unwrapped(str(error))
         print(f"error: {line} (--debug shows the traceback)", file=sys.stderr)  # noqa: T201
         sys.exit(2 if isinstance(error, ArgumentError) else 1)
+    if all_are_done:
+        disconnect()
+    if exit_code:
+        sys.exit(exit_code)

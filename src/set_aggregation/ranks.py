@@ -29,6 +29,17 @@ def tell_all_ranks(value: Any, trainer: Trainer) -> Any:
     return trainer.strategy.broadcast(value)
 
 
+def disconnect() -> None:
+    """Ends what connects the ranks, once all of them are done.
+
+    Without that a rank may end by SIGABRT, and torchrun on other machines wait five minutes for its own: a thread of
+    gloo that still holds a tensor asks for Python's lock to let go of it, which cannot be had while Python ends (pull
+    request 179291 of PyTorch).
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def is_of_a_lost_rank(error: RuntimeError) -> bool:
     """Whether an error says that another rank is not there any more.
 

@@ -209,6 +209,10 @@ class Recovery(Callback):
             return False
         return True
 
+    def close(self) -> None:
+        """Lets go of the other ranks, when there is nothing left to agree on."""
+        self._group = self._asked = None
+
     def _agree(self, wish: int) -> int:
         """The largest wish of all ranks when this was asked the last time; of a single rank, its wish."""
         if self._group is None:
