@@ -3,11 +3,13 @@
 import argparse
 import importlib
 import importlib.util
+import os
 import re
 import runpy
 import shlex
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -47,7 +49,8 @@ def run(command, folder, monkeypatch, *more):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setattr(sys, "argv", [script, *arguments, *more])
-    cli.main()
+    with mock.patch.dict(os.environ):  # Lightning leaves the seed there, for every process of ranks that comes after
+        cli.main()
 
 
 def rehearse(command, folder, monkeypatch):

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from set_aggregation.paper.grid import Choice, expand
+from set_aggregation.paper.presets import OPEN_POINTS
 from set_aggregation.paper.published import DATA, FLATTEN_ROW, FLATTEN_SIZE, SIZES, TABLE3_AGGREGATORS, TABLE4_ERROR
 from set_aggregation.paper.reading import FinishedRun
+from set_aggregation.paper.settings import Settings
 
 Cell = Mapping[int, FinishedRun]  # by seed
 Wanted = Mapping[str, Any]
@@ -131,6 +133,19 @@ def open_points(runs: Iterable[FinishedRun], group: Group) -> list[tuple[str | N
     return [found[key] for key in sorted(found)]
 
 
+def has_open_point(aggregator: str, point: str, train_sizes: str | None, group: Group) -> bool:
+    """Whether a network has something that an open point changes.
+
+    Args:
+        aggregator: its short name.
+        point: name of the open point.
+        train_sizes: the sizes that it is trained on.
+        group: preset and epochs.
+    """
+    settings = Settings("cifar10", aggregator, OPEN_POINT_SIZE, 0, group.epochs, group.preset, train_sizes=train_sizes)
+    return OPEN_POINTS[point].applies(settings)
+
+
 def multires_sizes(runs: Iterable[FinishedRun], group: Group) -> list[int]:
     """The sizes of the aggregation layers that were trained on images of several sizes.
 
@@ -171,8 +186,8 @@ def experiments(runs: Sequence[FinishedRun], group: Group) -> dict[str, list[Wan
             wanted
             for train_sizes, override in open_points(runs, group)
             for name in ("san", "max")
+            if all(has_open_point(name, point, train_sizes, group) for point in override)
             for wanted in [one_size("cifar10", name, OPEN_POINT_SIZE, overrides=override, train_sizes=train_sizes)]
-            if cell(runs, group, wanted)  # not every point is one of every aggregator
         ],
         "Which pooling": [
             wanted for data in DATA for train_sizes in (None, "all") for wanted in pooling(data, train_sizes)

@@ -12,6 +12,7 @@ from set_aggregation.paper.cells import (
     Group,
     cell,
     groups,
+    has_open_point,
     multires_sizes,
     one_size,
     open_points,
@@ -209,6 +210,9 @@ def _open_points(runs: Runs, group: Group) -> Table:
     for point, value, train_sizes, other, override in turned:
         row = [point, value, TRAIN_SIZES[train_sizes] if train_sizes else "one size"]
         for name in ("san", "max"):
+            if override and not has_open_point(name, point, train_sizes, group):
+                row += ["does not apply", "-"]
+                continue
             wanted = one_size("cifar10", name, OPEN_POINT_SIZE, train_sizes=train_sizes)
             base, changed = cell(runs, group, wanted), cell(runs, other, {**wanted, "overrides": override})
             effect = contrast("", [(1, changed, accuracy()), (-1, base, accuracy())])
