@@ -134,16 +134,16 @@ def open_points(runs: Iterable[FinishedRun], group: Group) -> list[tuple[str | N
 
 
 def has_open_point(aggregator: str, point: str, train_sizes: str | None, group: Group) -> bool:
-    """Whether a network has something that an open point changes.
+    """Whether a network has something that an open point changes; of a point that is none any more, yes.
 
     Args:
         aggregator: its short name.
-        point: name of the open point.
+        point: name of the open point, as a line has it.
         train_sizes: the sizes that it is trained on.
         group: preset and epochs.
     """
     settings = Settings("cifar10", aggregator, OPEN_POINT_SIZE, 0, group.epochs, group.preset, train_sizes=train_sizes)
-    return OPEN_POINTS[point].applies(settings)
+    return point not in OPEN_POINTS or OPEN_POINTS[point].applies(settings)
 
 
 def multires_sizes(runs: Iterable[FinishedRun], group: Group) -> list[int]:
