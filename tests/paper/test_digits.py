@@ -21,6 +21,7 @@ COMMAND = ("run", "table3", "--data=digits", "--aggregators=san", "--sizes=8", "
 def start(folder):
     command = [sys.executable, "-m", "set_aggregation.paper", *COMMAND, "--epochs=4"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "SAN_", "PL_"))}
+    environment["OMP_NUM_THREADS"] = "1"  # as in this process; of more threads, sums are rounded otherwise
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
 
 
