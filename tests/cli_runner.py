@@ -34,15 +34,21 @@ class Outcome(NamedTuple):
     err: str
 
 
+def environment_of_a_person() -> dict[str, str]:
+    """The variables of this process without those of W&B, Lightning and this project."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "SAN_", "PL_"))}
+
+
 def run_cli(folder: Path, *arguments: str | Path, **environment: str) -> Outcome:
     """Does what ``python main.py ARGUMENTS`` does in a folder, where nobody is logged in anywhere."""
     out, err = io.StringIO(), io.StringIO()
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "SAN_", "PL_"))}
     home = folder.parent / f"{folder.name}_home"
     home.mkdir(exist_ok=True)
     code = 0
     with (
-        mock.patch.dict(os.environ, {**clean, "HOME": str(home), "COLUMNS": "200", **environment}, clear=True),
+        mock.patch.dict(
+            os.environ, {**environment_of_a_person(), "HOME": str(home), "COLUMNS": "200", **environment}, clear=True
+        ),
         mock.patch.object(sys, "argv", ["main.py", *map(str, arguments)]),
         mock.patch.object(jaxtyping.config, "jaxtyping_disable", True),  # as people have it
         contextlib.chdir(folder),

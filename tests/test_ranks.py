@@ -2,22 +2,15 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback
-from tests.cli_runner import CSV, DIGITS
 from tests.noise import noise, small_classifier, trainer_of_ranks
 
 from set_aggregation.callbacks import AccuracyPerSize, Mistakes, Recovery
-from set_aggregation.interruption import EXIT_CODE
 from set_aggregation.ranks import is_of_a_lost_rank, tell_all_ranks
 
 pytestmark = [
@@ -133,47 +126,6 @@ def test_a_signal_to_one_rank_stops_all_of_them_at_one_step(tmp_path, rank):
         trainer.fit(small_classifier(), noise())
     assert [(tmp_path / str(each)).read_text() for each in range(3)] == ["3"] * 3
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 3
-
-
-# The end of a rank
-
-MAIN = """
-import os
-from pathlib import Path
-from set_aggregation.cli import main
-
-try:
-    main()
-finally:
-    names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
-    os.write(1, f"threads of gloo: {names.count('pt_gloo_runloop')}\\n".encode())
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are seen in /proc only")
-@pytest.mark.parametrize("stopped", [False, True])
-def test_no_thread_of_gloo_is_left_when_python_ends(tmp_path, stopped):
-    """It could end the process by SIGABRT."""
-    (tmp_path / "main.py").write_text(MAIN)
-    outside = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "SAN_", "PL_"))}
-    fit = ("fit", *DIGITS, *CSV, "--trainer.accelerator=cpu", "--trainer.devices=2", "--run.name=run")
-    epochs = f"--trainer.max_epochs={100000 if stopped else 1}"
-    process = subprocess.Popen(
-        [sys.executable, "main.py", *fit, epochs, "--trainer.enable_progress_bar=false"],
-        cwd=tmp_path,
-        env={**outside, "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    checkpoint = tmp_path / "lightning_logs" / "san_digits" / "run" / "checkpoints" / "last.ckpt"
-    while stopped and not checkpoint.exists() and process.poll() is None:
-        time.sleep(0.05)
-    if stopped:
-        process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=240)
-    assert process.returncode == (EXIT_CODE if stopped else 0), printed
-    assert printed.count("threads of gloo: 0") == 2, printed
 
 
 # What the first rank tells the others

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from tests.cli_runner import CSV, DIGITS, ROOT, run_cli
+from tests.cli_runner import CSV, DIGITS, ROOT, environment_of_a_person, run_cli
 from tests.network_namespaces import skip_without_namespaces, two_nodes
 
 SHORT = (
@@ -38,14 +38,13 @@ def static(nodes, number):
 
 def start(nodes, folder, rendezvous, *arguments):
     """The command of docs/clusters.md on each of the nodes, in a folder that they share."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "SAN_", "PL_"))}
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1")
     fit = (ROOT / "main.py", "fit", *DIGITS, *TWO_NODES, *CSV, *ONE_CPU, *arguments)
     return [
         subprocess.Popen(
             node.command(*torchrun, *rendezvous(nodes, number), *fit),
             cwd=folder,
-            env={**outside, "HOME": str(folder), "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"},
+            env={**environment_of_a_person(), "HOME": str(folder), "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.cli_runner import CSV, DIGITS, ROOT, run_cli
+from tests.cli_runner import CSV, DIGITS, ROOT, environment_of_a_person, run_cli
 from tests.wandb_file import read
 
 SMALL = ("--data.num_train=128", "--data.val_size=32", "--data.batch_size=32", "--model.aggregator.out_features=8")
@@ -20,11 +20,11 @@ PATIENCE = 120
 class Started:
     """``python main.py fit ...`` that is under way: its first checkpoint is there."""
 
-    def __init__(self, folder, *arguments):
+    def __init__(self, folder, *arguments, main=ROOT / "main.py"):
         self.run = folder / "lightning_logs" / "san_digits" / "cut"
-        command = [sys.executable, ROOT / "main.py", "fit", *DIGITS, *LONG, "--run.name=cut", *arguments]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "SAN_", "PL_"))}
-        clean["OMP_NUM_THREADS"] = "1"  # as in the process of the tests: with more, sums are rounded otherwise
+        command = [sys.executable, main, "fit", *DIGITS, *LONG, "--run.name=cut", *arguments]
+        # One thread, as in the process of the tests: with more, sums are rounded otherwise.
+        clean = {**environment_of_a_person(), "OMP_NUM_THREADS": "1"}
         with (folder / "said").open("w") as said:
             self.process = subprocess.Popen(command, cwd=folder, env=clean, stdout=said, stderr=subprocess.STDOUT)
         self.folder = folder
@@ -74,6 +74,30 @@ def test_signal_to_the_first_of_two_ranks(here, number):
     assert run.end(number) == 75
     assert f"stopped by {number.name}: the same command goes on from here" in run.said
     assert "Traceback" not in run.said
+
+
+MAIN_THAT_COUNTS = """
+import os
+from pathlib import Path
+from set_aggregation.cli import main
+
+try:
+    main()
+finally:
+    names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+    os.write(1, f"threads of gloo: {names.count('pt_gloo_runloop')}\\n".encode())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are seen in /proc only")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_no_thread_of_gloo_is_left_when_python_ends(here, stopped):
+    """It could end the process by SIGABRT."""
+    main = here / "main.py"
+    main.write_text(MAIN_THAT_COUNTS)
+    run = Started(here, *TWO, *CSV, f"--trainer.max_epochs={2000 if stopped else 20}", main=main)
+    assert (run.end(signal.SIGTERM) if stopped else run.process.wait(PATIENCE)) == (75 if stopped else 0)
+    assert run.said.count("threads of gloo: 0") == 2, run.said
 
 
 def other_rank(run):

@@ -1,13 +1,12 @@
 """A run of a grid that is really trained: killed with its runner, gone on with, and the same as one by hand."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 
 import psutil
-from tests.cli_runner import CSV, ROOT, run_cli
+from tests.cli_runner import CSV, ROOT, environment_of_a_person, run_cli
 from tests.paper.stand_in import children, kill, lines
 
 from set_aggregation.paper.fit_arguments import fit_arguments
@@ -20,8 +19,8 @@ COMMAND = ("run", "table3", "--data=digits", "--aggregators=san", "--sizes=8", "
 
 def start(folder):
     command = [sys.executable, "-m", "set_aggregation.paper", *COMMAND, "--epochs=4"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "SAN_", "PL_"))}
-    environment["OMP_NUM_THREADS"] = "1"  # as in this process; of more threads, sums are rounded otherwise
+    # One thread, as in this process: of more, sums are rounded otherwise.
+    environment = {**environment_of_a_person(), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
 
 
