@@ -1,16 +1,15 @@
 """Deep Sets: the sum of what any network makes of each element."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from set_aggregation.aggregators.base import Aggregator
+from set_aggregation.aggregators.element_sum import ElementSum, with_positions
 from set_aggregation.aggregators.padded_sets import PaddedSets
 
 
-class DeepSets(Aggregator):
+class DeepSets(ElementSum):
     r"""Sum, or mean, over the elements of what a network :math:`\phi` makes of each (Theorem 2 of `Zaheer et al. (2017)
     <https://arxiv.org/abs/1703.06114>`_).
 
@@ -44,10 +43,6 @@ class DeepSets(Aggregator):
         torch.Size([8, 128])
     """
 
-    permutation_invariant: ClassVar[bool] = True
-    any_set_size: ClassVar[bool] = True
-    uses_positions: ClassVar[bool] = True
-
     def __init__(
         self,
         in_features: int,
@@ -56,13 +51,7 @@ class DeepSets(Aggregator):
         reduction: Literal["sum", "mean"] = "sum",
         position_features: int | None = None,
     ) -> None:
-        super().__init__(in_features, out_features)
-        if reduction not in ("sum", "mean"):
-            raise ValueError(f"DeepSets: got reduction={reduction!r}, expected 'sum' or 'mean'")
-        if position_features is not None and position_features < 0:
-            raise ValueError(f"DeepSets: got position_features={position_features}, expected 0 or more")
-        self.position_features = position_features or 0
-        self.reduction = reduction
+        super().__init__(in_features, out_features, reduction, position_features)
         if phi is None:
             first = nn.Linear(in_features + self.position_features, out_features)
             phi = nn.Sequential(first, nn.ReLU(), nn.Linear(out_features, out_features), nn.ReLU())
@@ -76,27 +65,7 @@ class DeepSets(Aggregator):
     ) -> Float[Tensor, "B M"]:
         """Sums (or averages) what the network makes of the real elements of each set."""
         self._check(x, mask)
+        self._check_positions(x, positions)
         sets = PaddedSets(mask)
-        y = self.phi(sets.only_real(self._append(positions, x)))  # B N M
+        y = self.phi(sets.only_real(with_positions(x, positions)))  # B N M
         return (sets.sum(y) if self.reduction == "sum" else sets.mean(y)).to(y.dtype)
-
-    def extra_repr(self) -> str:
-        """The sizes and the reduction."""
-        return f"{super().extra_repr()}, position_features={self.position_features}, reduction={self.reduction!r}"
-
-    def _append(self, positions: Tensor | None, x: Tensor) -> Tensor:
-        """Makes the positions P more features of every element."""
-        got = 0 if positions is None else positions.shape[-1]
-        if got != self.position_features:
-            raise ValueError(
-                f"DeepSets: got positions of {got} features, but this layer was built with "
-                f"position_features={self.position_features}"
-            )
-        if positions is None:
-            return x
-        b, n, _ = x.shape
-        if positions.shape[:-1] not in ((n,), (b, n)):
-            raise ValueError(
-                f"DeepSets: got positions of shape {tuple(positions.shape)}, expected (N={n}, P) or (B={b}, N={n}, P)"
-            )
-        return torch.cat((x, positions.to(x.dtype).expand(b, n, -1)), dim=2)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from set_aggregation.aggregators.element_sum import with_positions
 from set_aggregation.aggregators.ragged_sets import RaggedSets
 from set_aggregation.aggregators.san import SAN
 
@@ -96,8 +97,7 @@ class PowerMeanSAN(SAN):
         """Takes the power mean of the projections of the real elements of each set."""
         self._check(x, mask)
         self._check_positions(x, positions)
-        if positions is not None:
-            x = torch.cat((x, positions.to(x.dtype).expand(*x.shape[:2], -1)), 2)  # B N D+P
+        x = with_positions(x, positions)
         padding = None if mask is None else ~mask[..., None]
         if padding is not None:
             x = x.masked_fill(padding, 0)

@@ -1,17 +1,17 @@
 """Set Aggregation Network: pooling with learned directions and an output of any size."""
 
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from set_aggregation.aggregators.base import Aggregator
+from set_aggregation.aggregators.element_sum import ElementSum
 from set_aggregation.aggregators.kernels import Implementation, choose, eager_sum
 from set_aggregation.aggregators.kernels.operators import Operator
 
 
-class SAN(Aggregator):
+class SAN(ElementSum):
     r"""Set Aggregation Network of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_.
 
     Projects each element of the set on M directions, cuts with ReLU and sums over the set (eq. 5):
@@ -57,10 +57,6 @@ class SAN(Aggregator):
         torch.Size([8, 512])
     """
 
-    permutation_invariant: ClassVar[bool] = True
-    any_set_size: ClassVar[bool] = True
-    uses_positions: ClassVar[bool] = True
-
     def __init__(
         self,
         in_features: int,
@@ -70,17 +66,11 @@ class SAN(Aggregator):
         position_features: int | None = None,
         implementation: Implementation = "auto",
     ) -> None:
-        super().__init__(in_features, out_features)
-        if reduction not in ("sum", "mean"):
-            raise ValueError(f"{type(self).__name__}: got reduction={reduction!r}, expected 'sum' or 'mean'")
-        if position_features is not None and position_features < 0:
-            raise ValueError(f"{type(self).__name__}: got position_features={position_features}, expected 0 or more")
+        super().__init__(in_features, out_features, reduction, position_features)
         if implementation not in get_args(Implementation):
             raise ValueError(
                 f"SAN: got implementation={implementation!r}, expected one of {', '.join(get_args(Implementation))}"
             )
-        self.position_features = position_features or 0
-        self.reduction = reduction
         self.projection = nn.Linear(in_features + self.position_features, out_features)
         self.activation = nn.ReLU() if activation is None else activation
         self.implementation: Implementation = implementation
@@ -103,10 +93,6 @@ class SAN(Aggregator):
             total = total / (max(x.shape[1], 1) if mask is None else mask.sum(1, keepdim=True).clamp(min=1))
         return total.to(x.dtype)
 
-    def extra_repr(self) -> str:
-        """The sizes and the reduction."""
-        return f"{super().extra_repr()}, position_features={self.position_features}, reduction={self.reduction!r}"
-
     def _fused_sum(self, operator: Operator, x: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
         device = x.device.type
         weight: Tensor = self.projection.weight
@@ -115,17 +101,3 @@ class SAN(Aggregator):
             dtype = torch.get_autocast_dtype(device)
             x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
         return operator(x, weight, bias, mask, positions)
-
-    def _check_positions(self, x: Tensor, positions: Tensor | None) -> None:
-        name = type(self).__name__
-        got = 0 if positions is None else positions.shape[-1]
-        if got != self.position_features:
-            raise ValueError(
-                f"{name}: got positions of {got} features, but this layer was built with "
-                f"position_features={self.position_features}"
-            )
-        b, n, _ = x.shape
-        if positions is not None and positions.shape[:-1] not in ((n,), (b, n)):
-            raise ValueError(
-                f"{name}: got positions of shape {tuple(positions.shape)}, expected (N={n}, P) or (B={b}, N={n}, P)"
-            )

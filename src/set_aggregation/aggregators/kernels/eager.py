@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from set_aggregation.aggregators.element_sum import with_positions
+from set_aggregation.aggregators.padded_sets import PaddedSets
 
 
 def eager_sum(
@@ -26,14 +28,7 @@ def eager_sum(
     Returns:
         The sums, in single precision or better.
     """
-    if positions is not None:
-        x = torch.cat((x, positions.to(x.dtype).expand(*x.shape[:2], -1)), 2)  # B N K
+    sets = PaddedSets(mask)
     # Masked twice: before, or NaN in padding reaches the gradient of the weights;
     # after, or padding adds ReLU(b), which is not zero.
-    padding = None if mask is None else ~mask[..., None]
-    if padding is not None:
-        x = x.masked_fill(padding, 0)
-    y = neurons(x)
-    if padding is not None:
-        y = y.masked_fill(padding, 0)
-    return y.sum(1, dtype=torch.promote_types(y.dtype, torch.float32))
+    return sets.sum(neurons(sets.only_real(with_positions(x, positions))))

@@ -8,6 +8,7 @@ import triton
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from set_aggregation.aggregators.element_sum import with_positions
 from set_aggregation.aggregators.kernels import triton_kernels
 
 _PROGRAMS = 512  # for the gradient of the weights: about four for each multiprocessor of a large GPU
@@ -94,8 +95,7 @@ class _Inputs:
         if positions is None:
             return cls(x, weight.contiguous(), bias, mask)
         if positions.ndim == 3 or len(x) < _FEW_SETS:
-            x = torch.cat((x, positions.to(x.dtype).expand(*x.shape[:2], -1)), 2)
-            return cls(x, weight.contiguous(), bias, mask)
+            return cls(with_positions(x, positions), weight.contiguous(), bias, mask)
         of_x, of_positions = weight.tensor_split([x.shape[2]], 1)
         places = torch.addmm(bias.float(), positions.float(), of_positions.float().t())
         return cls(x, of_x.contiguous(), places, mask)
