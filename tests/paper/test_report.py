@@ -209,9 +209,10 @@ def test_the_summary_is_filled_in(tmp_path, folder):
     readme.write_text(f"before\n\n{START}\nold\n{END}\n\nafter ±\n", encoding="utf-8")
     write_report(write(folder, [line(name, seed=seed) for name in ("san", "max") for seed in (0, 1)]))
     filled = readme.read_text(encoding="utf-8")
-    assert filled.startswith(f"before\n\n{START}\n\n| ")
+    assert filled.startswith(f"before\n\n{START}\n\nTest accuracy")
     assert filled.endswith(f"\n\n{END}\n\nafter ±\n")
     assert "old" not in filled
+    assert "|  | ours, preset paper, 3 epochs | not run | 0.700 ± 0.000 |" in filled
     assert "| Table 2, Figures 3 and 4 | paper | 3 | 2 of 50 | 4 | 2 |" in filled
     assert filled.count("undecided (not run)") == 6
     write_report(folder)

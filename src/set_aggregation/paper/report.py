@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from set_aggregation.learning_curves.figure import as_file
-from set_aggregation.paper.judgement import judgements, verdict_table
+from set_aggregation.paper.judgement import judgements
 from set_aggregation.paper.pooling_report import (
     READING,
     pooling_figure,
@@ -19,7 +19,7 @@ from set_aggregation.paper.pooling_report import (
     pooling_tables,
 )
 from set_aggregation.paper.reading import Results, read
-from set_aggregation.paper.sections import NO_RESULTS, Section, cells_run, environments, sections
+from set_aggregation.paper.sections import NO_RESULTS, Section, environments, sections, summary_tables
 
 START, END = "<!-- paper summary -->", "<!-- end of paper summary -->"
 POOLING_START, POOLING_END = "<!-- comparison of poolings -->", "<!-- end of comparison of poolings -->"
@@ -85,16 +85,15 @@ def page(chapters: list[Section]) -> str:
 
 
 def summary(results: Results) -> str:
-    """What the README shows: verdicts and how much is run.
+    """What the README shows: accuracies, verdicts, and how much is run.
 
     Args:
         results: all lines.
     """
     if not results.runs and not results.measurements:
         return NO_RESULTS
-    tables = [verdict_table(judgements(results)), cells_run(results)]
     template = _environment(False).get_template("summary.md.jinja")
-    return template.render(tables=tables)
+    return template.render(tables=summary_tables(results, judgements(results)))
 
 
 def comparison(results: Results) -> str:

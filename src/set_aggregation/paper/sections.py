@@ -13,6 +13,7 @@ from set_aggregation.paper import verdict
 from set_aggregation.paper.cells import Group, cell, experiments, groups
 from set_aggregation.paper.figures import FIGURES, learning_curves
 from set_aggregation.paper.judgement import Judgement, verdict_table, what_is_compared
+from set_aggregation.paper.overview import overview
 from set_aggregation.paper.pooling_report import READING, pooling_figure, pooling_groups, pooling_tables
 from set_aggregation.paper.published import CLAIMS, DATA
 from set_aggregation.paper.reading import FinishedRun, Measurement, Results
@@ -75,10 +76,9 @@ def sections(results: Results, judged: Sequence[Judgement]) -> list[Section]:
         judged: the claims.
     """
     runs = results.runs
-    overview = [verdict_table(judged), cells_run(results)]
     is_empty = not runs and not results.measurements
     chapters = [
-        Section("Summary", 2, [NO_RESULTS] if is_empty else _others(runs), overview),
+        Section("Summary", 2, [NO_RESULTS] if is_empty else _others(runs), summary_tables(results, judged)),
         Section("How to read this", 2, _READING),
     ]
     for group in groups(runs):
@@ -97,6 +97,16 @@ def sections(results: Results, judged: Sequence[Judgement]) -> list[Section]:
         )
         chapters += [_evidence(each) for each in judged if each.number == number]
     return [*chapters, Section("Machines and versions", tables=[environments(results)])]
+
+
+def summary_tables(results: Results, judged: Sequence[Judgement]) -> list[Table]:
+    """What the report says, in brief: accuracies, verdicts, and how much is run.
+
+    Args:
+        results: all lines.
+        judged: the claims.
+    """
+    return [overview(results.runs), verdict_table(judged), _cells_run(results)]
 
 
 def _pooling_chapters(results: Results) -> list[Section]:
@@ -123,12 +133,8 @@ def _evidence(judged: Judgement) -> Section:
     return Section(f"Claim {judged.number}, {where}: {judged.verdict.value}", 4, tables=tables)
 
 
-def cells_run(results: Results) -> Table:
-    """How much of each table is there.
-
-    Args:
-        results: all lines.
-    """
+def _cells_run(results: Results) -> Table:
+    """How much of each table is there."""
     rows: list[tuple[str, ...]] = []
     names = list(experiments((), Group("paper", 0)))
     for name in names:
