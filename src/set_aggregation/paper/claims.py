@@ -134,7 +134,8 @@ def dropout(runs: Runs, group: Group) -> list[Part]:
 
 def resolutions(runs: Runs, group: Group) -> list[Part]:
     """6. SAN is more accurate than max- and average pooling at almost every size of test images, but for the paper's
-    own exceptions; and its lead, averaged over the sizes, is larger where it was trained at one size only.
+    own exceptions; and its lead, averaged over the sizes, is larger where it was trained at one size only. Validation
+    images, which choose the weights, have all sizes.
 
     Args:
         runs: all.
