@@ -7,7 +7,7 @@ from tests.paper_lines import FASHION_SIZES, everything, line, theory, write
 from set_aggregation.paper.cells import Group
 from set_aggregation.paper.claims import ON_ACCURACY
 from set_aggregation.paper.contrast import TEST_IMAGES
-from set_aggregation.paper.judgement import judgements
+from set_aggregation.paper.judgement import judgements, verdict_table
 from set_aggregation.paper.published import CLAIMS, FLATTEN_ROW, SIZES
 from set_aggregation.paper.reading import read
 from set_aggregation.paper.verdict import Outcome, Verdict, conjunction, judge
@@ -50,6 +50,17 @@ def test_nothing_run_is_undecided(judged):
     for number in range(1, 9):
         (only,) = judged(number, []).values()
         assert (only.verdict, only.is_run, only.group) == (UNDECIDED, False, None)
+
+
+def test_the_table_says_how_many_parts_are_supported(tmp_path):
+    # Ahead of average pooling at all sizes, of max-pooling at none.
+    tops = {"san": 0.7, "avg": 0.6, "max": 0.7}
+    ahead = [each for size in SIZES for name, top in tops.items() for each in lines(name, size, top)]
+    rows = verdict_table(judgements(read(write(tmp_path / "results", ahead)))).rows
+    assert [row[4] for row in rows] == [
+        *("undecided (1 of 2 parts supported)", "undecided (not run)", "undecided"),
+        *["undecided (not run)"] * 5,
+    ]
 
 
 def test_presets_and_epochs_have_verdicts_of_their_own(judged):

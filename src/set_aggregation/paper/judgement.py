@@ -80,10 +80,20 @@ def verdict_table(judged: Sequence[Judgement]) -> Table:
     rows = []
     for each in judged:
         group = (NOTHING, NOTHING) if each.group is None else (each.group.preset, str(each.group.epochs))
-        verdict = each.verdict.value if each.is_run else f"{each.verdict.value} ({NOT_RUN})"
-        rows.append((str(each.number), each.claim, *group, verdict, *(str(each.count(outcome)) for outcome in Outcome)))
+        counts = (str(each.count(outcome)) for outcome in Outcome)
+        rows.append((str(each.number), each.claim, *group, _in_words(each), *counts))
     header = ("", "claim", "preset", "epochs", "verdict", *(f"cells {outcome.value}" for outcome in Outcome))
     return Table("Verdicts", header, tuple(rows), 5)
+
+
+def _in_words(judged: Judgement) -> str:
+    parts = [each.verdict for each in judged.evidence]
+    supported = parts.count(Verdict.SUPPORTED)
+    if not judged.is_run:
+        return f"{judged.verdict.value} ({NOT_RUN})"
+    if judged.verdict == Verdict.UNDECIDED and supported:
+        return f"{judged.verdict.value} ({supported} of {len(parts)} parts supported)"
+    return judged.verdict.value
 
 
 def what_is_compared(number: int) -> str:
