@@ -40,6 +40,7 @@ OPEN_POINTS: Mapping[str, OpenPoint] = {
     "test_size": OpenPoint("--data.test_size"),
     "num_train": OpenPoint("--data.num_train"),
     "batch_size": OpenPoint("--data.batch_size"),
+    "schedule": OpenPoint("--model.scheduler", lambda s: s.backbone != "small_cnn"),
 }
 
 # What differs from the configurations under configs/, which are the preset ``paper``.
@@ -47,6 +48,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     "code": {"reduction": "mean", "channels": 32, "hidden_activation": "none", "antialias": False},
     "modern": {"split": "official", "normalize": True, "augment": True, "hidden_activation": "relu"},
+    "short": {"schedule": "one_cycle"},
 }
 # The authors' code holds out a twelfth each, and has sizes of its own.
 _OF_DATA: Mapping[tuple[str, str], Mapping[str, Any]] = {
@@ -67,6 +69,19 @@ def open_point_arguments(settings: Settings) -> list[str]:
     preset = {**PRESETS[settings.preset], **_OF_DATA.get((settings.preset, settings.data), {})}
     values = {name: value for name, value in preset.items() if OPEN_POINTS[name].applies(settings)}
     values |= settings.overrides
+    if values.pop("schedule", None) == "one_cycle":
+        return [*_one_cycle(settings.epochs), *_options(values)]
+    return _options(values)
+
+
+def _one_cycle(epochs: int) -> list[str]:
+    """One cycle of the learning rate over a short training: 45,000 images in batches of 128."""
+    scheduler = "--model.scheduler"
+    total_steps = f"{scheduler}.init_args.total_steps={epochs * 352}"
+    return [f"{scheduler}=configs/scheduler/one_cycle.yaml", f"{scheduler}_interval=step", total_steps]
+
+
+def _options(values: Mapping[str, Any]) -> list[str]:
     return [f"{OPEN_POINTS[name].option}={_as_text(value)}" for name, value in values.items()]
 
 
