@@ -17,7 +17,7 @@ from random_images import MultiResolutionRandomImages
 from set_aggregation.aggregators import SAN, GlobalAvgPool
 from set_aggregation.backbones import SmallCNN
 from set_aggregation.callbacks import Throughput
-from set_aggregation.classifier import SetClassifier
+from set_aggregation.models.classifier import SetClassifier
 
 SIZES = [16, 24, 32, 40, 48]
 ONE_SIZE = [32]

@@ -24,9 +24,9 @@ from random_images import RandomImages
 from set_aggregation.aggregators import SAN
 from set_aggregation.backbones import SmallCNN
 from set_aggregation.callbacks import Recovery
-from set_aggregation.checkpoint_io import DurableCheckpointIO
-from set_aggregation.classifier import SetClassifier
-from set_aggregation.interruption import take_over_signals
+from set_aggregation.models.classifier import SetClassifier
+from set_aggregation.runs.checkpoint_io import DurableCheckpointIO
+from set_aggregation.runs.signals import take_over_signals
 
 WAYS = ("none", "ours", "Lightning's")
 WARM_UP = 10  # steps of the run, and one of each turn

@@ -17,7 +17,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from set_aggregation.aggregators.kernels import triton_kernels
+from set_aggregation.aggregators._kernels import triton_kernels
 
 KERNELS = ("forward", "backward_x", "backward_weight")
 _SUMS = ("grad", "y", "grad_weight", "grad_bias")  # in single precision whatever the elements are

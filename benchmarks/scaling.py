@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from measuring import argument_parser, compare, peak_memory, table, write
 from set_aggregation.aggregators import SAN
 from set_aggregation.backbones import SmallCNN
-from set_aggregation.classifier import SetClassifier
+from set_aggregation.models.classifier import SetClassifier
 
 _SIZES = ((32, 32), (16, 64), (64, 16), (8, 128), (128, 8))  # all of 1024 pixels
 

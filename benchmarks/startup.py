@@ -20,7 +20,7 @@ from measuring import argument_parser, compare, table, write
 ROOT = Path(__file__).parents[1]
 _FIRST_STEP = """
 import os
-from set_aggregation import cli
+from set_aggregation.cli import main as cli
 cli.SetClassifier.training_step = lambda *_: os._exit(0)
 cli.main()
 """

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from measuring import argument_parser, silence_lightning, table, write
-from set_aggregation import cli
+from set_aggregation.cli import main as cli
 from set_aggregation.data import InMemoryImages
 
 ROOT = Path(__file__).parents[1]

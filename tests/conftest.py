@@ -17,10 +17,7 @@ if not torch.cuda.is_available():  # Triton's interpreter takes the place of a G
 
 # Before anything imports these modules, src's doctests included: pytest loads this file ahead of collecting.
 jaxtyping.install_import_hook(
-    [
-        f"set_aggregation.{name}"
-        for name in (*CHECKED, "feature_set", "pool2d", "backbones", "drop_in", "model_structure", "head")
-    ],
+    [f"set_aggregation.{name}" for name in (*CHECKED, "pooling", "backbones", "models.head")],
     "beartype.beartype",
 )
 

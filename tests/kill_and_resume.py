@@ -129,9 +129,9 @@ def prepare() -> None:
     import matplotlib.figure  # noqa: F401
     from sklearn.datasets import load_digits
 
-    import set_aggregation.cli
-    import set_aggregation.learning_curves.run_figure
-    import set_aggregation.run_report  # noqa: F401
+    import set_aggregation.cli.main
+    import set_aggregation.reports.run_figure
+    import set_aggregation.reports.run_report  # noqa: F401
 
     load_digits()
 
@@ -140,11 +140,11 @@ def places() -> dict[str, tuple[Any, str]]:
     """The calls before, after or within which a process may be killed."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    import set_aggregation.run_end as run_end
+    import set_aggregation.cli.finish as run_end
     from set_aggregation.callbacks import CurvesPicture, LearningCurves, Recovery, RunDirectory
-    from set_aggregation.classifier import SetClassifier
-    from set_aggregation.cli import SetAggregationCLI
-    from set_aggregation.metrics_file import MetricsFile
+    from set_aggregation.cli.main import SetAggregationCLI
+    from set_aggregation.loggers.csv import MetricsFile
+    from set_aggregation.models.classifier import SetClassifier
 
     return {
         "os.replace": (os, "replace"),
@@ -169,7 +169,7 @@ def places() -> dict[str, tuple[Any, str]]:
         "CurvesPicture.on_fit_end": (CurvesPicture, "on_fit_end"),
         "MetricsFile.save": (MetricsFile, "save"),
         "MetricsFile.load_state_dict": (MetricsFile, "load_state_dict"),
-        "end_run": (sys.modules["set_aggregation.cli"], "end_run"),
+        "end_run": (sys.modules["set_aggregation.cli.main"], "end_run"),
         "write_results": (run_end, "write_results"),
     }
 
@@ -227,7 +227,7 @@ def start_rank(
 def _main(before: Callable[[], None], after: Callable[[], None]) -> int:
     import jaxtyping
 
-    from set_aggregation import cli
+    from set_aggregation.cli import main as cli
 
     jaxtyping.config.update("jaxtyping_disable", True)  # as people have it
     warnings.resetwarnings()  # tests make errors of them, or collect them

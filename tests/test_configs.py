@@ -6,10 +6,10 @@ import sys
 import pytest
 import yaml
 from PIL import Image
-from tests.cli_runner import CSV, DIGITS, FEW_IMAGES, REHEARSAL, ROOT, run_cli
 
 from set_aggregation import data
-from set_aggregation.classifier import SetClassifier
+from set_aggregation.models.classifier import SetClassifier
+from tests.support.cli_runner import CSV, DIGITS, FEW_IMAGES, REHEARSAL, ROOT, run_cli
 
 CONFIGS = ROOT / "configs"
 EXPERIMENTS = sorted(CONFIGS.glob("*.yaml"))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.cli_runner import ROOT
+
+from tests.support.cli_runner import ROOT
 
 spec = importlib.util.spec_from_file_location("prove", ROOT / "docker" / "prove.py")
 prove = importlib.util.module_from_spec(spec)

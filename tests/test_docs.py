@@ -9,8 +9,9 @@ import sys
 
 import pytest
 import torch
-from tests.browser import needs_chromium, open_page
-from tests.documents import ROOT, blocks, commands, languages, read_arguments, rehearse
+
+from tests.support.browser import needs_chromium, open_page
+from tests.support.documents import ROOT, blocks, commands, languages, read_arguments, rehearse
 
 DOCS = ROOT / "docs"
 PAGES = {page.relative_to(DOCS).as_posix(): page.read_text() for page in sorted(DOCS.rglob("*.md"))}

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 import torch
-from tests.documents import ROOT
 
 from set_aggregation import aggregators
+from tests.support.documents import ROOT
 
 DIGITS_AS_SETS = ROOT / "examples" / "digits_as_sets.py"
 NAMES = [name for name in aggregators.__all__ if name != "Aggregator"]

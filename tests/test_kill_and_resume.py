@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from set_aggregation.data import Digits
+from set_aggregation.models.classifier import SetClassifier
+from set_aggregation.runs import checkpoint_io
 from tests import kill_and_resume
 from tests.kill_and_resume import SETTINGS, Kill, Setting, differences, run_folder, run_to_end, try_once
-
-from set_aggregation import checkpoint_io
-from set_aggregation.classifier import SetClassifier
-from set_aggregation.data import Digits
 
 pytestmark = pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods() or torch.cuda.is_initialized(),

@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def test_the_library_imports_torch_and_jaxtyping_only():
     code = (
         "import sys\n"
-        "from set_aggregation import aggregators, backbones, feature_set, pool2d, replace_pooling\n"
+        "from set_aggregation import aggregators, backbones, FeatureSet, Pool2d, replace_pooling\n"
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -64,7 +64,7 @@ def test_what_needs_more_is_imported_where_it_is_asked_for(monkeypatch):
 
 
 def test_the_command_does_not_import_what_only_some_runs_need():
-    code = "import sys, set_aggregation.cli\nprint(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, set_aggregation.cli.main\nprint(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"wandb", "sklearn"} & set(done.stdout.split())
 
@@ -91,7 +91,7 @@ def test_the_console_script_is_main():
 
 def test_without_the_extra_the_command_says_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning", None)
-    monkeypatch.delitem(sys.modules, "set_aggregation.cli", raising=False)
+    monkeypatch.delitem(sys.modules, "set_aggregation.cli.main", raising=False)
     monkeypatch.delitem(sys.modules, "lightning.fabric.utilities.exceptions", raising=False)
     monkeypatch.delitem(sys.modules, "lightning.fabric.utilities", raising=False)
     monkeypatch.delitem(sys.modules, "lightning.fabric", raising=False)

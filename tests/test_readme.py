@@ -4,7 +4,8 @@ import re
 
 import pytest
 import torch
-from tests.documents import ROOT, blocks, commands, read_arguments, rehearse, run
+
+from tests.support.documents import ROOT, blocks, commands, read_arguments, rehearse, run
 
 README = (ROOT / "README.md").read_text()
 BASH = "".join(blocks(README, "bash")).splitlines()

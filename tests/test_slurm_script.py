@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.cli_runner import ROOT
-from tests.slurm import one_machine_slurm, skip_without_slurm
+
+from tests.support.cli_runner import ROOT
+from tests.support.slurm import one_machine_slurm, skip_without_slurm
 
 SCRIPT = ROOT / "configs" / "slurm" / "fit.sbatch"
 # Like training: at the first of these signals it ends with 75 once all ranks have saved, with 1 where one of them is

@@ -9,8 +9,9 @@ import sys
 import time
 
 import pytest
-from tests.cli_runner import CSV, DIGITS, ROOT, environment_of_a_person, run_cli
-from tests.network_namespaces import skip_without_namespaces, two_nodes
+
+from tests.support.cli_runner import CSV, DIGITS, ROOT, environment_of_a_person, run_cli
+from tests.support.network_namespaces import skip_without_namespaces, two_nodes
 
 SHORT = (
     *("--trainer.max_epochs=2", "--trainer.log_every_n_steps=1", "--trainer.enable_progress_bar=false"),

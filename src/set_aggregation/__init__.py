@@ -4,24 +4,59 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from set_aggregation.drop_in import replace_pooling
-    from set_aggregation.image_classifier import ImageClassifier
-    from set_aggregation.loading import load
-    from set_aggregation.safetensors_file import save_safetensors
+    from set_aggregation.aggregators import *  # noqa: F403
+    from set_aggregation.data import ResolutionBatchSampler as ResolutionBatchSampler
+    from set_aggregation.inference import ImageClassifier as ImageClassifier
+    from set_aggregation.inference import load as load
+    from set_aggregation.inference import save_safetensors as save_safetensors
+    from set_aggregation.pooling import FeatureSet as FeatureSet
+    from set_aggregation.pooling import Pool2d as Pool2d
+    from set_aggregation.pooling import replace_pooling as replace_pooling
+    from set_aggregation.pooling.torch_geometric import AggregatorAdapter as AggregatorAdapter
 
-__all__ = ["ImageClassifier", "load", "replace_pooling", "save_safetensors"]
 __version__ = "0.1.0"
 
-_HOMES = {"ImageClassifier": "image_classifier", "load": "loading", "save_safetensors": "safetensors_file"}
+_FOLDERS = (
+    "aggregators",
+    "pooling",
+    "backbones",
+    "data",
+    "models",
+    "runs",
+    "loggers",
+    "reports",
+    "callbacks",
+    "inference",
+    "cli",
+)
+_HOMES = {
+    "AggregatorAdapter": ("pooling.torch_geometric", "pyg"),
+    "FeatureSet": ("pooling", None),
+    "ImageClassifier": ("inference", "train"),
+    "Pool2d": ("pooling", None),
+    "ResolutionBatchSampler": ("data", "train"),
+    "load": ("inference", "train"),
+    "replace_pooling": ("pooling", None),
+    "save_safetensors": ("inference", "train"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what needs torch, or more than that, only where it is asked for."""
-    if name == "replace_pooling":
-        return import_module("set_aggregation.drop_in").replace_pooling
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from set_aggregation.extras import needs
+    """Import what a name stands for when it is first used: torch takes a second, Lightning several."""
+    if name == "__all__":
+        return sorted([*_HOMES, *_FOLDERS, *import_module("set_aggregation.aggregators").__all__])
+    if name in _FOLDERS:
+        return import_module(f"set_aggregation.{name}")
+    if name in _HOMES:
+        from set_aggregation._extras import needs
 
-    with needs("train", f"for set_aggregation.{name}"):
-        return getattr(import_module(f"set_aggregation.{_HOMES[name]}"), name)
+        home, extra = _HOMES[name]
+        with needs(extra or "train", f"for set_aggregation.{name}"):
+            return getattr(import_module(f"set_aggregation.{home}"), name)
+    if not name.startswith("_") and name in (aggregators := import_module("set_aggregation.aggregators")).__all__:
+        return getattr(aggregators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__getattr__("__all__")]

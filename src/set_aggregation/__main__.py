@@ -7,10 +7,10 @@ def main() -> None:
     """Runs the command line, or says what it needs."""
     try:
         if sys.argv[1:2] in (["-h"], ["--help"], ["--version"]):  # not what a command needs: that takes seconds
-            from set_aggregation.commands import parser_of_commands
+            from set_aggregation.cli.commands import parser_of_commands
 
             parser_of_commands().parse_args()
-        from set_aggregation.cli import main as run
+        from set_aggregation.cli.main import main as run
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("set_aggregation"):
             raise

@@ -10,8 +10,8 @@ from torch.testing import assert_close
 
 from set_aggregation.aggregators import SAN, GlobalAvgPool
 from set_aggregation.backbones import ResNetCIFAR
-from set_aggregation.classifier import SetClassifier
 from set_aggregation.data import Digits
+from set_aggregation.models.classifier import SetClassifier
 
 
 @pytest.mark.parametrize(

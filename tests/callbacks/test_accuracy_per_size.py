@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from set_aggregation.aggregators import SAN
 from set_aggregation.backbones import SmallCNN
 from set_aggregation.callbacks import AccuracyPerSize
-from set_aggregation.classifier import SetClassifier
 from set_aggregation.data import Digits, MultiResolutionDigits
+from set_aggregation.models.classifier import SetClassifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
-from tests.noise import TEST, TRAIN, noise, small_classifier, trainer_of_ranks
-from tests.quiet_trainer import quiet_trainer
 
 from set_aggregation.callbacks import LearningCurves
+from tests.support.noise import TEST, TRAIN, noise, small_classifier, trainer_of_ranks
+from tests.support.quiet_trainer import quiet_trainer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),

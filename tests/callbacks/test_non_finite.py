@@ -7,11 +7,11 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Callback
-from tests.noise import noise, small_classifier, trainer_of_ranks
-from tests.quiet_trainer import quiet_trainer
 from torch.utils.data import DataLoader
 
 from set_aggregation.callbacks import NonFinite
+from tests.support.noise import noise, small_classifier, trainer_of_ranks
+from tests.support.quiet_trainer import quiet_trainer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),

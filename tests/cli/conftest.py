@@ -3,7 +3,8 @@
 import socket
 
 import pytest
-from tests.cli_runner import DIGITS, SHORT, run_cli
+
+from tests.support.cli_runner import DIGITS, SHORT, run_cli
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ import socket
 
 import pytest
 import torch
-from tests.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
 
 from set_aggregation import aggregators
+from tests.support.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
 
 FIT = ("fit", *DIGITS)
 MULTIRES = ("fit", "--config", str(ROOT / "configs" / "san_digits_multires.yaml"))
@@ -208,7 +208,7 @@ def test_images_too_large_for_the_memory(here, monkeypatch, arguments, needed):
 def test_checkpoint_of_one_size_at_several(here, tmp_path, subcommand, aggregator):
     from set_aggregation import aggregators
     from set_aggregation.backbones import SmallCNN
-    from set_aggregation.classifier import SetClassifier
+    from set_aggregation.models.classifier import SetClassifier
 
     model = SetClassifier(SmallCNN(1), getattr(aggregators, aggregator), num_classes=10, image_size=(16, 16))
     torch.save({"state_dict": model.state_dict(), "pytorch-lightning_version": "2.6.6"}, tmp_path / "one.ckpt")
@@ -279,7 +279,7 @@ def trained_on_cifar(tmp_path):
 
     from set_aggregation.aggregators import SAN
     from set_aggregation.backbones import SmallCNN
-    from set_aggregation.classifier import SetClassifier
+    from set_aggregation.models.classifier import SetClassifier
 
     model = SetClassifier(SmallCNN(in_channels=3), partial(SAN, out_features=8), num_classes=10, image_size=(32, 32))
     torch.save({"state_dict": model.state_dict(), "pytorch-lightning_version": "2.6.6"}, tmp_path / "cifar.ckpt")

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.cli_runner import CSV, DIGITS, ROOT, SHORT, run_cli
 
-from set_aggregation.classifier import SetClassifier
 from set_aggregation.data import MultiResolutionDigits
+from set_aggregation.models.classifier import SetClassifier
+from tests.support.cli_runner import CSV, DIGITS, ROOT, SHORT, run_cli
 
 EPOCHS = 3
 SMALL = ("--data.num_train=64", "--data.val_size=40", "--data.batch_size=32")

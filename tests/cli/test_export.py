@@ -6,12 +6,13 @@ import sys
 
 import pytest
 import torch
-from tests.cli.test_bad_input import refused
-from tests.cli_runner import ROOT, files_in, run_cli
-from tests.small_classifier import POOLING, noise
 
 from set_aggregation import load
-from set_aggregation.export import onnx_file, pt2_file
+from set_aggregation.inference.export import onnx as onnx_file
+from set_aggregation.inference.export import pt2 as pt2_file
+from tests.cli.test_bad_input import refused
+from tests.support.cli_runner import ROOT, files_in, run_cli
+from tests.support.small_classifier import POOLING, noise
 
 KINDS = {"onnx": onnx_file, "pt2": pt2_file}
 

@@ -3,10 +3,10 @@
 import sys
 
 import pytest
-from tests.cli_runner import run_cli
 
-from set_aggregation import cli
-from set_aggregation.commands import COMMANDS, parser_of_commands
+from set_aggregation.cli import main as cli
+from set_aggregation.cli.commands import COMMANDS, parser_of_commands
+from tests.support.cli_runner import run_cli
 
 
 def test_the_help_that_imports_nothing_is_that_of_the_whole_parser(here, monkeypatch):

@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
-from tests.cli_runner import CSV, ROOT, files_in, run_cli
+
+from tests.support.cli_runner import CSV, ROOT, files_in, run_cli
 
 CONFIG = ("--config", str(ROOT / "configs" / "san_images_folder.yaml"))
 CLASSES = ("horizontal", "vertical")

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.cli_runner import CSV, DIGITS, ROOT, environment_of_a_person, run_cli
-from tests.wandb_file import read
+
+from tests.support.cli_runner import CSV, DIGITS, ROOT, environment_of_a_person, run_cli
+from tests.support.wandb_file import read
 
 SMALL = ("--data.num_train=128", "--data.val_size=32", "--data.batch_size=32", "--model.aggregator.out_features=8")
 LONG = (*SMALL, "--trainer.log_every_n_steps=1", "--curves.num_images=9", "--recovery.every_n_steps=3", "--resume=auto")
@@ -79,7 +80,7 @@ def test_signal_to_the_first_of_two_ranks(here, number):
 MAIN_THAT_COUNTS = """
 import os
 from pathlib import Path
-from set_aggregation.cli import main
+from set_aggregation.cli.main import main
 
 try:
     main()

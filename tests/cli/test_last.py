@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from tests.cli_runner import CSV, ROOT, SHORT, run_cli
+
+from tests.support.cli_runner import CSV, ROOT, SHORT, run_cli
 
 MULTIRES = ("--config", str(ROOT / "configs" / "san_digits_multires.yaml"))
 # So fast that it forgets: the best epoch is not the last.

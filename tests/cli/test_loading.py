@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 import torch
-from tests.cli_runner import ROOT, run_cli
-from tests.small_classifier import picture
 
 from set_aggregation import load, save_safetensors
+from tests.support.cli_runner import ROOT, run_cli
+from tests.support.small_classifier import picture
 
 
 @pytest.fixture(scope="module")

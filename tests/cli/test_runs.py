@@ -13,11 +13,11 @@ import torch
 import wandb
 import yaml
 from PIL import Image
-from tests.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
 from torch._dynamo.testing import CompileCounter
 
-from set_aggregation.classifier import SetClassifier
 from set_aggregation.data import Digits
+from set_aggregation.models.classifier import SetClassifier
+from tests.support.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
 
 MULTIRES = ("--config", str(ROOT / "configs" / "san_digits_multires.yaml"))
 COLUMNS = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy"}
@@ -173,7 +173,7 @@ class TestPredict:
             asked.update(kwargs)
             raise ValueError("asked")  # with several processes the real one would wait for the others
 
-        monkeypatch.setattr("set_aggregation.cli.Trainer", trainer)
+        monkeypatch.setattr("set_aggregation.cli.main.Trainer", trainer)
         best = run_folder / "checkpoints" / "best.ckpt"
         several = ("--trainer.devices=2", "--trainer.num_nodes=2")
         run_cli(here, "predict", "--config", run_folder / "config.yaml", "--ckpt_path", best, *several, "--images=some")

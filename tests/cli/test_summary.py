@@ -8,12 +8,12 @@ import warnings
 
 import pytest
 import torch
-from tests.cli_runner import CSV, DIGITS, SHORT, run_cli
 
-from set_aggregation import summary
-from set_aggregation.classifier import SetClassifier
-from set_aggregation.quiet import lightning_news, silence_advertisements
-from set_aggregation.summary import relative
+from set_aggregation.cli.log_filters import lightning_news, silence_advertisements
+from set_aggregation.models.classifier import SetClassifier
+from set_aggregation.reports import summary
+from set_aggregation.reports.summary import relative
+from tests.support.cli_runner import CSV, DIGITS, SHORT, run_cli
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
 from tests.cli.test_runs import only_run, read_metrics
-from tests.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
+from tests.support.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
 
 FILE = ROOT / "configs" / "logger" / "tensorboard.yaml"
 SPEED = "throughput/images_per_second"  # which metrics.csv leaves out: it is the same for the same run

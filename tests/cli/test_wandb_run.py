@@ -5,8 +5,9 @@ import json
 
 import pytest
 import yaml
-from tests.cli_runner import CSV, DIGITS, SHORT, run_cli
-from tests.wandb_file import read
+
+from tests.support.cli_runner import CSV, DIGITS, SHORT, run_cli
+from tests.support.wandb_file import read
 
 EACH_EPOCH = ("curve/", "val/", "test/")
 SPEED = "throughput/images_per_second"  # which metrics.csv leaves out: it is not the same for the same run

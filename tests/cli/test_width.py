@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 import yaml
-from tests.cli_runner import CSV, DIGITS, SHORT, files_in, run_cli
+
+from tests.support.cli_runner import CSV, DIGITS, SHORT, files_in, run_cli
 
 QUICK = (*DIGITS, *SHORT, *CSV, "--data.num_train=64", "--curves.every_n_epochs=0", "--trainer.max_epochs=1")
 REHEARSAL = ("fit", *DIGITS, "--trainer.fast_dev_run=1")

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule
-from tests.quiet_trainer import quiet_trainer
 from torch.utils.data import default_convert
 from torchvision import datasets
 
@@ -32,6 +31,7 @@ from set_aggregation.data import (
 )
 from set_aggregation.data.multi_resolution import MultiResolution
 from set_aggregation.data.resizing import resize
+from tests.support.quiet_trainer import quiet_trainer
 
 CLASSES = [
     exported

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from tests.small_classifier import noise, picture
 
 from set_aggregation.data import Digits, ImageFolder, MultiResolutionDigits
 from set_aggregation.data.conversion import to_float
+from tests.support.small_classifier import noise, picture
 
 MEAN, STD = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule
 from PIL import Image
-from tests.quiet_trainer import quiet_trainer
 
 from set_aggregation.data.image_files import read_images
 from set_aggregation.data.image_folder import ImageFolder
+from tests.support.quiet_trainer import quiet_trainer
 
 PARTS = ("train", "val", "test")
 CLASSES = ("ant", "bee", "cat")

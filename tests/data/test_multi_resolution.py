@@ -11,7 +11,6 @@ import jsonargparse
 import pytest
 import torch
 from lightning.pytorch import LightningModule
-from tests.quiet_trainer import quiet_trainer
 
 from set_aggregation.data import (
     CIFAR10,
@@ -24,6 +23,7 @@ from set_aggregation.data import (
 )
 from set_aggregation.data.multi_resolution import MultiResolution
 from set_aggregation.data.resizing import resize
+from tests.support.quiet_trainer import quiet_trainer
 
 NUM_IMAGES, TEST, VAL = 130, 17, 13  # 100 to train on
 NUM_TRAIN = NUM_IMAGES - TEST - VAL

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from set_aggregation.aggregators._kernels import Implementation, choose, eager_sum
+from set_aggregation.aggregators._kernels.operators import Operator
 from set_aggregation.aggregators.element_sum import ElementSum
-from set_aggregation.aggregators.kernels import Implementation, choose, eager_sum
-from set_aggregation.aggregators.kernels.operators import Operator
 
 
 class SAN(ElementSum):

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from set_aggregation.backbones.base import Backbone
-from set_aggregation.model_structure import (
+from set_aggregation.pooling.inspection import (
     as_feature_map,
     example_images,
     first_line,

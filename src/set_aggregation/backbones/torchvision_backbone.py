@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from set_aggregation.backbones.base import Backbone
-from set_aggregation.evaluation_mode import evaluation_mode
-from set_aggregation.model_structure import (
+from set_aggregation.models.evaluation_mode import evaluation_mode
+from set_aggregation.pooling.inspection import (
     Layout,
     activation,
     as_feature_map,

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from set_aggregation.evaluation_mode import evaluation_mode
+from set_aggregation.models.evaluation_mode import evaluation_mode
 
 _SEED = 0  # of the choice of images, which is the same in all runs on the same data
 

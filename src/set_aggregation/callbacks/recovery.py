@@ -9,11 +9,11 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from set_aggregation.checkpoint_io import DurableCheckpointIO
 from set_aggregation.data import ResolutionBatchSampler
-from set_aggregation.interruption import Interrupted, Interruption
-from set_aggregation.metrics_file import MetricsFile
-from set_aggregation.random_state import random_state, seed_apart, set_random_state
+from set_aggregation.loggers.csv import MetricsFile
+from set_aggregation.runs.checkpoint_io import DurableCheckpointIO
+from set_aggregation.runs.random_state import random_state, seed_apart, set_random_state
+from set_aggregation.runs.signals import Interrupted, Interruption
 
 _GO_ON, _SAVE, _STOP = 0, 1, 2
 _PATIENCE = 10  # seconds that a rank waits for the others when it was told to stop

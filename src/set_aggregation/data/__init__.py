@@ -1,6 +1,7 @@
 """LightningDataModules, and the sampler that makes batches of images of one size."""
 
 from set_aggregation.data.base import ImageDataModule
+from set_aggregation.data.batch_sampler import ResolutionBatchSampler
 from set_aggregation.data.cifar10 import CIFAR10
 from set_aggregation.data.digits import Digits
 from set_aggregation.data.fashion_mnist import FashionMNIST
@@ -11,7 +12,6 @@ from set_aggregation.data.multi_resolution import (
     MultiResolutionDigits,
     MultiResolutionFashionMNIST,
 )
-from set_aggregation.data.resolution_batch_sampler import ResolutionBatchSampler
 
 __all__ = [
     "CIFAR10",

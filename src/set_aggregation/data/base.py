@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, Subset, TensorDataset
 
 from set_aggregation.data.augmentation import random_crop_and_flip
+from set_aggregation.data.batch_sampler import ResolutionBatchSampler
 from set_aggregation.data.image_files import read_images
 from set_aggregation.data.image_set import Size
-from set_aggregation.data.resolution_batch_sampler import ResolutionBatchSampler
 
 
 class SizedImages(Protocol):

@@ -8,8 +8,8 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 from torchvision import datasets
 
+from set_aggregation.data.downloads import check_files, default_data_dir, download
 from set_aggregation.data.in_memory import InMemoryImages, Split
-from set_aggregation.data.published_files import check_files, default_data_dir, download
 
 _SOURCE = datasets.CIFAR10
 _CHECKSUMS = {

@@ -8,8 +8,8 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
+from set_aggregation.data.downloads import check_files, default_data_dir, download
 from set_aggregation.data.in_memory import InMemoryImages, Split
-from set_aggregation.data.published_files import check_files, default_data_dir, download
 
 _SOURCE = datasets.FashionMNIST
 # torchvision checks the archives only; these are the files in them.

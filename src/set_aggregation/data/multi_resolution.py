@@ -9,13 +9,13 @@ from jaxtyping import Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from set_aggregation.data.batch_sampler import ResolutionBatchSampler
 from set_aggregation.data.cifar10 import CIFAR10
 from set_aggregation.data.digits import Digits
 from set_aggregation.data.fashion_mnist import FashionMNIST
 from set_aggregation.data.image_set import ImageSet, Size
 from set_aggregation.data.in_memory import InMemoryImages
 from set_aggregation.data.resizing import resize
-from set_aggregation.data.resolution_batch_sampler import ResolutionBatchSampler
 
 
 class MultiResolution(InMemoryImages):

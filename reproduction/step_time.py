@@ -1,0 +1,99 @@
+"""What a training step of each network of the comparison of poolings costs, against that with average pooling."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import yaml
+
+from reproduction.grid import Choice, expand
+from reproduction.pooling import at_equal_parameters
+from reproduction.settings import Settings
+from set_aggregation import aggregators
+from set_aggregation.backbones import SmallCNN
+from set_aggregation.models.classifier import SetClassifier
+from set_aggregation.models.fused_optimizer import fused
+
+_IMAGES = {"cifar10": (3, (32, 16, 24, 40, 48)), "fashion_mnist": (1, (28, 14, 22, 42, 56))}  # the original size first
+_CONFIG = {"avg": "global_avg_pool", "max": "global_max_pool"}  # else the name
+_BATCH, _ROUNDS = 64, 15
+
+
+def measurements() -> Iterator[tuple[dict[str, Any], Callable[[], dict[str, float]]]]:
+    """Gives the settings of each measurement, and what makes it, in the folder of the project.
+
+    Example:
+        >>> settings, measure = next(measurements())
+        >>> settings["experiment"], settings["data"], settings["aggregator"], settings["size"]
+        ('pooling_time', 'cifar10', 'attention_pool', 1050)
+    """
+    for run in expand("pooling", Choice(seeds=[0])):
+        settings = {"data": run.data, "train_sizes": run.train_sizes, "aggregator": run.aggregator, "size": run.size}
+        yield {"experiment": "pooling_time", **settings}, partial(time_of_a_step, run)
+
+
+def time_of_a_step(run: Settings) -> dict[str, float]:
+    """Trains the network of a run and that with average pooling in turn, one step each at each size of the images.
+
+    Args:
+        run: of the comparison of poolings.
+
+    Returns:
+        ``milliseconds`` of a step on 64 images, the median of fifteen, and ``ratio``, the median over the fifteen turns
+        of this time to that with average pooling.
+    """
+    channels, sizes = _IMAGES[run.data]
+    avg = next(at_equal_parameters(replace(run, aggregator="avg")))
+    batches = [torch.rand(_BATCH, channels, side, side) for side in (sizes if run.train_sizes else sizes[:1])]
+    steps = [_step(network(each), batches) for each in (run, avg)]
+    seconds = [[step() for step in steps] for _ in range(_ROUNDS + 1)][1:]
+    return {
+        "milliseconds": 1000 * median(own for own, _ in seconds) / len(batches),
+        "ratio": median(own / reference for own, reference in seconds),
+    }
+
+
+def network(run: Settings) -> SetClassifier:
+    """The network that ``main.py fit`` trains.
+
+    Args:
+        run: of the comparison of poolings.
+    """
+    channels, sizes = _IMAGES[run.data]
+    file = Path("configs", "aggregator", f"{_CONFIG.get(run.aggregator, run.aggregator)}.yaml")
+    config = yaml.safe_load(file.read_text())
+    options = config.get("init_args", {})
+    is_free = "hidden_activation" not in run.overrides
+    return SetClassifier(
+        SmallCNN(channels),
+        partial(
+            getattr(aggregators, config["class_path"]), **options | ({"out_features": run.size} if is_free else {})
+        ),
+        num_classes=10,
+        image_size=(sizes[0], sizes[0]),
+        hidden_features=None if is_free else run.size,
+        hidden_activation=run.overrides.get("hidden_activation", "none"),
+        initialization="glorot",
+    )
+
+
+def _step(model: SetClassifier, batches: Sequence[torch.Tensor]) -> Callable[[], float]:
+    optimizer = fused(torch.optim.Adam(model.parameters(), lr=1e-3))
+    labels = torch.arange(_BATCH) % 10
+
+    def step() -> float:
+        started = time.perf_counter()
+        for images in batches:
+            optimizer.zero_grad()
+            logits = model(images.contiguous(memory_format=torch.channels_last))
+            F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        return time.perf_counter() - started
+
+    return step

@@ -1,0 +1,36 @@
+"""What is not installed with the package alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class MissingExtraError(ModuleNotFoundError):
+    """Something needs packages that an extra of this one brings."""
+
+
+@contextmanager
+def needs(extra: str, what: str) -> Iterator[None]:
+    """Names the extra that brings what cannot be imported.
+
+    Args:
+        extra: its name.
+        what: what is to be done with it.
+
+    Raises:
+        MissingExtraError: in place of the error of an import.
+
+    Example:
+        >>> with needs("train", "to fly"):
+        ...     import antigravity_2
+        Traceback (most recent call last):
+        set_aggregation._extras.MissingExtraError: got no antigravity_2, which is needed to fly: pip install \
+'set-aggregation[train]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if isinstance(error, MissingExtraError) or (error.name or "").startswith("set_aggregation"):
+            raise
+        raise MissingExtraError(
+            f"got no {error.name}, which is needed {what}: pip install 'set-aggregation[{extra}]'", name=error.name
+        ) from error

@@ -1,0 +1,126 @@
+"""The command that draws the learning curves of many runs, as a figure or a page."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from set_aggregation.reports.comparison import Comparison, compare
+from set_aggregation.reports.finding import find_runs
+
+_ENDINGS = (".html", ".pdf", ".png", ".svg")
+_DESCRIPTION = """\
+Draws the learning curves of runs side by side, as the paper's Figures 3 and 4: a row for each aggregator, a column for
+each width, the mean over seeds and a band from the lowest to the highest of them. Only runs that differ in nothing but
+the seed are averaged; others of one aggregator have rows of their own, named by the settings that differ. Runs that are
+unfinished, broken or repeated are named and left out."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (--help shows what there is)\n")
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Reads the runs, says which of them are left out, and draws the others.
+
+    Args:
+        arguments: in place of those of the process.
+
+    Returns:
+        0, or 1 where nothing was drawn.
+    """
+    options = _parser().parse_args(arguments)
+    runs, skipped = find_runs(options.folders)
+    comparison = compare(runs, skipped)
+    for each in comparison.skipped:
+        print(f"skipped {each.folder}: {each.reason}", file=sys.stderr)  # noqa: T201
+    if not runs:
+        return _fail(f"got no finished run in {', '.join(map(str, options.folders))}, expected at least one")
+    for file in options.out:
+        try:
+            _write(file, comparison)
+        except OSError as error:
+            return _fail(f"got --out {file}, which cannot be written ({error.strerror}); give another file")
+        num = comparison.num_runs
+        print(f"wrote {file}: {num} run{'s' if num > 1 else ''}, {len(comparison.skipped)} left out")  # noqa: T201
+    return 0
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        "python -m set_aggregation.cli.curves",
+        description=_DESCRIPTION,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "folders",
+        metavar="RUN_FOLDER",
+        nargs="+",
+        type=_folder,
+        help="The folder of a run, or one that holds such at any depth, such as lightning_logs/san_cifar.",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        action="append",
+        required=True,
+        type=_file,
+        help="What to write: a figure (.pdf, .png, .svg) or a page with a table of the runs (.html); may be given "
+        "several times.",
+    )
+    return parser
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        what = "which is a file" if path.exists() else "which is not there"
+        raise argparse.ArgumentTypeError(f"got {text}, {what}; expected the folder of a run or one that holds such")
+    return path
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in _ENDINGS:
+        raise argparse.ArgumentTypeError(f"got {text}, expected a file that ends in {', '.join(_ENDINGS)}")
+    return path
+
+
+def _write(file: Path, comparison: Comparison) -> None:
+    """Writes at once: a reader finds all of it or what was there before."""
+    from set_aggregation.reports.comparison_figure import draw
+    from set_aggregation.reports.comparison_page import comparison_page
+
+    kind = file.suffix.lower()[1:]
+    content = comparison_page(comparison, file.parent) if kind == "html" else draw(comparison, kind)
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_bytes(content)
+        os.replace(unfinished, file)  # noqa: PTH105
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _fail(line: str) -> int:
+    print(f"error: {line}", file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: in place of those of the process.
+
+    Returns:
+        0, or 1 where nothing was drawn.
+    """
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

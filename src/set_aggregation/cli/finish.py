@@ -1,0 +1,122 @@
+"""What follows training: the test of the best weights, the files of results and the table."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from set_aggregation.callbacks import CurvesPicture, LearningCurves, Mistake, Mistakes, RunDirectory, Throughput
+from set_aggregation.cli.duration import duration
+from set_aggregation.cli.logger_defaults import log_evaluation
+from set_aggregation.data import ImageDataModule
+from set_aggregation.models.classifier import SetClassifier
+from set_aggregation.reports.misclassification import PicturedMistake
+from set_aggregation.reports.summary import next_commands, print_summary, test_rows
+from set_aggregation.runs.results import best_epoch, environment, labels, parameters, write_results
+
+C = TypeVar("C", bound=Callback)
+
+
+def end_run(
+    trainer: Trainer, model: SetClassifier, data: ImageDataModule, seconds: float, test: bool, test_last: bool = False
+) -> None:
+    """Tests the best weights, writes ``results.json`` and ``report.html`` into the folder of the run, prints the table.
+
+    Args:
+        trainer: that of the training, with the callbacks of this package.
+        model: what was trained.
+        data: what it was trained on.
+        seconds: time of the training.
+        test: whether to test.
+        test_last: whether to test the weights of the last epoch too.
+    """
+    epochs, steps = trainer.current_epoch, trainer.global_step
+    rows, metrics = {}, {key: float(value) for key, value in trainer.callback_metrics.items()}
+    keeper = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor), None)
+    best, best_path = {}, keeper.best_model_path if keeper else ""
+    if not trainer.strategy.broadcast("://" in best_path or Path(best_path).is_file()):
+        best_path = ""  # it could not be written, as the disk was full
+    if keeper is not None and best_path and keeper.best_model_score is not None:
+        epoch, score = best_epoch(Path(best_path), keeper.state_key)
+        best = {"epoch": epoch, str(keeper.monitor): score}
+        rows[f"{keeper.monitor}, best"] = f"{score:.4f} after epoch {epoch}"
+    last = {key: value for key, value in metrics.items() if key.startswith("val/")}
+    if "val/accuracy" in metrics:
+        rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
+    if test_last:  # which the model still has
+        tested = _test_without_logging(trainer, model, data)
+        rows |= test_rows(tested, "last")
+        last |= {key: float(value) for key, value in tested.items()}
+    if test:
+        trainer.test(model, datamodule=data, ckpt_path=best_path or None, verbose=False)
+        tested = trainer.callback_metrics
+        rows |= test_rows(tested, "best checkpoint" if best_path else "last")
+        metrics |= {key: float(value) for key, value in tested.items()}
+    if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+        return
+    run, throughput = _find(trainer, RunDirectory), _find(trainer, Throughput)
+    curves, picture = _find(trainer, LearningCurves), _find(trainer, CurvesPicture)
+    curves_seconds = curves.seconds + picture.seconds
+    counts = parameters(model)
+    rows |= {
+        "parameters, aggregator + head": f"{counts['aggregator'] + counts['head']:,}",
+        "parameters, all": f"{counts['all']:,}",
+        "time": duration(seconds),
+        "training speed": f"{throughput.images_per_second:,.0f} images/s",
+    }
+    if curves.history and throughput.seconds:
+        rows["learning curves took"] = f"{100 * curves_seconds / throughput.seconds:.1f} % of the time of training"
+    results = {
+        "experiment": run.experiment,
+        "run": run.name,
+        **labels(model, data),
+        "epochs": epochs,
+        "steps": steps,
+        "best": best,
+        "last": last,
+        "metrics": metrics,
+        "parameters": counts,
+        "seconds": {"all": seconds, "training": throughput.seconds, "learning curves": curves_seconds},
+        "environment": environment(trainer),
+        "curves": curves.history,
+    }
+    mistakes = _find(trainer, Mistakes)
+    confusion, pictured = mistakes.confusion, _pictured(data, mistakes.worst)
+    if len(confusion):
+        log_evaluation(trainer.loggers, confusion, data.class_names, pictured)
+    from set_aggregation.reports.run_report import write_report  # matplotlib takes a second
+
+    try:
+        write_report(run.report, results, rows, data.class_names, confusion, pictured, run.config_file.read_text())
+        # They come last: a run that has them has finished, and nobody goes on with it.
+        write_results(run.results, results)
+    except OSError as error:
+        # Of no line of the code, which would be shown too.
+        warnings.warn(f"got {run.folder}, where the results cannot be written: {error}", stacklevel=1000)
+    print_summary(rows, next_commands(run, trainer.loggers, best_path))
+
+
+def _test_without_logging(trainer: Trainer, model: SetClassifier, data: ImageDataModule) -> Mapping[str, Tensor]:
+    """Tests the weights as they are; the loggers hear of those only that the run ends with."""
+    loggers, trainer.loggers = trainer.loggers, []
+    try:
+        trainer.test(model, datamodule=data, verbose=False)
+        return dict(trainer.callback_metrics)
+    finally:
+        trainer.loggers = loggers
+
+
+def _pictured(data: ImageDataModule, mistakes: Sequence[Mistake]) -> list[PicturedMistake]:
+    names = data.class_names
+    return [
+        PicturedMistake(data.picture("test", m.index), names[m.truth], names[m.prediction], m.loss, m.index)
+        for m in mistakes
+    ]
+
+
+def _find(trainer: Trainer, kind: type[C]) -> C:
+    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]

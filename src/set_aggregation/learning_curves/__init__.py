@@ -1,1 +1,0 @@
-"""Learning curves drawn: of one run, and of many side by side."""

@@ -1,0 +1,1 @@
+"""Loggers: CSV and W&B."""

@@ -1,0 +1,148 @@
+"""The W&B workspace of this project: ``python -m set_aggregation.loggers.wandb_workspace --entity ME``."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from set_aggregation.data import MultiResolutionCIFAR10, MultiResolutionDigits, MultiResolutionFashionMNIST
+from set_aggregation.loggers.wandb_media import confusion_chart
+
+if TYPE_CHECKING:
+    from wandb_workspaces.workspaces import Workspace
+
+NAME = "Set aggregation"
+_GROUPS = 100  # shown in a panel; Table 2 has 50
+_COLUMNS = (
+    *("config:labels.value.aggregator", "config:labels.value.data", "config:labels.value.width"),
+    *("config:seed_everything.value", "config:labels.value.parameters"),
+    *("summary:val/accuracy.max", "summary:test/accuracy", "summary:curve/gap", "run:state"),
+)
+_DATA = {
+    "CIFAR-10": MultiResolutionCIFAR10,
+    "Fashion-MNIST": MultiResolutionFashionMNIST,
+    "digits": MultiResolutionDigits,
+}
+
+
+def workspace(entity: str, project: str) -> "Workspace":
+    """The layout: a section for each question, and above all of them the runs in groups of seeds.
+
+    A group is what differs in nothing but the seed: experiment, width and the sizes trained on. Panels show its mean
+    and standard error.
+
+    Args:
+        entity: the user or team at W&B to whom the project belongs.
+        project: the project that the runs were sent to.
+    """
+    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.workspaces as ws
+
+    def curve(metric: str, title: str) -> wr.LinePlot:
+        return wr.LinePlot(title, x="epoch", y=[metric], title_x="epoch", **mean)
+
+    def bars(metrics: list[str], title: str, **options: Any) -> wr.BarPlot:
+        return wr.BarPlot(title, metrics=metrics, **mean, **options)
+
+    confusion = confusion_chart(np.zeros((1, 1)), ["any class"]).spec
+    confusion.key = "test/confusion_matrix"
+    mean: dict[str, Any] = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stderr", "max_runs_to_show": _GROUPS}
+    by_width: dict[str, Any] = {"x": wr.Config("labels.width"), "log_x": True}
+    sections = {
+        "Curves by width": [
+            curve("curve/train_accuracy", "Accuracy on training images"),
+            curve("curve/val_accuracy", "Accuracy on validation images"),
+            curve("curve/test_accuracy", "Accuracy on test images"),
+            curve("curve/train_loss", "Loss on training images"),
+            curve("curve/test_loss", "Loss on test images"),
+            curve("curve/gap", "Gap: accuracy on training less accuracy on test images"),
+        ],
+        "Gap against width": [
+            wr.ScatterPlot("Gap against width", y=wr.SummaryMetric("curve/gap"), **by_width),
+            wr.ScatterPlot("Test accuracy against width", y=wr.SummaryMetric("test/accuracy"), **by_width),
+            bars(["curve/gap"], "Gap by aggregator", groupby=wr.Config("labels.aggregator")),
+            bars(["curve/gap"], "Gap by experiment and width"),
+        ],
+        "Accuracy per resolution": [
+            bars([f"test/accuracy/{side}x{side}" for side in data.default_sizes], f"Test accuracy by size, {name}")
+            for name, data in _DATA.items()
+        ],
+        "Confusion matrix and worst mistakes": [
+            wr.CustomChart(
+                query={"summaryTable": {"tableKey": confusion.table_key}},
+                chart_name=confusion.spec_name,
+                chart_fields=confusion.fields,
+                chart_strings=confusion.string_fields,
+            ),
+            wr.MediaBrowser("Worst mistakes", media_keys=["test/worst_mistakes"]),
+        ],
+        "Table of runs": [wr.RunComparer(diff_only="split")],
+    }
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=NAME,
+        sections=[ws.Section(name, panels=panels, is_open=True) for name, panels in sections.items()],
+        settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=_GROUPS),
+        runset_settings=ws.RunsetSettings(
+            groupby=[ws.Metric("Group"), ws.Config("labels.width"), ws.Config("data.init_args.train_sizes")],
+            order=[ws.Ordering(ws.Summary("test/accuracy"), ascending=False)],
+            pinned_columns=list(_COLUMNS),
+        ),
+    )
+
+
+def specification(layout: "Workspace") -> dict[str, Any]:
+    """What is sent to W&B.
+
+    Args:
+        layout: the workspace.
+    """
+    document: dict[str, Any] = json.loads(layout._to_model().model_dump_json(by_alias=True, exclude_none=True))
+    return document
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Sends the workspace to W&B, or prints it.
+
+    Args:
+        arguments: the words of the command line; by default those the program was started with.
+    """
+    parser = argparse.ArgumentParser(prog="python -m set_aggregation.loggers.wandb_workspace", description=__doc__)
+    parser.add_argument("--entity", required=True, help="the user or team at W&B to whom the project belongs")
+    parser.add_argument("--project", default="set-aggregation", help="the project of the runs (default: %(default)s)")
+    parser.add_argument("--print", action="store_true", help="print what would be sent, and send nothing")
+    options = parser.parse_args(arguments)
+    try:
+        layout = workspace(options.entity, options.project)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "wandb_workspaces":
+            raise
+        return _fail('got no package wandb-workspaces; pip install -e ".[dashboards]" brings it')
+    if options.print:
+        print(json.dumps(specification(layout), indent=2))  # noqa: T201
+        return 0
+
+    import wandb
+
+    wandb.setup(settings=wandb.Settings(silent=True))  # or it asks who one is, and waits for the answer
+    try:
+        layout.save()
+    except wandb.errors.UsageError:
+        return _fail("nobody is logged in at W&B; `wandb login` does it")
+    except Exception as error:  # what the server refuses and what the network does have no class in common
+        return _fail(f"W&B did not take the workspace ({' '.join(str(error).split())})")
+    print(layout.url)  # noqa: T201
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

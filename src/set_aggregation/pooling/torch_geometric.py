@@ -1,0 +1,77 @@
+"""Any aggregator as an aggregation of PyTorch Geometric."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch_geometric.nn.aggr import Aggregation
+from torch_geometric.nn.inits import reset
+
+from set_aggregation.aggregators import Aggregator
+
+
+class AggregatorAdapter(Aggregation):  # type: ignore[misc] # of which mypy knows nothing
+    """An aggregator for graphs, of the neighbours of each node or of the nodes of each graph.
+
+    It goes wherever PyG takes an ``Aggregation``: into message-passing layers and behind them. As theirs, it takes
+    elements in any order by their ``index``, or one set after the other by ``ptr``. An empty set gives zeros.
+
+    Args:
+        aggregator: any aggregator for sets of any size, without positions.
+
+    Shape:
+        - x: :math:`(T, D)`; index: :math:`(T,)`, or ptr: :math:`(B + 1,)`.
+        - output: :math:`(B, M)`.
+
+    Raises:
+        ValueError: an aggregator with positions, or for sets of one size.
+
+    Example:
+        >>> import torch
+        >>> from torch_geometric.nn import SAGEConv
+        >>> from set_aggregation.aggregators import SAN
+        >>> conv = SAGEConv(16, 32, aggr=AggregatorAdapter(SAN(16, 16)))
+        >>> readout = AggregatorAdapter(SAN(32, 64))
+        >>> x, edge_index = torch.randn(4, 16), torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]])
+        >>> readout(conv(x, edge_index), torch.tensor([0, 0, 1, 1])).shape
+        torch.Size([2, 64])
+    """
+
+    def __init__(self, aggregator: Aggregator) -> None:
+        super().__init__()
+        name = type(aggregator).__name__
+        if not aggregator.any_set_size:
+            raise ValueError(f"AggregatorAdapter: got {name}, for sets of one size; expected one for sets of any size")
+        if getattr(aggregator, "position_features", 0) > 0:
+            raise ValueError(
+                f"AggregatorAdapter: got {name} with position_features={aggregator.position_features}, expected none; "
+                "make the positions features of the nodes"
+            )
+        self.aggregator = aggregator
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew."""
+        reset(self.aggregator)
+
+    def forward(
+        self,
+        x: Float[Tensor, "T D"],
+        index: Int[Tensor, "T"] | None = None,
+        ptr: Int[Tensor, "_"] | None = None,
+        dim_size: int | None = None,
+        dim: int = -2,
+    ) -> Float[Tensor, "B M"]:
+        """Aggregates each set, as PyG calls it.
+
+        Args:
+            x: the elements.
+            index: the number of the set that each belongs to.
+            ptr: where each set begins, and where the last one ends; then index is not needed.
+            dim_size: number B of sets.
+            dim: the dimension of the elements, which is the first.
+        """
+        self.assert_two_dimensional_input(x, dim)
+        if ptr is not None:
+            return self.aggregator.ragged(x, ptr)
+        return self.aggregator.ragged(x, index=index, num_sets=dim_size)
+
+    def __repr__(self) -> str:
+        return f"AggregatorAdapter({self.aggregator!r})"

@@ -1,0 +1,128 @@
+"""Runs side by side: which of them are seeds of one thing, and where each stands in the figure."""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from set_aggregation.reports.finding import Skipped
+from set_aggregation.reports.finished_run import Run
+from set_aggregation.reports.settings import differences, same
+
+_ORDER = ("Flatten", "GlobalAvgPool", "GlobalMaxPool", "Conv1x1", "SAN")  # of the columns of the paper's Table 2
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ in width and seed only.
+
+    Args:
+        data: name of the data module.
+        aggregator: name of the aggregator.
+        differences: each setting by which it differs from other rows of this aggregator on this data.
+        cells: the runs of each width, by seed.
+    """
+
+    data: str
+    aggregator: str
+    differences: tuple[str, ...]
+    cells: Mapping[int, tuple[Run, ...]]
+
+    @property
+    def label(self) -> str:
+        """What tells this row from the others on the same data."""
+        return ", ".join((self.aggregator, *self.differences))
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them, by width and seed."""
+        return [run for runs in self.cells.values() for run in runs]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What there is to compare.
+
+    Args:
+        rows: by data, aggregator as in the paper, and settings.
+        widths: all that there are, rising.
+        skipped: the folders that are left out.
+    """
+
+    rows: tuple[Row, ...]
+    widths: tuple[int, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def num_runs(self) -> int:
+        """How many runs there are."""
+        return sum(len(row.runs) for row in self.rows)
+
+
+def compare(runs: Sequence[Run], skipped: Sequence[Skipped] = ()) -> Comparison:
+    """Puts runs side by side; of several with equal settings and seed the newest stands for all.
+
+    Args:
+        runs: in any order.
+        skipped: folders that were left out before.
+    """
+    left_out = list(skipped)
+    rows: list[Row] = []
+    for (data, aggregator), group in itertools.groupby(sorted(runs, key=_place), key=_kind):
+        variants = _variants(list(group))
+        told = differences([variant[0].settings for variant in variants])
+        of_one_kind = []
+        for variant, difference in zip(variants, told, strict=True):
+            kept, repeats = _newest(variant)
+            left_out += repeats
+            widths = sorted({run.width for run in kept})
+            cells = {width: tuple(run for run in kept if run.width == width) for width in widths}
+            of_one_kind.append(Row(data, aggregator, difference, cells))
+        rows += sorted(of_one_kind, key=lambda row: _natural(row.label))
+    return Comparison(
+        tuple(rows),
+        tuple(sorted({width for row in rows for width in row.cells})),
+        tuple(sorted(left_out, key=lambda each: str(each.folder))),
+    )
+
+
+def _place(run: Run) -> tuple[str, int, str]:
+    known = run.aggregator in _ORDER
+    return run.data, _ORDER.index(run.aggregator) if known else len(_ORDER), run.aggregator
+
+
+def _kind(run: Run) -> tuple[str, str]:
+    return run.data, run.aggregator
+
+
+def _variants(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs that may be averaged, together."""
+    variants: list[list[Run]] = []
+    for run in runs:
+        alike = next((variant for variant in variants if same(variant[0].settings, run.settings)), None)
+        if alike is None:
+            variants.append([run])
+        else:
+            alike.append(run)
+    return variants
+
+
+def _newest(runs: Sequence[Run]) -> tuple[list[Run], list[Skipped]]:
+    """Of each width and seed the newest run, and the others."""
+    newest: dict[tuple[int, int], Run] = {}
+    repeats = []
+    for run in sorted(runs, key=lambda run: (run.width, run.seed, -run.started, str(run.folder))):
+        kept = newest.setdefault((run.width, run.seed), run)
+        if kept is not run:
+            newer = "/".join(kept.folder.absolute().parts[-2:])
+            reason = f"repeat: has the settings and the seed of {newer}, which is newer"
+            repeats.append(Skipped(run.folder, reason))
+    return list(newest.values()), repeats
+
+
+def _natural(text: str) -> list[tuple[float, str]]:
+    """Sorts numbers in a text by their value."""
+    return [
+        (float(part), "") if index % 2 else (0.0, part)
+        for index, part in enumerate(re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text))
+    ]

@@ -1,0 +1,153 @@
+"""The paper's Figures 3 and 4, of whatever runs there are: rows by aggregator, columns by width."""
+
+import io
+import itertools
+import textwrap
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from set_aggregation.reports.caption import note, panel_numbers
+from set_aggregation.reports.comparison import Comparison, Row
+from set_aggregation.reports.panel import GAP, TEST, TRAIN, draw_panel
+
+_SALT = "set-aggregation"  # of the names inside a drawing, so that equal runs have equal drawings
+_MOST_PIXELS = 60_000  # of a side of a PNG
+
+# Lengths are inches from the upper left corner: a layout engine takes seconds for sixty panels.
+_PANELS = {1: (4.0, 2.7), 2: (2.9, 2.0)}  # width and height where rows and columns are at most so many; else:
+_SMALL_PANEL = (2.1, 1.45)
+_MARGIN, _LABEL, _TICKS, _RIGHT = 0.15, 1.6, 0.55, 0.2  # beside the panels
+_HEADING, _NUMBERS, _FOOT = 0.55, 0.26, 0.5  # above and below those of a data set, and above each
+_SPACE = 0.14
+_LEGEND, _LINE = 0.3, 0.15
+_LETTER = 0.06  # of the small text
+_MOST_LINES = 8  # of what tells a row from others
+
+
+def draw(comparison: Comparison, kind: str) -> bytes:
+    """The figure as the content of a file, the same bytes for the same runs.
+
+    Args:
+        comparison: the runs, at least one.
+        kind: ``"png"``, ``"svg"`` or ``"pdf"``.
+    """
+    return as_file(lambda: comparison_figure(comparison), kind)
+
+
+def as_file(make: Callable[[], Figure], kind: str) -> bytes:
+    """A figure as the content of a file, the same bytes whatever a person's own style is; another version of matplotlib
+    gives others.
+
+    Args:
+        make: draws the figure.
+        kind: ``"png"``, ``"svg"`` or ``"pdf"``.
+    """
+    file = io.BytesIO()
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # a person's own style has other sizes of text, which would not fit
+        mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": _SALT, "pdf.fonttype": 42})
+        warnings.filterwarnings("ignore", "Glyph")  # of a name in letters that the font lacks
+        figure = make()
+        dpi = min(150, _MOST_PIXELS / max(figure.get_size_inches()))
+        hidden = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        figure.savefig(file, format=kind, dpi=dpi, metadata=hidden[kind])
+    return file.getvalue()
+
+
+def comparison_figure(comparison: Comparison) -> Figure:
+    """Draws accuracy against epochs: a row for each data set and aggregator, a column for each width.
+
+    Lines are means over the seeds, bands go from the lowest to the highest. All panels of a data set have one scale.
+
+    Args:
+        comparison: the runs, at least one.
+    """
+    blocks = [list(block) for _, block in itertools.groupby(comparison.rows, key=lambda row: row.data)]
+    num_columns = len(comparison.widths)
+    size = _PANELS.get(max(num_columns, len(comparison.rows)), _SMALL_PANEL)
+    width = _LABEL + _TICKS + num_columns * (size[0] + _SPACE) - _SPACE + _RIGHT
+    lines = textwrap.wrap(note(comparison), int((width - 2 * _MARGIN) / _LETTER))
+    heights = [_HEADING + len(block) * (_NUMBERS + size[1]) + _FOOT for block in blocks]
+    sheet = _Sheet(width, sum(heights) + _LEGEND + len(lines) * _LINE + _MARGIN, size)
+    with_num = any(len(runs) > 1 for row in comparison.rows for runs in row.cells.values())
+    top = 0.0
+    for block, height in zip(blocks, heights, strict=True):
+        _draw_block(sheet, top, block, comparison.widths, with_num)
+        top += height
+    handles = [Line2D([], [], color=TRAIN, label="train"), Line2D([], [], color=TEST, label="test")]
+    place = sheet.place(_MARGIN, top, 0, 0)[:2]
+    sheet.figure.legend(
+        handles=[*handles, Patch(color=GAP, label="gap")],
+        ncols=3,
+        fontsize=8,
+        frameon=False,
+        loc="upper left",
+        bbox_to_anchor=place,
+        borderaxespad=0,
+        borderpad=0,
+    )
+    sheet.write(_MARGIN, top + _LEGEND, "\n".join(lines), fontsize=7, color="0.35", va="top")
+    return sheet.figure
+
+
+class _Sheet:
+    """A figure whose places are inches from its upper left corner, and whose panels are of one size."""
+
+    def __init__(self, width: float, height: float, panel: tuple[float, float]) -> None:
+        self.figure = Figure(figsize=(width, height))
+        self.panel = panel
+
+    def place(self, x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
+        """What matplotlib calls such a place."""
+        all_width, all_height = self.figure.get_size_inches().tolist()
+        return x / all_width, 1 - (y + height) / all_height, width / all_width, height / all_height
+
+    def write(self, x: float, y: float, text: str, **style: Any) -> None:
+        """Writes, and takes no dollar for the start of a formula."""
+        self.figure.text(*self.place(x, y, 0, 0)[:2], text, parse_math=False, **style)
+
+    def left_of(self, column: int) -> float:
+        """Where the panels of a column begin."""
+        return _LABEL + _TICKS + column * (self.panel[0] + _SPACE)
+
+
+def _draw_block(sheet: _Sheet, top: float, rows: Sequence[Row], widths: Sequence[int], with_num: bool) -> None:
+    """Draws the rows of a data set."""
+    panel_width, panel_height = sheet.panel
+    panels: dict[tuple[int, int], Axes] = {}
+    sheet.write(_MARGIN, top + 0.28, rows[0].data, fontsize=11, weight="bold")
+    for j, width in enumerate(widths):
+        sheet.write(sheet.left_of(j) + panel_width / 2, top + 0.55, f"width {width}", fontsize=9.5, ha="center")
+    for i, row in enumerate(rows):
+        y = top + _HEADING + i * (_NUMBERS + panel_height) + _NUMBERS
+        middle = y + panel_height / 2
+        sheet.write(_MARGIN, middle, textwrap.fill(row.aggregator, 18), fontsize=9.5)
+        sheet.write(_MARGIN, middle + 0.05, _wrapped(row.differences), fontsize=7, color="0.35", va="top")
+        for j, width in enumerate(widths):
+            if runs := row.cells.get(width):
+                shared = next(iter(panels.values()), None)
+                place = sheet.place(sheet.left_of(j), y, panel_width, panel_height)
+                panels[i, j] = axes = sheet.figure.add_axes(place, sharex=shared, sharey=shared)
+                draw_panel(axes, [run.history for run in runs], validation=False)
+                axes.set_title(panel_numbers(runs, with_num), fontsize=7.5, pad=3)
+            else:
+                sheet.write(sheet.left_of(j) + panel_width / 2, middle, "no run", fontsize=8, color="0.65", ha="center")
+    for (i, j), axes in panels.items():
+        is_left, is_low = (i, j) == min(p for p in panels if p[0] == i), (i, j) == max(p for p in panels if p[1] == j)
+        axes.tick_params(labelsize=7, labelleft=is_left, labelbottom=is_low)
+        axes.set_ylabel("accuracy" if is_left else "", fontsize=8)
+        axes.set_xlabel("epoch" if is_low else "", fontsize=8)
+
+
+def _wrapped(settings: Sequence[str]) -> str:
+    """A setting a line or two, as far as there is room."""
+    columns = int(_LABEL / _LETTER)
+    lines = [line for text in settings for line in textwrap.wrap(text, columns, max_lines=2, placeholder="…")]
+    return "\n".join(lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "…"])

@@ -1,0 +1,58 @@
+"""Many runs on one page, which needs nothing but itself to be read."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from set_aggregation.reports.comparison import Comparison
+from set_aggregation.reports.comparison_figure import draw
+from set_aggregation.reports.finished_run import Run
+
+_NOTHING = "-"
+
+
+def comparison_page(comparison: Comparison, folder: Path) -> bytes:
+    """The figure, a table of the runs and those that were left out, as HTML; the same bytes for the same runs.
+
+    Args:
+        comparison: the runs, at least one.
+        folder: where the page will lie; it names the folders of the runs from there.
+    """
+    environment = Environment(
+        loader=PackageLoader("set_aggregation.reports"), autoescape=True, undefined=StrictUndefined
+    )
+    drawing = draw(comparison, "svg").decode()
+    page = environment.get_template("comparison.html.jinja").render(
+        runs="one run" if comparison.num_runs == 1 else f"{comparison.num_runs} runs",
+        # matplotlib has escaped the names in it.
+        figure=Markup(drawing[drawing.index("<svg") :].replace("<svg", '<svg role="img" aria-labelledby="title"', 1)),
+        rows=[
+            {"data": row.data, "label": row.label, "numbers": _numbers(run), **_folder(run.folder, folder)}
+            for row in comparison.rows
+            for run in row.runs
+        ],
+        skipped=[{"reason": each.reason, **_folder(each.folder, folder)} for each in comparison.skipped],
+    )
+    return page.encode("utf-8", "backslashreplace")  # a path may hold bytes that are no text
+
+
+def _numbers(run: Run) -> list[str]:
+    last = run.history[-1]
+    train, test = last["curve/train_accuracy"], last["curve/test_accuracy"]
+    return [
+        *(str(number) for number in (run.width, run.seed, run.epochs)),
+        *(f"{number:.4f}" for number in (train, test, train - test)),
+        _NOTHING if run.best_test is None else f"{run.best_test:.4f}",
+        _NOTHING if run.parameters is None else f"{run.parameters:,}",
+    ]
+
+
+def _folder(folder: Path, page_folder: Path) -> dict[str, Any]:
+    """The folder of a run as it is reached from the page, with its own page where it has one."""
+    path = Path(os.path.relpath(folder, page_folder)).as_posix()
+    has_report = (folder / "report.html").is_file()
+    return {"folder": path, "link": quote(f"{path}/report.html", errors="surrogateescape") if has_report else None}

@@ -1,0 +1,104 @@
+"""The page of a finished run: ``report.html``, which needs nothing but itself to be read."""
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from set_aggregation.reports.misclassification import PicturedMistake
+from set_aggregation.reports.run_figure import run_figure
+
+_SALT = "set-aggregation"  # of the names inside a drawing, so that equal runs have equal pages
+_MOST_CLASSES = 30  # of a table that can be looked over; of more classes the pairs most often confused are listed
+_NUM_PAIRS = 30
+
+
+def write_report(
+    file: Path,
+    results: Mapping[str, Any],
+    rows: Mapping[str, str],
+    class_names: Sequence[str],
+    confusion: NDArray[np.int64],
+    mistakes: Sequence[PicturedMistake],
+    config: str,
+) -> None:
+    """Writes the page of a run.
+
+    Args:
+        file: ``report.html`` in the folder of the run.
+        results: what ``results.json`` holds.
+        rows: the table that is printed at the end of the run.
+        class_names: names of the classes.
+        confusion: how often each class (row) was taken for each (column); without rows where nothing was tested.
+        mistakes: the worst ones.
+        config: the complete configuration, as YAML.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    environment = Environment(
+        loader=PackageLoader("set_aggregation.reports"), autoescape=True, undefined=StrictUndefined
+    )
+    history = results["curves"]
+    sizes = {key.rsplit("/", 1)[1]: value for key, value in results["metrics"].items() if "test/accuracy/" in key}
+    page = environment.get_template("run_report.html.jinja").render(
+        results=results,
+        rows=rows,
+        curves=_svg(run_figure(history)) if history else None,
+        sizes=_by_pixels(sizes),
+        size_curve=_svg(_size_figure(_by_pixels(sizes))) if sizes else None,
+        class_names=class_names,
+        confusion=confusion.tolist(),
+        shares=(confusion / np.maximum(confusion.sum(1, keepdims=True), 1)).tolist(),
+        pairs=_most_confused(confusion, class_names) if len(confusion) > _MOST_CLASSES else None,
+        mistakes=mistakes,
+        config=config,
+    )
+    unfinished = file.with_suffix(".tmp")
+    unfinished.write_bytes(page.encode("utf-8", "backslashreplace"))  # a class may be named by bytes that are no text
+    os.replace(unfinished, file)  # noqa: PTH105
+
+
+def _most_confused(confusion: NDArray[np.int64], class_names: Sequence[str]) -> list[tuple[str, str, int, int]]:
+    """Truth, prediction, how often, and the number of images of that truth."""
+    wrong = confusion - np.diag(confusion.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_NUM_PAIRS].tolist()
+    pairs = [divmod(place, len(confusion)) for place in order]
+    return [
+        (class_names[i], class_names[j], int(wrong[i, j]), int(confusion[i].sum())) for i, j in pairs if wrong[i, j]
+    ]
+
+
+def _by_pixels(sizes: Mapping[str, float]) -> dict[str, float]:
+    def pixels(size: str) -> tuple[int, str]:
+        h, w = size.split("x")
+        return int(h) * int(w), size
+
+    return {size: sizes[size] for size in sorted(sizes, key=pixels)}
+
+
+def _size_figure(sizes: Mapping[str, float]) -> Figure:
+    figure = Figure(figsize=(max(5.0, 0.9 * len(sizes)), 3), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.bar(list(sizes), list(sizes.values()), color="tab:red", width=0.6)
+    axes.bar_label(bars, fmt="%.3f")
+    axes.set(xlabel="height x width (pixels)", ylabel="test accuracy", ylim=(0, 1.1 * max(sizes.values())))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _svg(figure: Figure) -> Markup:
+    """A figure as text to stand inside a page."""
+    file = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": _SALT}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    drawing = file.getvalue()
+    return Markup(drawing[drawing.index("<svg") :])

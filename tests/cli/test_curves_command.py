@@ -1,0 +1,177 @@
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from set_aggregation.cli.curves import main
+from tests.support.run_folders import write_run
+
+
+@pytest.fixture
+def logs(tmp_path, monkeypatch):
+    """Two runs, in a folder below the working one."""
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 1):
+        write_run(tmp_path / "logs" / f"{seed}", seed=seed)
+    return tmp_path / "logs"
+
+
+def refused(capsys, *arguments):
+    """Exit code and the line of a usage error."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("error: ")
+    return end.value.code, err
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.PDF", b"%PDF"), ("a.html", b"<!doctype html>")]
+)
+def test_it_writes_what_the_ending_says(logs, capsys, name, start):
+    assert main(["logs", "--out", name]) == 0
+    assert Path(name).read_bytes().startswith(start)
+    assert capsys.readouterr() == (f"wrote {name}: 2 runs, 0 left out\n", "")
+    assert {path.name for path in Path().iterdir()} == {"logs", name}
+
+
+def test_it_writes_several_files(logs, capsys):
+    assert main(["logs/0", "--out", "a.svg", "--out", "b.html"]) == 0
+    assert capsys.readouterr().out == "wrote a.svg: 1 run, 0 left out\nwrote b.html: 1 run, 0 left out\n"
+    assert Path("a.svg").exists()
+    assert Path("b.html").exists()
+
+
+def test_what_is_left_out_is_said(logs, capsys):
+    write_run(logs / "late", without=("results.json",))
+    write_run(logs / "bad", curves=[])
+    write_run(logs / "2026-01-02_03-04-05_abcdef")
+    assert main(["logs", "--out", "a.svg"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "wrote a.svg: 2 runs, 3 left out\n"
+    repeat, bad, late = err.splitlines()
+    assert repeat.startswith("skipped logs/2026-01-02_03-04-05_abcdef: repeat: has the settings and the seed of logs/0")
+    assert bad.startswith("skipped logs/bad: broken: got no curves")
+    assert late.startswith("skipped logs/late: unfinished: ")
+
+
+def test_nothing_to_draw_is_an_error(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "late", without=("results.json",))
+    Path("empty").mkdir()
+    assert main(["late", "empty", "--out", "a.png"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split(":")[0] for line in err.splitlines()] == ["skipped empty", "skipped late", "error"]
+    assert err.endswith("error: got no finished run in late, empty, expected at least one\n")
+    assert not Path("a.png").exists()
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a", ".png", "a.png.txt"])
+def test_other_endings_are_refused_before_anything_is_read(logs, capsys, monkeypatch, name):
+    monkeypatch.setattr("set_aggregation.cli.curves.find_runs", None)
+    code, line = refused(capsys, "logs", "--out", name)
+    assert code == 2
+    assert f"got {name}, expected a file that ends in .html, .pdf, .png, .svg" in line
+
+
+def test_folders_that_are_none_are_refused(logs, capsys):
+    code, line = refused(capsys, "logs", "nowhere", "--out", "a.png")
+    assert code == 2
+    assert "got nowhere, which is not there; expected the folder of a run" in line
+    code, line = refused(capsys, "logs/0/config.yaml", "--out", "a.png")
+    assert code == 2
+    assert "got logs/0/config.yaml, which is a file; expected the folder of a run" in line
+
+
+@pytest.mark.parametrize("arguments", [("logs",), ("--out", "a.png"), (), ("logs", "--ou", "a.png")])
+def test_what_is_missing_is_said_in_one_line(logs, capsys, arguments):
+    code, line = refused(capsys, *arguments)
+    assert code == 2
+    assert "required" in line
+    assert "--help" in line
+
+
+def test_a_file_that_cannot_be_written_is_an_error(logs, capsys):
+    assert main(["logs", "--out", "nowhere/a.svg"]) == 1
+    expected = (
+        "error: got --out nowhere/a.svg, which cannot be written (No such file or directory); give another file\n"
+    )
+    assert capsys.readouterr().err == expected
+    Path("a.svg").mkdir()
+    assert main(["logs", "--out", "a.svg"]) == 1
+    assert "(Is a directory)" in capsys.readouterr().err
+    assert {path.name for path in Path().iterdir()} == {"logs", "a.svg"}
+
+
+def test_what_was_there_stays_until_the_new_is_whole(logs, monkeypatch):
+    Path("a.svg").write_text("old")
+    monkeypatch.setattr(Path, "write_bytes", lambda self, content: exec("raise KeyboardInterrupt"))
+    with pytest.raises(KeyboardInterrupt):
+        main(["logs", "--out", "a.svg"])
+    assert Path("a.svg").read_text() == "old"
+
+
+def test_half_a_file_is_not_left(logs, capsys, monkeypatch):
+    def full(self, content):
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["logs", "--out", "a.svg"]) == 1
+    assert "(No space left on device)" in capsys.readouterr().err
+    assert {path.name for path in Path().iterdir()} == {"logs"}
+
+
+@pytest.mark.parametrize("name", ["matplotlib", "yaml", "jinja2"])
+def test_without_the_extra_it_says_what_it_needs(logs, capsys, monkeypatch, forget_modules, name):
+    forget_modules("set_aggregation.reports.")
+    forget_modules(f"{name}.")
+    monkeypatch.setitem(sys.modules, name, None)
+    assert main(["logs", "--out", "a.html"]) == 1
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: got no {name}")
+    assert line.endswith("which the learning curves need: pip install 'set-aggregation[train]'\n")
+
+
+def test_our_own_missing_module_is_no_missing_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "set_aggregation.cli.curves", None)
+    with pytest.raises(ModuleNotFoundError):
+        main([])
+
+
+def test_help_tells_how_it_is_called_and_imports_little(tmp_path):
+    code = (
+        "import runpy, sys\n"
+        "try: runpy.run_module('set_aggregation.cli.curves', run_name='__main__', alter_sys=True)\n"
+        "finally: print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    wide = {**os.environ, "COLUMNS": "100"}
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, env=wide)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: python -m set_aggregation.cli.curves [-h] --out FILE")
+    assert not {"torch", "lightning", "matplotlib", "jinja2", "numpy"} & set(done.stderr.split())
+
+
+def test_a_drawing_needs_neither_torch_nor_pyplot(logs):
+    code = (
+        "import sys\nfrom set_aggregation.cli.curves import main\n"
+        "assert main(['logs', '--out', 'a.html']) == 0\n"
+        "print({'torch', 'lightning', 'matplotlib.pyplot'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+    assert done.stderr == ""
+
+
+def test_the_module_is_a_command(logs, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["learning_curves", "logs", "--out", "a.jpg"])
+    monkeypatch.delitem(sys.modules, "set_aggregation.cli.curves")
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("set_aggregation.cli.curves", run_name="__main__")
+    assert end.value.code == 2

@@ -1,0 +1,86 @@
+"""Which sizes are free in a program, and what has none."""
+
+import pytest
+import torch
+
+from set_aggregation.inference.export.program import smallest_size, to_program
+from tests.support.small_classifier import POOLING, OneConvolution, classifier, noise
+
+pytestmark = pytest.mark.usefixtures("unchecked_shapes")
+
+
+class OfOneSize(OneConvolution):
+    """Knows where each of 8 x 8 places is, as a vision transformer does."""
+
+    def __init__(self, in_channels: int = 3) -> None:
+        super().__init__(in_channels)
+        self.places = torch.nn.Parameter(torch.randn(4, 8, 8))
+
+    def forward(self, x):
+        return super().forward(x) + self.places
+
+
+class ThatLooks(OneConvolution):
+    """Does something that depends on what it is given."""
+
+    def forward(self, x):
+        return super().forward(x if x.sum() > 0 else -x)
+
+
+def agrees(model, *shapes):
+    program = to_program(model)
+    for shape in shapes:
+        torch.testing.assert_close(program.module()(noise(*shape)), model(noise(*shape)), rtol=1e-4, atol=1e-5)
+    return program
+
+
+def test_all_sizes_are_free():
+    model = classifier(in_channels=3, mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 2.0])
+    height, width = smallest_size(agrees(model, (1, 3, 16, 16), (4, 3, 9, 30)))
+    assert height <= 3
+    assert width <= 3
+
+
+def test_every_second_pixel_of_an_odd_size_keeps_them_free():
+    backbone = {"class_path": "ResNetCIFAR", "init_args": {"depth": 8, "in_channels": 1}}
+    agrees(classifier("GlobalAvgPool", backbone), (1, 1, 16, 16), (4, 1, 9, 31), (2, 1, 10, 7))
+
+
+@POOLING
+def test_pooling_that_rounds_up_keeps_them_free():
+    agrees(classifier(backbone="SmallCNN"), (1, 1, 16, 16), (4, 1, 9, 31), (2, 1, 10, 7))
+
+
+def test_an_aggregator_of_sets_of_one_size_fixes_them():
+    is_fixed(classifier("Flatten"))
+
+
+def test_a_backbone_of_images_of_one_size_fixes_them_and_it_is_said():
+    with pytest.warns(UserWarning, match=r"^height and width are fixed at 16x16: got a model of OfOneSize and SAN, "):
+        is_fixed(classifier(backbone="OfOneSize"))
+
+
+def is_fixed(model):
+    program = to_program(model)
+    assert smallest_size(program) is None
+    for num in (1, 4):
+        torch.testing.assert_close(program.module()(noise(num, 1, 16, 16)), model(noise(num, 1, 16, 16)))
+    with pytest.raises(Exception, match=r"16"):
+        program.module()(noise(1, 1, 20, 20))
+
+
+def test_what_cannot_be_followed_is_refused_in_one_line():
+    with (
+        pytest.warns(UserWarning, match=r"fixed at"),
+        pytest.raises(ValueError, match=r"got a model of ThatLooks and SAN, which torch.export cannot") as raised,
+    ):
+        to_program(classifier(backbone="ThatLooks"))
+    assert "\n" not in str(raised.value)
+
+
+def test_the_model_stays_as_it_was():
+    model = classifier(in_channels=3)
+    before = [(weight, weight.stride()) for weight in model.parameters()]
+    to_program(model.train())
+    assert model.training
+    assert [(weight, weight.stride()) for weight in model.parameters()] == before

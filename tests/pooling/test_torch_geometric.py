@@ -1,0 +1,124 @@
+"""The aggregators inside PyTorch Geometric, and against its own."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+from torch_geometric.data import Batch, Data
+from torch_geometric.nn import GINConv, SAGEConv, SimpleConv, aggr
+
+from set_aggregation.aggregators import SAN, AttentionPool, DeepSets, Flatten, GlobalAvgPool, GlobalMaxPool, LogSumExp
+from set_aggregation.pooling.torch_geometric import AggregatorAdapter
+
+D = 4
+X = torch.randn(9, D, generator=torch.Generator().manual_seed(0))
+INDEX = torch.tensor([2, 0, 0, 4, 2, 2, 0, 4, 2])  # in disorder, with empty sets between
+
+
+def phi():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(D, 6), nn.ReLU(), nn.Linear(6, 3))
+
+
+PAIRS = [
+    pytest.param(GlobalAvgPool(D), aggr.MeanAggregation(), id="mean"),
+    pytest.param(GlobalMaxPool(D), aggr.MaxAggregation(), id="max"),
+    pytest.param(DeepSets(D, 3, phi()), aggr.DeepSetsAggregation(local_nn=phi()), id="DeepSets"),
+]
+
+
+def with_gradients(aggregation, x, **sets):
+    x = x.clone().requires_grad_()
+    output = aggregation(x, **sets)
+    output.square().sum().backward()
+    return output, x.grad
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+@pytest.mark.parametrize(
+    "sets",
+    [
+        {"index": INDEX},
+        {"index": INDEX, "dim_size": 7},
+        {"index": INDEX.sort().values},
+        {"ptr": torch.tensor([0, 3, 3, 7, 9])},
+        {"index": INDEX.sort().values, "ptr": torch.tensor([0, 3, 3, 7, 7, 9])},
+        {},
+    ],
+    ids=["disorder", "dim_size", "order", "ptr", "both", "one set"],
+)
+def test_agrees_with_their_own_layer(ours, theirs, sets):
+    assert_close(with_gradients(AggregatorAdapter(ours), X, **sets), with_gradients(theirs, X, **sets))
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        ({"index": INDEX, "dim_size": 3}, "got set numbers from 0 to 4 in index, expected 0 to 2"),
+        ({"ptr": torch.tensor([0, 9]), "dim_size": 3}, "invalid 'dim_size'"),
+    ],
+)
+def test_a_wrong_number_of_sets_is_refused(sets, message):
+    with pytest.raises(ValueError, match=message):
+        AggregatorAdapter(GlobalAvgPool(D))(X, **sets)
+
+
+def graphs():
+    """Two graphs, one with a node that has no neighbours."""
+    edges = [[[0, 1, 2, 1], [1, 0, 1, 2]], [[0, 3, 1, 3, 0, 1], [3, 0, 3, 1, 1, 0]]]
+    generator = torch.Generator().manual_seed(0)
+    data = [Data(torch.randn(n, D, generator=generator), torch.tensor(e)) for n, e in zip((3, 5), edges, strict=True)]
+    return Batch.from_data_list(data)
+
+
+class GraphClassifier(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv_1 = SAGEConv(D, 8, aggr=AggregatorAdapter(SAN(D, D)))
+        self.conv_2 = GINConv(nn.Linear(8, 8), aggr=AggregatorAdapter(AttentionPool(8)))
+        self.readout = AggregatorAdapter(SAN(8, 16))
+        self.head = nn.Linear(16, 2)
+
+    def forward(self, x, edge_index, batch):
+        x = self.conv_1(x, edge_index).relu()
+        return self.head(self.readout(self.conv_2(x, edge_index).relu(), batch))
+
+
+def test_a_graph_network_treats_the_graphs_of_a_batch_alone_and_has_gradients():
+    model, batch = GraphClassifier(), graphs()
+    logits = model(batch.x, batch.edge_index, batch.batch)
+    alone = [
+        model(graph.x, graph.edge_index, torch.zeros(len(graph.x), dtype=torch.long)) for graph in batch.to_data_list()
+    ]
+    assert_close(logits, torch.cat(alone))
+    logits.square().sum().backward()
+    assert all((parameter.grad != 0).any() for parameter in model.parameters())
+
+
+def test_the_neighbours_of_a_node_are_a_set():
+    batch, san = graphs(), SAN(D, 5)
+    messages = SimpleConv(aggr=AggregatorAdapter(san))(batch.x, batch.edge_index)
+    for node, message in enumerate(messages):
+        neighbours = batch.edge_index[0, batch.edge_index[1] == node]
+        assert_close(message, san(batch.x[None, neighbours])[0])
+
+
+def test_parameters_are_drawn_anew():
+    aggregation = AggregatorAdapter(LogSumExp(D, 3.0))
+    nn.init.zeros_(aggregation.aggregator.log_r)
+    san = AggregatorAdapter(SAN(D, 3))
+    before = san.aggregator.projection.weight.clone()
+    for one in (aggregation, san):
+        one.reset_parameters()
+    assert_close(aggregation.aggregator.log_r.exp().item(), 3.0, rtol=1e-6, atol=0)
+    assert (san.aggregator.projection.weight != before).all()
+
+
+def test_what_graphs_have_not_is_refused():
+    with pytest.raises(ValueError, match="AggregatorAdapter: got Flatten, for sets of one size"):
+        AggregatorAdapter(Flatten(D, set_size=3))
+    with pytest.raises(ValueError, match="AggregatorAdapter: got SAN with position_features=2, expected none"):
+        AggregatorAdapter(SAN(D, 3, position_features=2))
+    with pytest.raises(ValueError, match="two-dimensional"):
+        AggregatorAdapter(GlobalAvgPool(D))(X[None], INDEX)

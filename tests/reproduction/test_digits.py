@@ -1,0 +1,63 @@
+"""A run of a grid that is really trained: killed with its runner, gone on with, and the same as one by hand."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+
+from reproduction.fit_arguments import fit_arguments
+from reproduction.grid import Choice, expand
+from reproduction.result_line import result_line
+from tests.support.cli_runner import CSV, ROOT, environment_of_a_person, run_cli
+from tests.support.stand_in import children, kill, lines
+
+CHOICE = Choice(["digits"], ["san"], [8], ["all"], seeds=[3], epochs=4)
+COMMAND = ("run", "table3", "--data=digits", "--aggregators=san", "--sizes=8", "--train_sizes=all", "--seeds=3")
+
+
+def start(folder):
+    command = [sys.executable, "-m", "reproduction", *COMMAND, "--epochs=4"]
+    # One thread, as in this process: of more, sums are rounded otherwise.
+    environment = {**environment_of_a_person(), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_killed_run_ends_as_one_by_hand(tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("main.py", "configs"):
+        (folder / name).symlink_to(ROOT / name)
+    (settings,) = expand("table3", CHOICE)
+    run = folder / "lightning_logs" / "paper" / settings.name
+    log = run.with_name(f"{run.name}.log")
+
+    first, ours, deadline = start(folder), [], time.monotonic() + 120
+    while not (run / "checkpoints" / "last.ckpt").exists():
+        assert time.monotonic() < deadline
+        assert first.poll() is None
+        time.sleep(0.05)
+    ours = children(first)
+    first.send_signal(signal.SIGKILL)
+    kill(ours)
+    first.communicate()
+    assert lines(folder) == []
+
+    second = start(folder)
+    out, _ = second.communicate(timeout=120)
+    assert second.returncode == 0, out
+    assert "Restored all states" in log.read_text()
+    (line,) = lines(folder)
+
+    arguments = ("--test_last=true", "--run.root=by_hand", "--run.name=a")
+    code, _, err = run_cli(folder, "fit", *fit_arguments(settings), *CSV, *arguments)
+    assert code == 0, err
+    (by_hand,) = (folder / "by_hand").glob("*/a")
+    expected = result_line(settings, by_hand)
+    for each in (line, expected):
+        del each["seconds"], each["finished"], each["environment"]
+    assert line == expected
+    assert len(line["curves"]) == 4
+    assert set(line["test_accuracy_per_size"]["last"]) == {"8x8", "12x12", "16x16", "20x20", "24x24"}
+    assert not [process for process in ours if psutil.pid_exists(process.pid)]

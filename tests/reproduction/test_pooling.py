@@ -1,0 +1,55 @@
+"""The comparison of all aggregators: one network, equal parameters."""
+
+import pytest
+
+from reproduction.grid import Choice, expand
+from reproduction.step_time import measurements, network, time_of_a_step
+from set_aggregation import aggregators
+from set_aggregation.aggregators import Aggregator
+from tests.support.cli_runner import ROOT
+
+RUNS = expand("pooling", Choice(seeds=[0]))
+OF_SAN = 66 * 1024 + 1024 + 1024 * 10 + 10
+
+
+@pytest.fixture(autouse=True)
+def in_the_project(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("run", [run for run in RUNS if run.train_sizes is None], ids=lambda run: run.label)
+def test_parameters_behind_the_backbone_are_those_of_san(run):
+    model = network(run)
+    number = sum(p.numel() for part in (model.aggregator, model.head) for p in part.parameters())
+    assert abs(number / OF_SAN - 1) < 0.011  # whole hidden units; flatten's are of 4,107 parameters
+
+
+def test_all_aggregators_are_compared():
+    there = {type(network(run).aggregator) for run in RUNS}
+    assert there == {
+        cls for cls in vars(aggregators).values() if isinstance(cls, type) and issubclass(cls, Aggregator)
+    } - {Aggregator}
+
+
+def test_sets_of_one_size_are_no_images_of_several():
+    for run in RUNS:
+        assert run.train_sizes is None or network(run).aggregator.any_set_size
+
+
+def test_every_network_of_the_comparison_is_timed():
+    timed = [{name: value for name, value in each.items() if name != "experiment"} for each, _ in measurements()]
+    assert timed == [
+        {"data": run.data, "train_sizes": run.train_sizes, "aggregator": run.aggregator, "size": run.size}
+        for run in RUNS
+    ]
+
+
+def test_time_of_a_step(monkeypatch):
+    """Against average pooling, one step in turn at each size, without the first turn, which warms up."""
+    monkeypatch.setattr("reproduction.step_time._BATCH", 2)
+    ticks = iter([0.0, 100.0, 100.0, 200.0, *(t for i in range(15) for t in (0.0, 3.0 + i, 10.0, 11.0 + i))])
+    monkeypatch.setattr("reproduction.step_time.time.perf_counter", lambda: next(ticks))
+    (run,) = (each for each in RUNS if each.aggregator == "gem" and each.data == "cifar10" and each.train_sizes)
+    measured = time_of_a_step(run)
+    assert measured["milliseconds"] == pytest.approx(1000 * 10 / 5)  # the median turn, of five sizes
+    assert measured["ratio"] == pytest.approx(10 / 8)
