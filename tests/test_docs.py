@@ -19,7 +19,7 @@ COMMANDS = sorted({command for text in PAGES.values() for command in commands(te
 PYTHON = [name for name, text in PAGES.items() if blocks(text, "python")]
 TRAINED = "export.md"  # needs a trained run: tests/cli/test_loading.py
 IN_README = commands((ROOT / "README.md").read_text())
-MODULES = ("aggregators", "backbones", "callbacks", "data", "drop_in", "export")
+MODULES = ("aggregators", "backbones", "callbacks", "data", "inference", "inference.export", "models", "pooling")
 
 
 @pytest.fixture(scope="module")
