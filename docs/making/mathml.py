@@ -1,4 +1,4 @@
-"""Writes formulas as MathML, which browsers draw by themselves: no script, and nothing to fetch."""
+"""Formulas as MathML, which browsers render without scripts."""
 
 import html
 import re
@@ -9,7 +9,7 @@ _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>'
 
 
 def on_page_content(content, **kwargs):
-    """Takes the formulas that the Markdown extension arithmatex has marked."""
+    """Convert the formulas that the Markdown extension arithmatex has marked."""
     return _FORMULA.sub(_as_mathml, content)
 
 

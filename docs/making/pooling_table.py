@@ -1,4 +1,4 @@
-"""Writes the table of `docs/pooling.md`, from the aggregators themselves: `python docs/making/pooling_table.py`."""
+"""Write the table of aggregators in docs/pooling.md: `python docs/making/pooling_table.py`."""
 
 import inspect
 import re
@@ -13,7 +13,7 @@ _START, _END = "<!-- table of aggregators -->\n", "<!-- end of table -->\n"
 
 
 def with_table(text: str) -> str:
-    """The page with the table between its marks made anew."""
+    """Return the page with its table rewritten."""
     before, _, rest = text.partition(_START)
     head = ["aggregator", "what it is", "output", "size", "parameters", "sets of"]
     names = sorted(set(aggregators.__all__) - {"Aggregator"}, key=lambda name: (name != "SAN", name.lower()))

@@ -1,4 +1,4 @@
-"""Docstrings are written in reStructuredText, as PyTorch's are, and pages in Markdown: turns one into the other."""
+"""Conversion of docstrings from reStructuredText, which PyTorch uses, to Markdown."""
 
 import contextlib
 import re
@@ -13,10 +13,10 @@ _ROLE = re.compile(r":(class|meth|func|attr|data|math):`(~?)([^`]+)`")
 
 
 class RstDocstrings(griffe.Extension):
-    """Goes through a package when all of it has been read, so that what it refers to can be found."""
+    """Rewrite docstrings after the whole package is loaded, so that references resolve."""
 
     def on_package(self, *, pkg, **kwargs):
-        """Rewrites every docstring."""
+        """Rewrite every docstring."""
         _rewrite(pkg)
 
 
@@ -29,7 +29,7 @@ def _rewrite(item):
 
 
 def _as_markdown(text, item):
-    text = re.sub(r"^Example:$", "Examples:", text, flags=re.M)  # which has a form of its own in the page
+    text = re.sub(r"^Example:$", "Examples:", text, flags=re.M)  # rendered as code
     text = _FORMULA.sub(_formula, text + "\n")
     text = _SHAPE.sub(lambda found: f"**Shape:**\n\n{textwrap.dedent(found[1])}\n", text).rstrip()
     text = _LINK.sub(lambda found: f"[{' '.join(found[1].split())}]({found[2]})", text)
@@ -37,7 +37,7 @@ def _as_markdown(text, item):
 
 
 def _formula(found):
-    # An empty line between formulas makes two of them.
+    # An empty line separates two formulas.
     formulas = [" ".join(part.split()) for part in re.split(r"\n\s*\n", textwrap.dedent(found[2]).strip())]
     return "".join(f"\n{found[1]}$$\n{found[1]}{formula}\n{found[1]}$$\n" for formula in formulas) + "\n"
 
@@ -48,5 +48,5 @@ def _role(kind, short, target, item):
     title = target.split(".")[-1] if short else target
     with contextlib.suppress(griffe.NameResolutionError):
         target = item.resolve(target)
-    # Optional: not all that is spoken of is public, and has a place in the reference.
+    # Optional: some targets are not public and have no entry in the reference.
     return f'<autoref optional identifier="{target}"><code>{title}</code></autoref>'

@@ -1,7 +1,7 @@
 """Apply each mutant to a copy of the project, run the tests that should catch it, and report the survivors.
 
-``python tests/mutants/run.py [AREA ...]`` tries the mutants of ``tests/mutants/AREA.toml``, by default of all areas. The
-exit code is 1 if a mutant survives or no longer applies.
+``python tests/mutants/run.py [AREA ...]`` tries the mutants of ``tests/mutants/AREA.toml``, by default of all areas.
+The exit code is 1 if a mutant survives or no longer applies.
 """
 
 import os
