@@ -1,7 +1,7 @@
-"""Measures rivals side by side: in turn, many times, with what they ran on.
+"""Side-by-side measurement of alternatives, with the hardware and versions.
 
-A machine grows faster and slower while it measures. So rivals take turns, each round gives a ratio, and what is
-reported is the median of these and how far they lie apart.
+The speed of a machine changes during a measurement. The alternatives therefore take turns; each round gives a ratio,
+and the report has the median and the range of the ratios.
 """
 
 import argparse
@@ -30,22 +30,22 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def compare(rivals: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Times the rivals in turn, after a round that only warms up.
+    """Time the alternatives in turn, after one warm-up round.
 
-    The order is turned round after each round, so that what grows while it measures falls on all alike.
+    The order is reversed after each round, so that a drift affects all alike.
 
     Args:
-        rivals: what each of them does.
-        rounds: how often each is timed.
+        rivals: the alternatives by name.
+        rounds: number of timed rounds.
 
     Returns:
-        The seconds that each of them took, one number a round.
+        Seconds of each alternative, one number a round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in rivals}
     names = list(rivals)
     for number in range(rounds + 1):
         for name in names:
-            gc.collect()  # or one pays for what another has left
+            gc.collect()  # otherwise one pays for the garbage of another
             _wait_for_accelerator()
             started = time.perf_counter()
             rivals[name]()
@@ -57,11 +57,11 @@ def compare(rivals: Mapping[str, Callable[[], object]], rounds: int) -> dict[str
 
 
 def speeds(seconds: Mapping[str, Sequence[float]], reference: str) -> dict[str, list[float]]:
-    """How many times as fast as the reference each rival was, one number a round; above 1 it is faster.
+    """Return the speed of each alternative over the reference's, one number a round; above 1 it is faster.
 
     Args:
         seconds: from :func:`compare`.
-        reference: the name of a rival.
+        reference: the name of an alternative.
     """
     return {name: [r / s for r, s in zip(seconds[reference], own, strict=True)] for name, own in seconds.items()}
 
@@ -73,14 +73,14 @@ def table(
     unit: str = "images/s",
     columns: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
-    """Lines of text, one for each rival: median and spread of its milliseconds, and of its speed over the reference's.
+    """Return a text table, one line an alternative: milliseconds and speed over the reference's, with their range.
 
     Args:
         seconds: from :func:`compare`.
-        reference: the rival that the others are held against.
-        num_items: how many things each of them went through in one call; None leaves out how many a second.
-        unit: of that.
-        columns: more columns; for each its title and what stands there for each rival.
+        reference: the alternative that the others are compared with.
+        num_items: items that one call processes; None leaves out the rate.
+        unit: unit of the rate.
+        columns: further columns by title, each a text by alternative.
     """
     rows = [["", "ms", *([unit] if num_items else []), f"speed / {reference}", *(columns or {})]]
     ratios = speeds(seconds, reference)
@@ -93,7 +93,7 @@ def table(
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median, and smallest to largest, with three digits that count.
+    """Return median and range with three significant digits.
 
     Example:
         >>> spread([0.4, 12.3456, 100.2])
@@ -104,14 +104,13 @@ def spread(values: Sequence[float]) -> str:
 
 
 def peak_memory(prepare: Callable[[], Callable[[], object]]) -> int:
-    """The most bytes that a call takes beyond what was there before it: on the accelerator if it uses one, else of
-    this machine's memory.
+    """Return the peak memory of a call in bytes, on the accelerator if it uses one, else on the host.
 
-    It is measured in a new process, in which nobody has left memory that is free to be used again.
+    It is measured in a new process, which has no freed memory to reuse.
 
     Args:
-        prepare: called in that process, gives what is called there and measured. It has to be importable: a function
-            of a module, or ``functools.partial`` of one.
+        prepare: called in that process; returns the function to measure. It must be importable: a function of a
+            module, or ``functools.partial`` of one.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
@@ -121,13 +120,13 @@ def peak_memory(prepare: Callable[[], Callable[[], object]]) -> int:
     try:
         return here.recv()
     except EOFError as error:
-        raise RuntimeError("the process that measures memory has failed; what it said stands above") from error
+        raise RuntimeError("the process that measures memory failed; its error is printed above") from error
     finally:
         process.join()
 
 
 def header() -> str:
-    """The command, the day, the hardware and the versions."""
+    """Return command, date, hardware with its matmul rate, and versions."""
     versions = [f"Python {platform.python_version()}"]
     for package in _PACKAGES:
         try:
@@ -141,27 +140,44 @@ def header() -> str:
         (
             f"# {command}   ({date.today()})",
             f"# {hardware()}, {os.cpu_count()} cores, {memory:.0f} GiB, {torch.get_num_threads()} thread(s){load}",
+            f"# processor: {processor()}; torch.mm of 2048 x 2048 in float32: {matmul_rate():,.0f} GFLOP/s",
             f"# {', '.join(versions)}",
         )
     )
 
 
 def hardware() -> str:
-    """The accelerator, or else the processor."""
+    """Return the name of the accelerator or, without one, of the processor."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()
+    return processor().partition(" (")[0]
+
+
+def processor() -> str:
+    """Return the name of the processor with its family, its model and the instructions that torch uses."""
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    name, family, model = (
+        found[1] if (found := re.search(rf"^{key}\s*: (.+)", info, re.M)) else ""
+        for key in ("model name", "cpu family", "model")
+    )
+    details = f"family {family}, model {model}, " if family else ""
+    return f"{name or platform.processor() or platform.machine()} ({details}{torch.backends.cpu.get_cpu_capability()})"
+
+
+def matmul_rate(size: int = 2048, rounds: int = 5) -> float:
+    """Return the median rate of a square float32 product on the CPU in GFLOP/s."""
+    a, b = torch.randn(2, size, size)
+    seconds = compare({"mm": lambda: torch.mm(a, b)}, rounds)["mm"]
+    return 2 * size**3 / statistics.median(seconds) / 1e9
 
 
 def write(theme: str, text: str, folder: Path = Path(__file__).parent) -> Path:
-    """Prints a result, and writes it to ``<theme>_<hardware>_<date>.txt``.
+    """Print a result and write it to ``<theme>_<hardware>_<date>.txt``.
 
     Args:
-        theme: what was measured.
+        theme: subject of the measurement.
         text: the result, without the header.
-        folder: where to.
+        folder: destination.
 
     Returns:
         The file.
@@ -176,21 +192,21 @@ def write(theme: str, text: str, folder: Path = Path(__file__).parent) -> Path:
 
 
 def argument_parser(doc: str | None, rounds: int) -> argparse.ArgumentParser:
-    """The options that all have.
+    """Return a parser with the options of all benchmarks.
 
     Args:
-        doc: the docstring of the benchmark.
-        rounds: how often it measures by default.
+        doc: docstring of the benchmark.
+        rounds: default number of rounds.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"how often each is measured; {rounds} by default")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch on the CPU")
-    parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="where the result is written")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"number of timed rounds; {rounds} by default")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads of torch")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="destination of the result")
     return parser
 
 
 def silence_lightning() -> None:
-    """Takes what Lightning says of its trainers out of the output."""
+    """Suppress Lightning's messages about its trainers."""
     warnings.simplefilter("ignore")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -212,8 +228,8 @@ def _measure_memory(prepare: Callable[[], Callable[[], object]], answer: Connect
     before_on_gpu = torch.cuda.memory_allocated() if on_gpu else 0
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    # Not resource.getrusage: there, a child begins with the peak of its parent.
-    _CLEAR.write_text("5")  # the peak begins anew, at what there is now
+    # Not resource.getrusage: a child process inherits the peak of its parent.
+    _CLEAR.write_text("5")  # reset the peak to the current size
     before = _status("VmRSS")
     call()
     _wait_for_accelerator()

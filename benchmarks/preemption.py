@@ -1,12 +1,12 @@
-"""What it costs to be able to stop all ranks at one step, and what a checkpoint costs.
+"""Cost of stopping all ranks at the same step, and of a checkpoint.
 
     torchrun --standalone --nproc-per-node 2 benchmarks/preemption.py
 
-Trains SetClassifier(SmallCNN, SAN) through Lightning's Trainer on random images, on as many ranks as torchrun starts.
-The ways of handling a request to stop take turns of some steps each, in one run: none; ours (a reduction beside the
-next step); Lightning's (a broadcast that each step waits for). Prints the median time of a step in each turn over that
-of the turn without beside it: median, smallest and largest of the repetitions. Then how long training waits for a
-``last.ckpt``, and when that is on the disk.
+Trains SetClassifier(SmallCNN, SAN) with Lightning's Trainer on random images, on the ranks that torchrun starts.
+Three ways of handling a stop request take turns of some steps each in one run: none; ours (an asynchronous reduction
+during the next step); Lightning's (a broadcast that each step waits for). Prints the median time of a step in each
+turn over that of the adjacent turn without handling. Then it measures how long training waits for ``last.ckpt``, and
+when the file is on the disk.
 """
 
 import os
@@ -29,11 +29,11 @@ from set_aggregation.runs.checkpoint_io import DurableCheckpointIO
 from set_aggregation.runs.signals import take_over_signals
 
 WAYS = ("none", "ours", "Lightning's")
-WARM_UP = 10  # steps of the run, and one of each turn
+WARM_UP = 10  # steps at the start of the run
 
 
 class Turns(Callback):
-    """Takes turns between the ways, and times each step."""
+    """Switch between the ways and time each step."""
 
     def __init__(self, recovery, broadcast, steps_per_turn):
         self.recovery, self.broadcast, self.steps_per_turn = recovery, broadcast, steps_per_turn
@@ -41,7 +41,7 @@ class Turns(Callback):
         self.group = self.started = None
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        """Begins a turn, when it is time."""
+        """Begin a turn if the previous one is complete."""
         step = trainer.global_step - WARM_UP
         if step >= 0 and step % self.steps_per_turn == 0:
             self.group = self.group or self.recovery._group
@@ -53,26 +53,26 @@ class Turns(Callback):
             self.started = None
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        """Notes the time since the step before."""
+        """Record the time since the previous step."""
         now = time.perf_counter()
         if self.turns and self.started is not None:
             self.turns[-1][1].append(now - self.started)
         self.started = now
 
     def on_train_end(self, trainer, pl_module):
-        """Gives back what the end of training needs."""
+        """Restore the process group, which the end of training needs."""
         self.recovery._group = self.group
 
 
 class Saves(Callback):
-    """Times checkpoints."""
+    """Time checkpoints."""
 
     def __init__(self, disk, folder):
         self.disk, self.folder = disk, folder
         self.waited, self.written = [], []
 
     def on_train_end(self, trainer, pl_module):
-        """Writes ten of them."""
+        """Write ten checkpoints."""
         for _ in range(10):
             started = time.perf_counter()
             trainer.save_checkpoint(self.folder / "last.ckpt", weights_only=False)
@@ -82,7 +82,7 @@ class Saves(Callback):
 
 
 def main():
-    """Trains and prints, on the first rank."""
+    """Train on all ranks and print on rank 0."""
     parser = argument_parser(__doc__, rounds=20)
     parser.add_argument("--batch_size", type=int, default=32, help="on each rank")
     parser.add_argument("--out_features", type=int, default=128)

@@ -1,7 +1,7 @@
-"""What the compiler makes of SAN's Triton kernels for NVIDIA's sm_90 (H100, H200), on any machine with Triton.
+"""Resources of SAN's Triton kernels compiled for NVIDIA's sm_90 (H100, H200), on any machine with Triton.
 
-Registers a thread, bytes of stack a thread (where what does not fit into registers is spilled to), bytes of shared
-memory a program, and the instruction that multiplies: ``wgmma``, which is the fastest of Hopper, or ``mma``.
+Prints registers and bytes of stack (register spills) a thread, bytes of shared memory a program, and the multiply
+instruction: ``wgmma``, the fastest on Hopper, or ``mma``.
 
     python benchmarks/san_kernels.py --features 64 256
 """
@@ -20,7 +20,7 @@ from triton.compiler import ASTSource
 from set_aggregation.aggregators._kernels import triton_kernels
 
 KERNELS = ("forward", "backward_x", "backward_weight")
-_SUMS = ("grad", "y", "grad_weight", "grad_bias")  # in single precision whatever the elements are
+_SUMS = ("grad", "y", "grad_weight", "grad_bias")  # always in single precision
 _TENSORS = ("x", "weight", "grad_x")
 _OF_SIXTEEN = (
     "M",
@@ -30,11 +30,11 @@ _OF_SIXTEEN = (
     "bias_n",
     "grad_x_b",
     "grad_x_n",
-)  # divisible by, as in the layer that is measured
+)  # divisible by 16, as in the measured layer
 
 
 def compiled(kernel: str, dtype: str, features: int, config: triton.Config, precision: str = "tf32x3") -> Any:
-    """Compiles a kernel as it is called for a channels_last feature map with positions and without a mask.
+    """Compile a kernel for a channels_last feature map with positions and without a mask.
 
     Args:
         kernel: one of KERNELS.
@@ -67,7 +67,7 @@ def compiled(kernel: str, dtype: str, features: int, config: triton.Config, prec
 
 
 def resources(kernel: Any) -> tuple[int, int, int, str]:
-    """Registers and bytes of stack a thread, bytes of shared memory a program, the instruction that multiplies."""
+    """Return registers, bytes of stack, bytes of shared memory and the multiply instruction of a kernel."""
     program = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(kernel.asm["cubin"])
@@ -80,7 +80,7 @@ def resources(kernel: Any) -> tuple[int, int, int, str]:
 
 
 def main() -> None:
-    """Prints a line for each kernel, dtype, size and configuration."""
+    """Print a line for each kernel, dtype, size and configuration."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernels", nargs="+", choices=KERNELS, default=KERNELS)
     parser.add_argument("--dtypes", nargs="+", choices=("bf16", "fp16", "fp32"), default=("bf16", "fp32"))

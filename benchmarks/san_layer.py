@@ -1,12 +1,12 @@
-"""SAN forward and backward: this package's operators, the formula in eager mode and compiled, and the matmuls alone.
+"""SAN forward and backward: this package's operators, the formula in eager mode and compiled, and the products alone.
 
     python benchmarks/san_layer.py
     python benchmarks/san_layer.py --dtype bfloat16 --sizes 256,64,4096 256,144,4096     # on a GPU
 
-``matmuls`` are the three products of the layer (forward, gradients of x and of weights) by ``torch.mm`` into memory
-that is there, B x N x M for the activations. ``2048 x 2048`` is one product of square matrices; the last
-column holds the time against that which the arithmetic of the three products takes at its rate. Memory is the peak of a
-forward and backward pass beyond its inputs, gradients included.
+``matmuls`` are the three products of the layer (forward, gradients of x and of the weights) by ``torch.mm`` into
+allocated memory. ``2048 x 2048`` is one square product; the last column is the time over that of the layer's
+arithmetic at the rate of the square product. Memory is the peak of a forward and backward pass without its inputs,
+gradients included.
 """
 
 import statistics
@@ -24,7 +24,7 @@ OURS = "triton" if DEVICE == "cuda" else "blocked"
 
 
 def layer(implementation: str, compiled: bool, dtype: torch.dtype, b: int, n: int, m: int) -> Callable[[], object]:
-    """A forward and backward pass of a SAN behind a feature map in channels_last."""
+    """Return a forward and backward pass of SAN."""
     torch.manual_seed(0)
     san = SAN(D, m, position_features=P, implementation=implementation).to(DEVICE, dtype)
     x = torch.randn(b, n, D, device=DEVICE, dtype=dtype, requires_grad=True)
@@ -36,12 +36,12 @@ def layer(implementation: str, compiled: bool, dtype: torch.dtype, b: int, n: in
         san.zero_grad()
         call(x[:sets], None, positions).backward(grad[:sets])
 
-    step(b if compiled else 1)  # loads libraries, whose memory is not the layer's; compilation takes more than both
+    step(b if compiled else 1)  # load libraries, whose memory is not the layer's, and compile
     return step
 
 
 def matmuls(dtype: torch.dtype, b: int, n: int, m: int) -> Callable[[], object]:
-    """The products of the layer alone."""
+    """Return the products of the layer alone."""
     rows, weight = (torch.randn(size, D + P, device=DEVICE, dtype=dtype) for size in (b * n, m))
     y = torch.empty(b * n, m, device=DEVICE, dtype=dtype)
     of_rows, of_weight = torch.empty_like(rows), torch.empty_like(weight)
@@ -55,7 +55,7 @@ def matmuls(dtype: torch.dtype, b: int, n: int, m: int) -> Callable[[], object]:
 
 
 def measure(dtype: torch.dtype, rounds: int, compiled: bool, with_memory: bool, b: int, n: int, m: int) -> str:
-    """The table of one size."""
+    """Return the table of one size."""
     prepared = {
         OURS: partial(layer, OURS, False, dtype, b, n, m),
         "eager": partial(layer, "eager", False, dtype, b, n, m),
@@ -68,7 +68,7 @@ def measure(dtype: torch.dtype, rounds: int, compiled: bool, with_memory: bool, 
     one, other = (torch.randn(SQUARE, SQUARE, device=DEVICE, dtype=dtype) for _ in range(2))
     rivals = {name: make() for name, make in prepared.items()} | {"2048 x 2048": partial(torch.mm, one, other)}
     seconds = measuring.compare(rivals, rounds)
-    share = 6 * b * n * (D + P) * m / (2 * SQUARE**3)  # of the arithmetic in a square product
+    share = 6 * b * n * (D + P) * m / (2 * SQUARE**3)  # of the arithmetic of the square product
     at_rate = {
         name: measuring.spread(
             [own / (share * square) for own, square in zip(times, seconds["2048 x 2048"], strict=True)]
@@ -83,11 +83,11 @@ def measure(dtype: torch.dtype, rounds: int, compiled: bool, with_memory: bool, 
 
 
 def main() -> None:
-    """Measures each size and writes the tables."""
+    """Measure each size and write the tables."""
     parser = measuring.argument_parser(__doc__, rounds=7)
     parser.add_argument("--sizes", nargs="+", default=["256,64,4096", "256,144,4096", "256,64,1024", "256,64,128"])
-    parser.add_argument("--no_compile", action="store_true", help="leave the compiled formula out")
-    parser.add_argument("--no_memory", action="store_true", help="leave the memory out")
+    parser.add_argument("--no_compile", action="store_true", help="skip the compiled formula")
+    parser.add_argument("--no_memory", action="store_true", help="skip the memory")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

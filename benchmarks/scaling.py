@@ -1,11 +1,10 @@
-"""How the cost of the SAN layer and of a training step grows.
+"""Growth of the cost of the SAN layer and of a training step.
 
     python benchmarks/scaling.py
 
-The layer, forward and backward, with one of batch B, set size N, output size M and element size D doubled and doubled
-again; then a training step of SetClassifier(SmallCNN, SAN) with images of more pixels, and with as many pixels in
-images of more different sizes, a batch of each in turn. ``speed`` is that of the first row over that of the row, so a
-cost that grows in proportion has 1, 0.5 and 0.25 in three rows.
+Measures the layer, forward and backward, with batch B, set size N, output size M or element size D doubled twice;
+then a training step of SetClassifier(SmallCNN, SAN) with more pixels an image, and with the same number of pixels in
+images of several sizes. ``speed`` is relative to the first row: a proportional cost gives 1, 0.5 and 0.25.
 """
 
 from functools import partial
@@ -22,7 +21,7 @@ _SIZES = ((32, 32), (16, 64), (64, 16), (8, 128), (128, 8))  # all of 1024 pixel
 
 
 def layer(device, b, n, m, d):
-    """Forward and backward of the layer, ready to be called."""
+    """Return a forward and backward pass of the layer."""
     san = SAN(in_features=d, out_features=m).to(device)
     x = torch.randn(b, n, d, device=device, requires_grad=True)
     gradient = torch.randn(b, m, device=device)
@@ -36,7 +35,7 @@ def layer(device, b, n, m, d):
 
 
 def training_steps(device, b, m, sizes):
-    """A training step for each size of image, ready to be called."""
+    """Return a function that takes a training step for each image size."""
     model = SetClassifier(SmallCNN(3), partial(SAN, out_features=m), num_classes=10).to(device)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     labels = torch.randint(10, (b,), device=device)
@@ -52,13 +51,13 @@ def training_steps(device, b, m, sizes):
 
 
 def main():
-    """Measures one table for each thing that grows."""
+    """Measure one table for each quantity that grows."""
     parser = argument_parser(__doc__, rounds=7)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--set_size", type=int, default=64)
     parser.add_argument("--out_features", type=int, default=256)
     parser.add_argument("--in_features", type=int, default=64)
-    parser.add_argument("--no_memory", action="store_true", help="leave out memory, which takes a process for each")
+    parser.add_argument("--no_memory", action="store_true", help="skip the memory, which needs a process for each row")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")

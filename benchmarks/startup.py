@@ -1,9 +1,9 @@
-"""How long a person waits: for the help, and for the first training step.
+"""Start-up time: of the help, and until the first training step.
 
     python benchmarks/startup.py
 
-Each is a new Python; beside them, what the imports alone take that training cannot do without. Files are in the
-operating system's cache, as they are from the second time on.
+Each measurement starts a new Python. The imports that training needs are measured beside them. All files are in the
+operating system's cache.
 """
 
 import os
@@ -27,16 +27,16 @@ cli.main()
 
 
 def run(words, folder):
-    """Runs Python."""
+    """Run Python."""
     environment = {**os.environ, "WANDB_MODE": "offline"}
     subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, check=True)
 
 
 def main():
-    """Measures each in turn."""
+    """Measure each in turn."""
     parser = argument_parser(__doc__, rounds=5)
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "san_digits.yaml")
-    parser.add_argument("--quick", action="store_true", help="the help only, for a test of this file")
+    parser.add_argument("--quick", action="store_true", help="measure the help only, to test this file")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     program, config = str(ROOT / "main.py"), str(arguments.config.absolute())

@@ -1,11 +1,11 @@
-"""What the Trainer and this project's callbacks cost, against a loop by hand.
+"""Cost of the Trainer and this project's callbacks, compared with a loop by hand.
 
     python benchmarks/training_loop.py [--config FILE]
 
-Trains the network of a configuration on random images in the shape of its data: once as ``fit`` does, through
-Lightning's Trainer with the callbacks that every run has, and once in the shortest loop that does the same steps: same
-batches, memory format and fused optimiser, neither metrics nor logs nor checkpoints. Validation, which the loop has
-not, is left out. Both have the same number of steps, and start-up is not counted.
+Trains the network of a configuration on random images in the shape of its data: once with ``fit``, that is Lightning's
+Trainer with the callbacks of every run, and once in the shortest loop with the same batches, memory format and fused
+optimizer, without metrics, logs and checkpoints. Neither validates. Both take the same number of steps; start-up is not
+counted.
 """
 
 import contextlib
@@ -28,33 +28,33 @@ _WARM_UP = 3  # steps of each
 
 
 def random_images(self):
-    """In place of InMemoryImages.load: as many as are trained on, and a few more."""
+    """Replace InMemoryImages.load by random images."""
     num = self.num_train + self.val_size + self.test_size
     images = torch.randint(256, (num, self.in_channels, *self.image_size), dtype=torch.uint8)
     return images, torch.randint(self.num_classes, (num,)), self.test_size
 
 
 class Clock:
-    """Notes when steps begin."""
+    """Record when steps begin."""
 
     def __init__(self, num_steps):
         self.num_steps = num_steps
         self.times = []
 
     def __call__(self):
-        """Notes one; where it begins or ends to count, all that was asked of an accelerator is done."""
+        """Record a step; synchronize with the accelerator at the first and the last step that counts."""
         if len(self.times) in (_WARM_UP, self.num_steps - 1) and torch.accelerator.is_available():
             torch.accelerator.synchronize()
         self.times.append(time.perf_counter())
 
     @property
     def seconds(self):
-        """From the first step that counts to the last one."""
+        """Return the seconds from the first step that counts to the last."""
         return self.times[-1] - self.times[_WARM_UP]
 
 
 def fit(arguments, steps):
-    """Trains through the command line; gives the seconds, and the module and data that it had."""
+    """Train with the command line; return the seconds, the module and the data module."""
     clock, found = Clock(steps), []
     step = cli.SetClassifier.training_step
 
@@ -84,9 +84,9 @@ def fit(arguments, steps):
 
 
 def by_hand(model, data, steps):
-    """Trains the same in a loop."""
+    """Train the same network in a loop; return the seconds."""
     device, clock = model.device, Clock(steps)
-    # Without its Trainer a module gives the data module's loaders of one process, and logs nothing.
+    # Without a Trainer the data module returns the loaders of one process.
     data.trainer = None
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     model.train()
@@ -100,11 +100,11 @@ def by_hand(model, data, steps):
 
 
 def main():
-    """Measures both in turn."""
+    """Measure both in turn."""
     parser = argument_parser(__doc__, rounds=5)
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "san_cifar.yaml")
     parser.add_argument("--batch_size", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=16, help="of each round")
+    parser.add_argument("--steps", type=int, default=16, help="steps of each round")
     parser.add_argument("--set", nargs="*", default=[], help="more options of fit, as in model.compile=true")
     arguments = parser.parse_args()
     arguments.config = arguments.config.absolute()
@@ -119,7 +119,7 @@ def main():
         for number in range(arguments.rounds + 1):
             through_trainer, model, data = fit(arguments, steps)
             alone = by_hand(model.to(model.device), data, steps)
-            if number:  # the first is for warming up
+            if number:  # the first round warms up
                 seconds["fit"].append(through_trainer)
                 seconds["by hand"].append(alone)
     num = arguments.steps * arguments.batch_size
