@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from measuring import argument_parser, silence_lightning, spread, write
-from random_images import MultiResolutionRandomImages
+from random_images import RandomImages
 from set_aggregation.aggregators import SAN, GlobalAvgPool
 from set_aggregation.backbones import SmallCNN
 from set_aggregation.callbacks import Throughput
@@ -26,7 +26,7 @@ ONE_SIZE = [32]
 def pixels_per_second(aggregator, sizes, num_pixels, **batches):
     """Trains for an epoch."""
     pixels = sum(size * size for size in sizes) / len(sizes)
-    data = MultiResolutionRandomImages(sizes=sizes, num_train=round(num_pixels / pixels), val_size=10, **batches)
+    data = RandomImages(sizes=sizes, num_train=round(num_pixels / pixels), val_size=10, **batches)
     model = SetClassifier(SmallCNN(3), aggregator, num_classes=10, hidden_features=None)
     throughput = Throughput()
     Trainer(

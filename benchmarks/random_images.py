@@ -2,7 +2,7 @@
 
 import torch
 
-from set_aggregation.data import CIFAR10, MultiResolutionCIFAR10
+from set_aggregation.data import CIFAR10
 
 
 class RandomImages(CIFAR10):
@@ -15,7 +15,3 @@ class RandomImages(CIFAR10):
         """Makes them."""
         num = self.num_train + self.val_size + 10
         return torch.randint(256, (num, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (num,)), 10
-
-
-class MultiResolutionRandomImages(MultiResolutionCIFAR10, RandomImages):
-    """The same at several sizes."""

@@ -7,7 +7,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from set_aggregation import data
 from set_aggregation.models.classifier import SetClassifier
 from tests.support.cli_runner import CSV, DIGITS, FEW_IMAGES, REHEARSAL, ROOT, run_cli
 
@@ -175,14 +174,6 @@ def test_residual_networks_differ_in_aggregator_and_width_only(aggregator, width
     for each in (config, original):
         del each["run"], each["model"]["aggregator"]
     assert config == original
-
-
-@pytest.mark.parametrize("path", MULTIRES_DATA, ids=name)
-def test_several_sizes_are_those_of_the_class(path):
-    part = yaml.safe_load(path.read_text())
-    cls = getattr(data, part["class_path"])
-    assert tuple(part["init_args"]["sizes"]) == cls.default_sizes
-    assert cls.image_size[0] in cls.default_sizes
 
 
 @pytest.mark.parametrize("path", MULTIRES_DATA, ids=name)

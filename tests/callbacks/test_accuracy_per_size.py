@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from set_aggregation.aggregators import SAN
 from set_aggregation.backbones import SmallCNN
 from set_aggregation.callbacks import AccuracyPerSize
-from set_aggregation.data import Digits, MultiResolutionDigits
+from set_aggregation.data import Digits
 from set_aggregation.models.classifier import SetClassifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
@@ -130,7 +130,7 @@ def make_classifier():
 
 @pytest.mark.parametrize(("method", "part"), [("validate", "val"), ("test", "test")])
 def test_accuracy_of_each_size_is_that_of_the_whole_split(make_trainer, method, part):
-    model, digits = make_classifier(), MultiResolutionDigits(batch_size=50, sizes=[10, (12, 8), 17])
+    model, digits = make_classifier(), Digits(batch_size=50, sizes=[10, (12, 8), 17])
     (logged,) = getattr(make_trainer(), method)(model, datamodule=digits, verbose=False)
     expected = {}
     for images, labels in zip(digits._sets[part]._images, digits._sets[part]._labels, strict=True):

@@ -115,7 +115,7 @@ SEVERAL_SIZES = {
         ("--model.aggregator=Flatten", "--data.train_sizes=original", "--data.sizes=[8, 16]"),
         ("Flatten: got images of 8x8, 16x16",),
     ),
-    "no size": (("--data.sizes=[]",), ("MultiResolutionDigits: got sizes=[]", NO_SIZES)),
+    "no size": (("--data.sizes=[]",), ("Digits: got sizes=[]", NO_SIZES)),
     "a size twice": (("--data.sizes=[16, 16]",), ("got sizes=[16, 16]", NO_SIZES)),
     "a size twice, as side and as pair": (("--data.sizes=[16, [16, 16]]",), ("got sizes=[16, (16, 16)]", NO_SIZES)),
     "size zero": (("--data.sizes=[0]",), ("got sizes=[0]", NO_SIZES)),
@@ -124,29 +124,25 @@ SEVERAL_SIZES = {
     "sizes not whole": (("--data.sizes=[1.5, 16]",), ("data.sizes", "1.5")),
     "sizes of words": (("--data.sizes=[abc]",), ("data.sizes", "abc")),
     "sizes with an x": (("--data.sizes=[8x8]",), ("data.sizes", "8x8")),
-    "no training size": (("--data.train_sizes=[]",), ("MultiResolutionDigits: got train_sizes=[]", NO_SIZES)),
+    "no training size": (("--data.train_sizes=[]",), ("Digits: got train_sizes=[]", NO_SIZES)),
     "a training size twice": (("--data.train_sizes=[8, 8]",), ("got train_sizes=[8, 8]", NO_SIZES)),
     "training size zero": (("--data.train_sizes=[0]",), ("got train_sizes=[0]", NO_SIZES)),
     "training sizes of words": (("--data.train_sizes=[abc]",), ("data.train_sizes", "abc")),
     "resample neither true nor false": (("--data.resample=perhaps",), ("data.resample perhaps", "bool")),
     "antialias neither true nor false": (("--data.antialias=2",), ("data.antialias 2", "bool")),
     "compile neither true nor false": (("--model.compile=perhaps",), ("model.compile perhaps", "bool")),
-    "size_seed negative": (("--data.size_seed=-1",), ("MultiResolutionDigits: got size_seed=-1", "at least 0")),
+    "size_seed negative": (("--data.size_seed=-1",), ("Digits: got size_seed=-1", "at least 0")),
     "size_seed no number": (("--data.size_seed=x",), ("data.size_seed x", "int")),
     "max_pixels_per_batch zero": (("--data.max_pixels_per_batch=0",), ("got max_pixels_per_batch=0", "at least 1")),
     "batch_size too large": (("--data.batch_size=1258",), ("batch_size=1258", "at most the 1257 training images")),
     "num_train too large": (("--data.num_train=1258",), ("num_train=1258", "at most 1257")),
     "sizes that no machine can hold": (
         ("--data.sizes=[1000000000]",),
-        ("MultiResolutionDigits: got images that take", "GB of memory", "use fewer"),
+        ("Digits: got images that take", "GB of memory", "use fewer"),
     ),
     "misspelt sizes": (("--data.size=[8]",), ("data.size,", "did you mean sizes?")),
     "misspelt train_sizes": (("--data.train_size=all",), ("data.train_size,", "did you mean train_sizes?")),
-    "sizes of data of one size": (
-        ("--data=Digits", "--data.sizes=[8]"),
-        ("data.sizes, which Digits does not take",),
-    ),
-    "misspelt data": (("--data=MultiresDigits",), ("MultiresDigits", "did you mean MultiResolutionDigits?")),
+    "misspelt data": (("--data=Digit",), ("Digit", "did you mean Digits?")),
 }
 
 
@@ -179,7 +175,7 @@ def test_misspelt_argument_of_the_data_set_below(here):
 
 def test_each_known_name_is_said_once(here):
     line = refused(here, *MULTIRES, "--data=CIFAR11")
-    assert line.count("MultiResolutionDigits") == 1
+    assert line.count("FashionMNIST") == 1
 
 
 def test_batch_too_small_for_an_image(here):
@@ -236,8 +232,8 @@ YAML = {
     "unknown backbone class": ("model:\n  backbone:\n    class_path: SmalCNN\n", ("SmalCNN", "SmallCNN")),
     "unknown data class": ("data:\n  class_path: CIFAR11\n", ("CIFAR11", "CIFAR10, Digits, FashionMNIST")),
     "no size": (
-        "data:\n  class_path: MultiResolutionDigits\n  init_args:\n    sizes: []\n",
-        ("MultiResolutionDigits: got sizes=[]",),
+        "data:\n  class_path: Digits\n  init_args:\n    sizes: []\n",
+        ("Digits: got sizes=[]",),
     ),
     "part that is not there": ("model:\n  aggregator: aggregator/sam.yaml\n", ("aggregator/sam.yaml", *AGGREGATORS)),
     "no YAML": ("trainer: [1\n", ("bad.yaml",)),

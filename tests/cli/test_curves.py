@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from set_aggregation.data import MultiResolutionDigits
+from set_aggregation.data import Digits
 from set_aggregation.models.classifier import SetClassifier
 from tests.support.cli_runner import CSV, DIGITS, ROOT, SHORT, run_cli
 
@@ -75,7 +75,7 @@ def checkpoint(run, name="last"):
 @pytest.fixture(scope="module")
 def data():
     """The data of the runs."""
-    module = MultiResolutionDigits(sizes=[16, 18], num_train=64, val_size=40, resample=True)
+    module = Digits(sizes=[16, 18], num_train=64, val_size=40, resample=True)
     module.setup("fit")
     return module
 
@@ -186,7 +186,7 @@ def test_results(measured):
     found = results(run)
     best = checkpoint(run, "best")["epoch"]
     accuracies = [row["val/accuracy"] for row in read_metrics(run) if "val/accuracy" in row]
-    expected = {"experiment": "san_digits_multires", "run": "a", "aggregator": "SAN", "data": "MultiResolutionDigits"}
+    expected = {"experiment": "san_digits_multires", "run": "a", "aggregator": "SAN", "data": "Digits at 2 sizes"}
     expected |= {"width": 8, "seed": 1, "epochs": EPOCHS, "steps": 2 * EPOCHS}
     expected |= {"best": {"epoch": best + 1, "val/accuracy": accuracies[best]}}
     expected |= {"last": {name: value for name, value in found["metrics"].items() if name.startswith("val/")}}

@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
     here = tmp_path_factory.mktemp("wandb_run")
     logger = {"class_path": "WandbLogger", "init_args": {"project": "mine", "log_model": True, "tags": ["own"]}}
     code, _, err = run_cli(
-        *(here, "fit", *DIGITS, "--data=MultiResolutionDigits", "--data.sizes=[8, 12]", *SHORT),
+        *(here, "fit", *DIGITS, "--data=Digits", "--data.sizes=[8, 12]", *SHORT),
         *("--curves.every_n_epochs=1", "--curves.num_images=50", *CSV),
         *(f"--trainer.logger+={json.dumps(logger)}", "--seed_everything=3"),
     )
@@ -88,7 +88,7 @@ def test_config_is_complete_and_says_what_the_run_is_of(sent, folder):
 
 def test_names(sent, folder):
     assert (sent.run_id, sent.name, sent.group, sent.project) == (folder.name, folder.name, "san_digits", "mine")
-    assert sent.tags == ["own", "SAN", "MultiResolutionDigits", "width 8"]
+    assert sent.tags == ["own", "SAN", "Digits at 2 sizes", "width 8"]
     assert (folder / "wandb_run_id").read_text() == sent.run_id
     assert sent.exit_code == 0
 

@@ -24,12 +24,8 @@ from set_aggregation.data import (
     Digits,
     FashionMNIST,
     InMemoryImages,
-    MultiResolutionCIFAR10,
-    MultiResolutionDigits,
-    MultiResolutionFashionMNIST,
     in_memory,
 )
-from set_aggregation.data.multi_resolution import MultiResolution
 from set_aggregation.data.resizing import resize
 from tests.support.quiet_trainer import quiet_trainer
 
@@ -38,8 +34,8 @@ CLASSES = [
     for name in data.__all__
     if issubclass(exported := getattr(data, name), InMemoryImages) and not inspect.isabstract(exported)
 ]
-PUBLISHED = [cls for cls in CLASSES if "split" in inspect.signature(cls).parameters]  # as they were, at one size
-HAS_OFFICIAL = [cls for cls in CLASSES if issubclass(cls, tuple(PUBLISHED))]
+PUBLISHED = [cls for cls in CLASSES if "data_dir" in inspect.signature(cls).parameters]
+HAS_OFFICIAL = PUBLISHED
 NUM_IMAGES, NUM_OFFICIAL_TEST, NUM_PAPER_TEST, VAL = 600, 100, 60, 50  # of the fake data
 
 # Workers would only slow down a data set in memory.
@@ -81,9 +77,7 @@ def make(request, monkeypatch):
 
 
 def build(cls, **arguments):
-    """A data module, of three sizes (two of them small) where the class is one of several."""
-    sizes = {"sizes": [8, 12, cls.image_size]} if issubclass(cls, MultiResolution) else {}
-    return cls(**{"batch_size": 16, "val_size": VAL, **sizes, **arguments})
+    return cls(**{"batch_size": 16, "val_size": VAL, **arguments})
 
 
 def set_up(cls, **arguments):
@@ -129,7 +123,6 @@ def epoch(module, index):
 
 def test_every_exported_class_has_a_case():
     assert {CIFAR10, Digits, FashionMNIST} <= set(CLASSES)
-    assert {MultiResolutionCIFAR10, MultiResolutionDigits, MultiResolutionFashionMNIST} <= set(CLASSES)
     assert {CIFAR10, FashionMNIST} <= set(PUBLISHED)
 
 
@@ -160,7 +153,7 @@ def test_batches_are_uint8_images_and_int64_labels(cls, part):
 
 
 def test_every_part_says_the_sizes_of_its_images(cls):
-    sizes = [(8, 8), (12, 12), cls.image_size] if issubclass(cls, MultiResolution) else [cls.image_size]
+    sizes = [cls.image_size]
     module = set_up(cls)
     assert module.image_sizes == {"train": sizes, "val": sizes, "test": sizes}
     for part in ("train", "val", "test"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from set_aggregation.data import Digits, ImageFolder, MultiResolutionDigits
+from set_aggregation.data import Digits, ImageFolder
 from set_aggregation.data.conversion import to_float
 from tests.support.small_classifier import noise, picture
 
@@ -41,7 +41,7 @@ def test_batches_are_converted_as_the_description_says(normalize):
 
 
 def test_description_of_several_sizes_names_that_of_predict():
-    assert MultiResolutionDigits(sizes=[8, 24]).image_description["image_size"] == [16, 16]
+    assert Digits(sizes=[8, 24]).image_description["image_size"] == [16, 16]
 
 
 def test_description_of_a_folder_names_its_classes(tmp_path):

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from set_aggregation.data import memory
-from set_aggregation.data.memory import available_memory
+from set_aggregation.data import in_memory
+from set_aggregation.data.in_memory import available_memory
 
 FREE = 1000
 
@@ -15,7 +15,7 @@ FREE = 1000
 def cgroup(tmp_path, monkeypatch):
     """A machine with 1,000 bytes free, and a function that writes the files of its container."""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=FREE, total=8 * FREE, free=1))
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(in_memory, "_CGROUP", tmp_path)
 
     def write(**files):
         for name, content in files.items():

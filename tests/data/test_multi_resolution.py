@@ -16,12 +16,8 @@ from set_aggregation.data import (
     CIFAR10,
     ImageDataModule,
     InMemoryImages,
-    MultiResolutionCIFAR10,
-    MultiResolutionDigits,
-    MultiResolutionFashionMNIST,
     in_memory,
 )
-from set_aggregation.data.multi_resolution import MultiResolution
 from set_aggregation.data.resizing import resize
 from tests.support.quiet_trainer import quiet_trainer
 
@@ -48,11 +44,7 @@ class Noise(InMemoryImages):
         return self.images, torch.arange(NUM_IMAGES), 0
 
 
-class NoiseOfSizes(MultiResolution, Noise):
-    default_sizes = (6, 12)
-
-
-def build(cls=NoiseOfSizes, **arguments):
+def build(cls=Noise, **arguments):
     return cls(**{"sizes": SIZES, "batch_size": 8, "val_size": VAL, "split": "paper", **arguments})
 
 
@@ -328,22 +320,13 @@ def test_the_original_size_to_train_on_need_not_be_one_to_test_at(resample):
         ([(8, 20)], [(8, 20)]),
         ([[8, 20], (20, 8), 8], [(8, 8), (8, 20), (20, 8)]),  # lists are what YAML has
         ((1, 2), [(1, 1), (2, 2)]),
-        (None, [(6, 6), (12, 12)]),
+        (None, [ORIGINAL]),
     ],
 )
 def test_a_size_is_a_side_or_height_and_width(sizes, expected):
     module = set_up(sizes=sizes)
     assert module.image_sizes == {"train": expected, "val": expected, "test": expected}
     assert {size for size, _ in shown(module.test_dataloader())} == set(expected)
-
-
-@pytest.mark.parametrize("cls", [MultiResolutionCIFAR10, MultiResolutionFashionMNIST, MultiResolutionDigits])
-def test_default_sizes_are_around_the_original(cls):
-    sizes = [(side, side) for side in cls.default_sizes]
-    module = cls()
-    assert module.sizes == module.train_sizes == sizes
-    assert cls.image_size == sizes[2]
-    assert not module.resample
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
@@ -451,23 +434,6 @@ def test_resuming_on_more_ranks_shows_no_image_twice():
 
 
 @pytest.mark.parametrize(
-    ("cls", "num_images", "resample", "megabytes"),
-    [
-        (MultiResolutionCIFAR10, 60_000, False, 346),
-        (MultiResolutionCIFAR10, 60_000, True, 1037),
-        (MultiResolutionFashionMNIST, 70_000, False, 140),
-        (MultiResolutionFashionMNIST, 70_000, True, 445),
-    ],
-)
-def test_memory_is_as_documented(cls, num_images, resample, megabytes):
-    module = cls(split="paper", resample=resample)
-    num = {"val": module.val_size, "test": module.test_size}
-    num["train"] = num_images - sum(num.values())
-    assert round(sum(module._num_bytes(part, num[part]) for part in num) / 1e6) == megabytes
-    assert f"{megabytes:,} MB" in " ".join(MultiResolution.__doc__.split())
-
-
-@pytest.mark.parametrize(
     "arguments",
     [
         {"num_train": 99},
@@ -480,7 +446,7 @@ def test_memory_is_as_documented(cls, num_images, resample, megabytes):
 @pytest.mark.parametrize("stages", [["fit"], ["validate", "fit"], ["test", "validate", "fit"]])
 def test_what_is_checked_is_what_is_held(arguments, stages, monkeypatch):
     checked = []
-    monkeypatch.setattr(NoiseOfSizes, "_check_memory", lambda _, needed: checked.append(needed))
+    monkeypatch.setattr(Noise, "_check_memory", lambda _, needed: checked.append(needed))
     module = build(**arguments)
     for stage in stages:
         module.setup(stage)
@@ -501,14 +467,14 @@ def refuses_to_resize(monkeypatch):
     """No memory at all, and a failure where an image is resized all the same."""
     monkeypatch.setattr(in_memory, "available_memory", lambda: 0)
     monkeypatch.setattr(
-        "set_aggregation.data.multi_resolution.resize", lambda *_: pytest.fail("images were resized that cannot fit")
+        "set_aggregation.data.in_memory.resize", lambda *_: pytest.fail("images were resized that cannot fit")
     )
 
 
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])
 def test_what_cannot_fit_is_refused_before_it_is_made(stage, refuses_to_resize):
     module = build()
-    with pytest.raises(ValueError, match=r"^NoiseOfSizes: got images that take 0\.0 GB of memory, expected at most"):
+    with pytest.raises(ValueError, match=r"^Noise: got images that take 0\.0 GB of memory, expected at most"):
         module.setup(stage)
     assert module.image_sizes == {}
 
@@ -549,7 +515,7 @@ def test_the_first_rank_of_a_machine_asks_for_all(monkeypatch):
     "sizes", [[], [8, 8], [8, (8, 8)], [(8, 9), (8, 9)], [0], [-8, 8], [(8, 0)], [(-1, 8)], "everything", ""]
 )
 def test_bad_sizes_are_named(name, sizes):
-    with pytest.raises(ValueError, match=f"^NoiseOfSizes: got {name}=.*, expected different sizes") as caught:
+    with pytest.raises(ValueError, match=f"^Noise: got {name}=.*, expected different sizes") as caught:
         build(**{name: sizes})
     assert f"{name}={sizes!r}" in str(caught.value)
 
@@ -558,7 +524,7 @@ def test_bad_sizes_are_named(name, sizes):
     ("name", "value", "least"), [("size_seed", -1, 0), ("max_pixels_per_batch", 0, 1), ("max_pixels_per_batch", -5, 1)]
 )
 def test_bad_numbers_are_named(name, value, least):
-    with pytest.raises(ValueError, match=f"^NoiseOfSizes: got {name}={value}, expected at least {least}"):
+    with pytest.raises(ValueError, match=f"^Noise: got {name}={value}, expected at least {least}"):
         build(**{name: value})
 
 
@@ -581,9 +547,9 @@ def test_a_configuration_reaches_the_data_set_and_the_mixin(parser, tmp_path):
         **{"max_pixels_per_batch": 5000, "data_dir": str(tmp_path), "batch_size": 32, "val_size": 7, "num_train": 90},
         **{"split": "paper", "split_seed": 4, "normalize": True, "augment": True},
     }
-    config = parser.parse_object({"data": {"class_path": "MultiResolutionCIFAR10", "init_args": arguments}})
+    config = parser.parse_object({"data": {"class_path": "CIFAR10", "init_args": arguments}})
     module = parser.instantiate(config).data
-    assert type(module) is MultiResolutionCIFAR10
+    assert type(module) is CIFAR10
     expected = {
         **arguments,
         "sizes": [(16, 16), (24, 20)],
@@ -593,19 +559,10 @@ def test_a_configuration_reaches_the_data_set_and_the_mixin(parser, tmp_path):
     assert {name: getattr(module, name) for name in expected} == expected
 
 
-@pytest.mark.parametrize("name", ["MultiResolutionCIFAR10", "MultiResolutionFashionMNIST", "MultiResolutionDigits"])
-def test_defaults_are_those_of_the_data_set(parser, name):
-    module = parser.instantiate(parser.parse_args(["--data", name, "--data.sizes", "[[8,10],12]"])).data
-    assert module.sizes == module.train_sizes == [(8, 10), (12, 12)]
-    one_size = type(module).__bases__[1]()
-    for name in ("batch_size", "val_size", "num_train", "split", "split_seed", "normalize", "augment"):
-        assert getattr(module, name) == getattr(one_size, name)
-
-
 @pytest.mark.parametrize("argument", ["--data.size=[8]", "--data.image_size=[8,8]", "--data.sizes=[a]"])
 def test_arguments_that_are_none_are_refused(parser, argument):
     with pytest.raises(jsonargparse.ArgumentError, match=r"Option '\w+' is not accepted|Parser key \"sizes\""):
-        parser.parse_args(["--data", "MultiResolutionCIFAR10", argument])
+        parser.parse_args(["--data", "CIFAR10", argument])
 
 
 # The real data
@@ -616,9 +573,9 @@ def test_real_photographs(monkeypatch):
     if not folder:
         pytest.skip("SAN_TEST_DATA_DIR does not name a folder with the real data sets")
     loaded = CIFAR10(Path(folder)).load()
-    monkeypatch.setattr(MultiResolutionCIFAR10, "load", lambda _: loaded)
+    monkeypatch.setattr(CIFAR10, "load", lambda _: loaded)
     arguments = {"data_dir": Path(folder), "split": "paper", "batch_size": 1000}
-    module = MultiResolutionCIFAR10(**arguments)
+    module = CIFAR10(sizes=[16, 24, 32, 40, 48], **arguments)
     module.setup("fit")
     for part, num in (("train", 10_000), ("val", 5000), ("test", 5000)):
         counts = Counter()
@@ -626,7 +583,6 @@ def test_real_photographs(monkeypatch):
             counts[size] += num_in_batch
         assert counts == dict.fromkeys(module.sizes, num)
     one_size = CIFAR10(**arguments)
-    monkeypatch.setattr(CIFAR10, "load", lambda _: loaded)
     one_size.setup("test")
     originals = [batch for batch in module.test_dataloader() if size_of(batch[0]) == (32, 32)]
     for (images, labels), (expected, expected_labels) in zip(originals, one_size.test_dataloader(), strict=True):

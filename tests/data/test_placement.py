@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from set_aggregation.data import Digits, in_memory
-from set_aggregation.data.memory import free_memory
+from set_aggregation.data.in_memory import free_memory
 
 ACCELERATOR = torch.device("meta")
 
@@ -36,7 +36,7 @@ def test_images_that_take_half_of_the_free_memory_move(monkeypatch):
         assert images.device == labels.device == ACCELERATOR
     assert module.is_on_accelerator
     assert len(said) == 1
-    assert "they lie there" in said[0]
+    assert "they move to" in said[0]
 
 
 def test_a_choice_of_images_lies_there_too(monkeypatch):
@@ -53,7 +53,7 @@ def test_images_that_take_more_stay(monkeypatch):
         assert images.device == torch.device("cpu")
     assert not module.is_on_accelerator
     assert len(said) == 1
-    assert "they stay where they are" in said[0]
+    assert "they stay in main memory" in said[0]
 
 
 @pytest.mark.parametrize(("free", "pins"), [(0, True), (10**9, False)])

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from set_aggregation.aggregators import SAN, Conv1x1, Flatten, GlobalAvgPool, GlobalMaxPool
 from set_aggregation.backbones import SmallCNN
-from set_aggregation.data import Digits, MultiResolutionDigits
+from set_aggregation.data import Digits
 from set_aggregation.models.classifier import SetClassifier
 
 # Lightning 2.6 builds a class that torch has since renamed.
@@ -319,7 +319,7 @@ def test_sizes_are_looked_at_in_the_precision_of_the_model():
 @pytest.mark.parametrize("aggregator", [Flatten, Conv1x1])
 def test_trainer_refuses_a_data_module_of_several_sizes(method, aggregator, make_trainer):
     model = SetClassifier(SmallCNN(in_channels=1), aggregator, num_classes=10, image_size=(16, 16))
-    data = MultiResolutionDigits(sizes=[8, 16])
+    data = Digits(sizes=[8, 16])
     with pytest.raises(ValueError, match=f"{aggregator.__name__}: got images of 8x8, 16x16, expected one size"):
         getattr(make_trainer(max_epochs=1), method)(model, datamodule=data)
 
@@ -330,14 +330,14 @@ def test_trainer_refuses_another_size_at_the_test(make_trainer):
     trainer = make_trainer(limit_val_batches=1)
     trainer.validate(model, datamodule=Digits(), verbose=False)
     with pytest.raises(ValueError, match="Flatten: got images of 8x8, 16x16"):
-        trainer.test(model, datamodule=MultiResolutionDigits(sizes=[8, 16]))
+        trainer.test(model, datamodule=Digits(sizes=[8, 16]))
 
 
 def test_trainer_takes_sizes_whose_sets_are_of_one_size(make_trainer):
     model = SetClassifier(SmallCNN(in_channels=1), Flatten, num_classes=10, image_size=(16, 16))
     trainer = make_trainer(limit_test_batches=1)
     assert trainer.test(model, datamodule=Digits(), verbose=False)
-    assert trainer.test(model, datamodule=MultiResolutionDigits(sizes=[14, 16]), verbose=False)
+    assert trainer.test(model, datamodule=Digits(sizes=[14, 16]), verbose=False)
 
 
 def test_trainer_without_a_data_module_leaves_it_to_the_aggregator(make_trainer):

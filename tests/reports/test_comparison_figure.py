@@ -133,16 +133,16 @@ def test_cells_without_a_run_say_so(write, figure):
 def test_the_scale_is_that_of_the_data_set(write, figure):
     write(data="CIFAR10", curves=history(4, top=0.5))
     write("Flatten", data="CIFAR10", epochs=6, curves=history(6, top=0.9))
-    write(data="MultiResolutionFashionMNIST", epochs=3, curves=history(3, top=0.2))
+    write(data="FashionMNIST at 5 sizes", epochs=3, curves=history(3, top=0.2))
     drawn = figure()
     assert texts(drawn)[0] == "CIFAR10"
-    assert "MultiResolutionFashionMNIST" in texts(drawn)
+    assert "FashionMNIST at 5 sizes" in texts(drawn)
     assert drawn.axes[0].get_ylim() == drawn.axes[1].get_ylim()
     assert drawn.axes[0].get_xlim() == drawn.axes[1].get_xlim()
     assert drawn.axes[0].get_xlim()[1] > 6 > 4 > drawn.axes[2].get_xlim()[1]
     assert drawn.axes[0].get_ylim()[1] > 0.9 > 0.3 > drawn.axes[2].get_ylim()[1]
     assert overlaps(drawn) == []
-    heading = next(text for text in drawn.texts if text.get_text() == "MultiResolutionFashionMNIST")
+    heading = next(text for text in drawn.texts if text.get_text() == "FashionMNIST at 5 sizes")
     assert drawn.axes[1].xaxis.label.get_window_extent().y0 > heading.get_window_extent().y1
 
 

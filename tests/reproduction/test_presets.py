@@ -52,8 +52,7 @@ def test_command_line_is_taken(parse, experiment, settings):
     assert config.seed_everything == 3
     assert config.trainer.max_epochs == settings.epochs
     assert config.data.class_path.endswith(
-        ("MultiResolution" if settings.train_sizes else ".")
-        + {"cifar10": "CIFAR10", "fashion_mnist": "FashionMNIST", "digits": "Digits"}[settings.data]
+        {"cifar10": "CIFAR10", "fashion_mnist": "FashionMNIST", "digits": "Digits"}[settings.data]
     )
     if settings.train_sizes:
         assert config.data.init_args.train_sizes == settings.train_sizes

@@ -17,7 +17,7 @@ from tests.support.quiet_trainer import quiet_trainer
 
 def test_labels_of_a_san():
     torch.manual_seed(5)
-    expected = {"aggregator": "SAN", "data": "NoiseOfSizes", "width": 5, "seed": 5}
+    expected = {"aggregator": "SAN", "data": "Noise at 2 sizes", "width": 5, "seed": 5}
     assert results.labels(small_classifier(), noise(several_sizes=True)) == expected
 
 

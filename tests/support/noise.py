@@ -11,7 +11,6 @@ from lightning.pytorch.strategies import DDPStrategy
 from set_aggregation.aggregators import SAN
 from set_aggregation.backbones import SmallCNN
 from set_aggregation.data import InMemoryImages
-from set_aggregation.data.multi_resolution import MultiResolution
 from set_aggregation.models.classifier import SetClassifier
 from tests.support.quiet_trainer import quiet_trainer
 
@@ -39,13 +38,9 @@ class Noise(InMemoryImages):
         return images, torch.randint(NUM_CLASSES, (num,), generator=generator), 0
 
 
-class NoiseOfSizes(MultiResolution, Noise):
-    default_sizes = (8, 11)
-
-
 def noise(several_sizes=False, **arguments):
     """Images of one or two sizes; those of two are drawn anew each epoch."""
-    return NoiseOfSizes(resample=True, **arguments) if several_sizes else Noise(**arguments)
+    return Noise(**({"sizes": [8, 11], "resample": True} if several_sizes else {}), **arguments)
 
 
 def small_classifier(lr=0.01, **arguments):

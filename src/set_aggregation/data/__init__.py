@@ -7,11 +7,6 @@ from set_aggregation.data.digits import Digits
 from set_aggregation.data.fashion_mnist import FashionMNIST
 from set_aggregation.data.image_folder import ImageFolder
 from set_aggregation.data.in_memory import InMemoryImages
-from set_aggregation.data.multi_resolution import (
-    MultiResolutionCIFAR10,
-    MultiResolutionDigits,
-    MultiResolutionFashionMNIST,
-)
 
 __all__ = [
     "CIFAR10",
@@ -20,8 +15,5 @@ __all__ = [
     "ImageDataModule",
     "ImageFolder",
     "InMemoryImages",
-    "MultiResolutionCIFAR10",
-    "MultiResolutionDigits",
-    "MultiResolutionFashionMNIST",
     "ResolutionBatchSampler",
 ]

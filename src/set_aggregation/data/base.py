@@ -76,7 +76,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self, batch_size: int, max_pixels_per_batch: int | None = None, normalize: bool = False, augment: bool = False
     ) -> None:
         super().__init__()
-        self._at_least_one(batch_size=batch_size, max_pixels_per_batch=max_pixels_per_batch)
+        self._at_least(1, batch_size=batch_size, max_pixels_per_batch=max_pixels_per_batch)
         self.batch_size = batch_size
         self.max_pixels_per_batch = max_pixels_per_batch
         self.normalize = normalize
@@ -86,6 +86,11 @@ class ImageDataModule(LightningDataModule, ABC):
         self._training: ResolutionBatchSampler | None = None
         self._place: dict[str, Any] | None = None
         self._statistics: Tensor | None = None
+
+    @property
+    def title(self) -> str:
+        """The name of the data in tables of runs: runs of one title can be compared."""
+        return type(self).__name__
 
     @property
     def image_sizes(self) -> dict[str, list[Size]]:
@@ -219,7 +224,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """What a loader draws the seeds of its worker processes from: apart, so that reading changes no other draw."""
         return torch.Generator().manual_seed(torch.initial_seed())
 
-    def _at_least_one(self, **sizes: int | None) -> None:
-        for name, value in sizes.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{type(self).__name__}: got {name}={value}, expected at least 1")
+    def _at_least(self, minimum: int, **numbers: int | None) -> None:
+        for name, value in numbers.items():
+            if value is not None and value < minimum:
+                raise ValueError(f"{type(self).__name__}: got {name}={value}, expected at least {minimum}")

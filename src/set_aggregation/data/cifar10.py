@@ -1,6 +1,7 @@
 """CIFAR-10."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torchvision import datasets
 
 from set_aggregation.data.downloads import check_files, default_data_dir, download
-from set_aggregation.data.in_memory import InMemoryImages, Split
+from set_aggregation.data.in_memory import InMemoryImages
 
 _SOURCE = datasets.CIFAR10
 _CHECKSUMS = {
@@ -33,14 +34,7 @@ class CIFAR10(InMemoryImages):
     Args:
         data_dir: folder with ``cifar-10-batches-py`` (downloaded if it is not there); ``$SAN_DATA_DIR``, else
             ``data``, by default.
-        batch_size: images of a batch on one rank.
-        val_size: images held out for validation.
-        num_train: take only so many images to train on; None takes all.
-        split: ``"official"`` or ``"paper"``.
-        split_seed: seed of the split, apart from the seed of the run.
-        normalize: subtract the mean and divide by the standard deviation of each channel.
-        augment: random crop and flip of the training images.
-        test_size: images of the test set of the ``"paper"`` split; 5,000 by default.
+        **arguments: see :class:`~set_aggregation.data.InMemoryImages`.
 
     Raises:
         ValueError: files that are damaged, or neither there nor to be had.
@@ -58,19 +52,8 @@ class CIFAR10(InMemoryImages):
     flip = True
     test_size = 5000
 
-    def __init__(
-        self,
-        data_dir: Path | None = None,
-        batch_size: int = 256,
-        val_size: int = 5000,
-        num_train: int | None = None,
-        split: Split = "official",
-        split_seed: int = 0,
-        normalize: bool = False,
-        augment: bool = False,
-        test_size: int | None = None,
-    ) -> None:
-        super().__init__(batch_size, val_size, num_train, split, split_seed, normalize, augment, test_size)
+    def __init__(self, data_dir: Path | None = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
         self.data_dir = (default_data_dir() if data_dir is None else Path(data_dir)).expanduser()
 
     def prepare_data(self) -> None:

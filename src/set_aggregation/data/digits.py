@@ -1,5 +1,7 @@
 """The handwritten digits that come with scikit-learn."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Int, UInt8
@@ -18,11 +20,7 @@ class Digits(InMemoryImages):
     Args:
         batch_size: images of a batch on one rank.
         val_size: images held out for validation.
-        num_train: take only so many images to train on; None takes all.
-        split_seed: seed of the split, apart from the seed of the run.
-        normalize: subtract the mean and divide by the standard deviation.
-        augment: random crop of the training images; digits are not mirrored.
-        test_size: images of the test set; 360 by default.
+        **arguments: see :class:`~set_aggregation.data.InMemoryImages`; there is no ``split``.
 
     Example:
         >>> digits = Digits(batch_size=32)
@@ -41,17 +39,8 @@ class Digits(InMemoryImages):
     flip = False
     test_size = 360
 
-    def __init__(
-        self,
-        batch_size: int = 64,
-        val_size: int = 180,
-        num_train: int | None = None,
-        split_seed: int = 0,
-        normalize: bool = False,
-        augment: bool = False,
-        test_size: int | None = None,
-    ) -> None:
-        super().__init__(batch_size, val_size, num_train, "paper", split_seed, normalize, augment, test_size)
+    def __init__(self, batch_size: int = 64, val_size: int = 180, **arguments: Any) -> None:
+        super().__init__(batch_size, val_size, split="paper", **arguments)
 
     def load(self) -> tuple[UInt8[Tensor, "N 1 16 16"], Int[Tensor, "N"], int]:
         """Reads scikit-learn's copy."""

@@ -81,7 +81,7 @@ class ImageFolder(ImageDataModule):
         augment: bool = False,
     ) -> None:
         super().__init__(batch_size, max_pixels_per_batch, normalize, augment)
-        self._at_least_one(max_side=max_side, num_buckets=num_buckets)
+        self._at_least(1, max_side=max_side, num_buckets=num_buckets)
         self._check("max_aspect_change", max_aspect_change, max_aspect_change > 1, "more than 1")
         self._check("max_enlargement", max_enlargement, max_enlargement >= 1, "at least 1")
         self._check("val_fraction", val_fraction, 0 < val_fraction < 1, "between 0 and 1")

@@ -1,9 +1,12 @@
-"""Data sets that lie in memory as a whole."""
+"""Data sets that fit into memory, at one size or several."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import psutil
 import torch
 from jaxtyping import Int, UInt8
 from lightning.pytorch.utilities import rank_zero_info
@@ -12,39 +15,54 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from set_aggregation.data.base import ImageDataModule
+from set_aggregation.data.batch_sampler import ResolutionBatchSampler
 from set_aggregation.data.image_set import ImageSet, Size
-from set_aggregation.data.memory import available_memory, free_memory
+from set_aggregation.data.resizing import ResamplingBatchSampler, draw_sizes, resize
 
 Split = Literal["official", "paper"]
+Sizes = Sequence[int | tuple[int, int]]
 _PARTS = {"fit": ("train", "val", "test"), "validate": ("val",), "test": ("test",), "predict": ()}
+_CGROUP = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
 
 
 class InMemoryImages(ImageDataModule):
-    """Labelled images of one size, split into training, validation and test set.
+    """Labelled images in memory, split into a training, a validation and a test set, at one size or several.
 
-    The images lie in memory as uint8 and a batch is one indexing of the whole array, so that there are no worker
-    processes and no Python per image. They move to the accelerator when training or evaluation begins, if they take at
-    most half of the memory that is free there then; else each batch goes there while the one before it is worked on.
+    The images are uint8 and a batch is one indexing of the whole array, without worker processes and without Python
+    per image. They move to the accelerator when training or evaluation begins if they take at most half of its free
+    memory; otherwise each batch is copied while the previous one is processed.
 
-    A subclass says in class attributes what its images are, and loads them in :meth:`load`.
+    With ``sizes`` the images are resized once, as in Section 4.2 of `Maziarka et al. (2018)
+    <https://arxiv.org/abs/1810.01868>`_: each training image has one size, drawn at random, equally many images each
+    size; all images of a batch have one size. Validation and test set have every image at every size, so that
+    ``test/accuracy/16x16`` is the accuracy of the whole split at 16x16 and ``test/accuracy`` the mean over the sizes.
+
+    A subclass describes its images in class attributes and loads them in :meth:`load`.
 
     Args:
-        batch_size: images of a batch on one rank.
+        batch_size: images in a batch on one rank.
         val_size: images held out for validation.
-        num_train: take only so many images to train on; None takes all.
-        split: ``"official"`` tests on the published test set and holds validation out of the published training
-            set; ``"paper"`` shuffles both together and holds out ``test_size`` images for test too.
-        split_seed: seed of the split. It is not the seed of the run: runs of several seeds share one split.
+        num_train: number of training images; None takes all.
+        split: ``"official"`` tests on the published test set and holds validation images out of the published
+            training set; ``"paper"`` shuffles both together and also holds out ``test_size`` images for the test.
+        split_seed: seed of the split, independent of the seed of the run.
         normalize: subtract the mean and divide by the standard deviation of each channel over the training set.
-        augment: random crop, and flip where it keeps the class, of the training images.
-        test_size: images of the test set of the ``"paper"`` split; None takes as many as the class says.
+        augment: random crop of the training images, and flip where it keeps the class.
+        test_size: test images of the ``"paper"`` split; None takes the default of the class.
+        sizes: sizes of the validation and test images, each a side or (height, width); they need not be trained on.
+            None keeps the size of the data.
+        train_sizes: sizes of the training images: ``"all"`` of ``sizes``, the ``"original"`` only, or a list.
+        resample: draw the sizes of the training images anew each epoch. All images are then in memory at all sizes.
+        size_seed: seed of the draw, independent of the seed of the run.
+        antialias: see :func:`~set_aggregation.data.resizing.resize`.
+        max_pixels_per_batch: number of pixels in a batch, in place of ``batch_size``.
 
     Attributes:
-        image_size: height and width of the images in pixels.
+        image_size: height and width of the original images in pixels.
 
     Raises:
-        ValueError: a size below 1 or ``test_size`` of the published test set (when built), or a size larger than the
-            data (in ``setup``).
+        ValueError: a number out of its range, sizes that are no sizes, or (in ``setup``) more images than there are or
+            than fit into memory.
     """
 
     image_size: Size
@@ -60,14 +78,18 @@ class InMemoryImages(ImageDataModule):
         normalize: bool = False,
         augment: bool = False,
         test_size: int | None = None,
+        sizes: Sizes | None = None,
+        train_sizes: Literal["all", "original"] | Sizes = "all",
+        resample: bool = False,
+        size_seed: int = 0,
+        antialias: bool = True,
+        max_pixels_per_batch: int | None = None,
     ) -> None:
-        super().__init__(batch_size, normalize=normalize, augment=augment)
-        self._at_least_one(val_size=val_size, num_train=num_train, test_size=test_size)
-        if split_seed < 0:
-            raise ValueError(f"{type(self).__name__}: got split_seed={split_seed}, expected at least 0")
+        super().__init__(batch_size, max_pixels_per_batch, normalize, augment)
+        self._at_least(1, val_size=val_size, num_train=num_train, test_size=test_size)
+        self._at_least(0, split_seed=split_seed, size_seed=size_seed)
         if split not in ("official", "paper"):
             raise ValueError(f"{type(self).__name__}: got split={split!r}, expected 'official' or 'paper'")
-        self._stays = False  # where the images are, for want of memory elsewhere
         if test_size is not None:
             if split == "official":
                 raise ValueError(
@@ -79,13 +101,25 @@ class InMemoryImages(ImageDataModule):
         self.num_train = num_train
         self.split = split
         self.split_seed = split_seed
+        self.sizes = [self.image_size] if sizes is None else self._pairs("sizes", sizes)
+        if isinstance(train_sizes, str) and train_sizes in ("all", "original"):
+            self.train_sizes = self.sizes if train_sizes == "all" else [self.image_size]
+        else:
+            self.train_sizes = self._pairs("train_sizes", train_sizes)
+        self.is_resized = sizes is not None or train_sizes not in ("all", "original")
+        if resample and not self.is_resized:
+            raise ValueError(f"{type(self).__name__}: got resample=True without sizes; give sizes to draw from")
+        self.resample = resample
+        self.size_seed = size_seed
+        self.antialias = antialias
+        self._stays_on_cpu = False
 
     @abstractmethod
     def load(self) -> tuple[UInt8[Tensor, "N C H W"], Int[Tensor, "N"], int]:
-        """Gives all images and labels, the published test set last, and the size of that."""
+        """Return all images and labels, the published test set last, and the number of published test images."""
 
     def setup(self, stage: str) -> None:
-        """Loads and splits the images; each part is made once."""
+        """Load, split and resize the images; each part is made once."""
         missing = [part for part in _PARTS[stage] if part not in self._sets]
         if not missing:
             return
@@ -97,15 +131,45 @@ class InMemoryImages(ImageDataModule):
             self._sets[part] = self._image_set(part, images[chosen], labels[chosen])
         self._check_batches()
 
+    @property
+    def title(self) -> str:
+        """The name of the data: with the number of sizes, since accuracies at other sizes cannot be compared."""
+        name = type(self).__name__
+        num = len(self.sizes)
+        return f"{name} at {num} {'size' if num == 1 else 'sizes'}" if self.is_resized else name
+
+    @property
+    def images_per_epoch(self) -> int:
+        """The number of images in an epoch of training, each at one size."""
+        return super().images_per_epoch // (len(self.train_sizes) if self.resample else 1)
+
+    def _sizes_of(self, part: str) -> list[Size]:
+        return self.train_sizes if part == "train" else self.sizes
+
+    def _pairs(self, name: str, sizes: Sizes | str) -> list[Size]:
+        given = [] if isinstance(sizes, str) else sizes
+        pairs: list[Any] = [tuple(size) if isinstance(size, list | tuple) else (size, size) for size in given]
+        whole = all(isinstance(side, int) and side > 0 for pair in pairs for side in pair)
+        if not pairs or len(set(pairs)) < len(pairs) or {len(pair) for pair in pairs} != {2} or not whole:
+            raise ValueError(
+                f"{type(self).__name__}: got {name}={sizes!r}, expected different sizes, each a side or (height, "
+                "width) in pixels"
+            )
+        return sorted(pairs)
+
+    def _draws_once(self, part: str) -> bool:
+        """Return whether each image of a part has one size, drawn when the part is made."""
+        return part == "train" and self.is_resized and not self.resample
+
     def _num_bytes(self, part: str, num: int) -> int:
-        h, w = self.image_size
-        return num * self.in_channels * h * w
+        sizes = self._sizes_of(part)
+        return num * self.in_channels * sum(h * w for h, w in sizes) // (len(sizes) if self._draws_once(part) else 1)
 
     def _check_memory(self, needed: int) -> None:
-        """Refuses what would not fit, before it is made."""
+        """Refuse images that would not fit, before they are made."""
         if self.trainer is not None:
             if self.trainer.local_rank > 0:
-                return  # the first rank of a machine asks for all of them, when none has begun
+                return  # the first rank of a machine checks for all of them, before any begins
             needed *= self.trainer.num_devices
         if needed > (available := available_memory()):
             raise ValueError(
@@ -114,7 +178,17 @@ class InMemoryImages(ImageDataModule):
             )
 
     def _image_set(self, part: str, images: UInt8[Tensor, "n C H W"], labels: Int[Tensor, "n"]) -> ImageSet:
-        return ImageSet([images], [labels])
+        sizes = self._sizes_of(part)
+        if not self._draws_once(part):
+            return ImageSet([resize(images, size, self.antialias) for size in sizes], [labels] * len(sizes))
+        chosen = [torch.from_numpy(rows) for rows in draw_sizes(len(images), len(sizes), self.size_seed)]
+        resized = [resize(images[rows], size, self.antialias) for rows, size in zip(chosen, sizes, strict=True)]
+        return ImageSet(resized, [labels[rows] for rows in chosen])
+
+    def _training_sampler(self, **arguments: Any) -> ResolutionBatchSampler:
+        if not self.resample:
+            return super()._training_sampler(**arguments)
+        return ResamplingBatchSampler(self.train_sizes, self.images_per_epoch, self.size_seed, **arguments)
 
     @property
     def is_on_accelerator(self) -> bool:
@@ -130,27 +204,24 @@ class InMemoryImages(ImageDataModule):
         if device.type != "cpu":
             self._move_to(device)
         loader = super()._loader(images, sampler)
-        # From memory that is pinned, a batch is copied while the program and the accelerator go on.
+        # A batch in pinned memory is copied while the program and the accelerator continue.
         loader.pin_memory = device.type == "cuda" and not self.is_on_accelerator
         return loader
 
     def _move_to(self, device: torch.device) -> None:
-        """Moves the images to an accelerator, if they fit."""
+        """Move the images to an accelerator if they fit."""
         images = [part for part in self._image_sets if part.device != device]
-        if not images or self._stays:
+        if not images or self._stays_on_cpu:
             return
         needed, free = sum(part.num_bytes for part in images), free_memory(device)
-        words = f"{needed / 1e6:,.0f} MB of images, and {free / 1e6:,.0f} MB free on {device}"
-        self._stays = needed > free // 2
-        if self._stays:
-            rank_zero_info(f"{words}: they stay where they are, and batches go there one by one.")
-            return
-        rank_zero_info(f"{words}: they lie there.")
-        for part in images:
+        self._stays_on_cpu = needed > free // 2
+        where = "stay in main memory; each batch is copied" if self._stays_on_cpu else f"move to {device}"
+        rank_zero_info(f"{needed / 1e6:,.0f} MB of images, {free / 1e6:,.0f} MB free on {device}: they {where}.")
+        for part in [] if self._stays_on_cpu else images:
             part.move_to(device)
 
     def _split(self, num: int, num_official_test: int) -> dict[str, NDArray[np.int64]]:
-        """Which images each part is made of."""
+        """Return the indices of the images of each part."""
         name = type(self).__name__
         order = np.random.default_rng(self.split_seed).permutation(num)
         if self.split == "paper":
@@ -158,7 +229,6 @@ class InMemoryImages(ImageDataModule):
                 raise ValueError(f"{name}: got test_size={self.test_size}, expected fewer than the {num} images")
             test, rest = order[: self.test_size], order[self.test_size :]
         else:
-            # The published test set in its published order.
             first_test = num - num_official_test
             test, rest = np.arange(first_test, num), order[order < first_test]
         val, train = rest[: self.val_size], rest[self.val_size :]
@@ -176,3 +246,27 @@ class InMemoryImages(ImageDataModule):
                 f"{name}: got batch_size={self.batch_size}, expected at most the {len(train)} training images"
             )
         return {"train": train, "val": val, "test": test}
+
+
+def available_memory() -> int:
+    """Return the bytes that this process can take without swapping or exceeding its container's limit."""
+    available: int = psutil.virtual_memory().available
+    try:
+        limit, used = ((_CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        reclaimable = next(
+            int(line.split()[1])
+            for line in (_CGROUP / "memory.stat").read_text().splitlines()
+            if line.startswith("inactive_file ")
+        )
+        return min(available, int(limit) - int(used) + reclaimable)
+    except (OSError, ValueError, StopIteration):  # no cgroup, or no limit ("max")
+        return available
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the free bytes of an accelerator, 0 where they are unknown."""
+    try:
+        free, _ = torch.accelerator.get_memory_info(device)
+    except (RuntimeError, ValueError):
+        return 0
+    return free

@@ -1,25 +1,29 @@
-"""Resizing of many images in memory."""
+"""Images of one data set at several sizes: resizing, and drawing the size of each training image."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
+from set_aggregation.data.batch_sampler import ResolutionBatchSampler
 from set_aggregation.data.image_set import Size
 
 _IMAGES_AT_ONCE = 1000  # bounds the memory of the floating-point copy
 
 
 def resize(images: UInt8[Tensor, "N C H W"], size: Size, antialias: bool = True) -> UInt8[Tensor, "N C h w"]:
-    """Resizes images by bicubic interpolation.
-
-    Computed in floating point, then rounded and cut to 0 ... 255.
+    """Resize images by bicubic interpolation, computed in floating point, rounded and clamped to 0 ... 255.
 
     Args:
         images: images of one size.
-        size: height and width of the result; images that have it already are given back unchanged.
-        antialias: widen the filter where images become smaller, as Pillow does; without it the filter always looks
-            at 4x4 pixels, as OpenCV's cubic interpolation does.
+        size: height and width of the result; images that have this size are returned unchanged.
+        antialias: widen the filter where images become smaller, as Pillow does; without it the filter always covers
+            4x4 pixels, as OpenCV's cubic interpolation does.
 
     Example:
         >>> resize(torch.full((1, 1, 2, 2), 7, dtype=torch.uint8), (1, 3)).tolist()
@@ -32,3 +36,59 @@ def resize(images: UInt8[Tensor, "N C H W"], size: Size, antialias: bool = True)
         smooth = F.interpolate(part.float(), size, mode="bicubic", antialias=antialias)
         resized.copy_(smooth.round_().clamp_(0, 255))
     return result
+
+
+def draw_sizes(num_images: int, num_sizes: int, seed: int) -> list[NDArray[np.int64]]:
+    """Return the indices of the images that have each size: a random partition into parts of equal length.
+
+    Args:
+        num_images: number of images.
+        num_sizes: number of sizes.
+        seed: seed of the draw.
+    """
+    return np.split(_shuffled(num_images, seed, 0), _ends(num_images, num_sizes)[:-1])
+
+
+class ResamplingBatchSampler(ResolutionBatchSampler):
+    """Batch sampler that draws the sizes of the images anew each epoch.
+
+    Every image is in memory at every size. The base class samples slots, a fixed number for each size; the images in
+    the slots change with the epoch.
+
+    Args:
+        sizes: the sizes in memory.
+        num_images: number of images at each size.
+        size_seed: seed of the draw.
+        **arguments: see :class:`~set_aggregation.data.ResolutionBatchSampler`.
+    """
+
+    def __init__(self, sizes: Sequence[Size], num_images: int, size_seed: int, **arguments: Any) -> None:
+        self._slot_ends = _ends(num_images, len(sizes))
+        super().__init__(np.repeat(np.array(sizes), np.diff(self._slot_ends, prepend=0), axis=0), **arguments)
+        self.size_seed = size_seed
+
+    def __iter__(self) -> Iterator[list[int]]:
+        images = self._images()
+        for slots in super().__iter__():
+            yield self._in_slots(images, slots)
+
+    def batch_of_step(self, step: int) -> list[int]:
+        """Return the indices of a batch of this rank in the current epoch."""
+        return self._in_slots(self._images(), super().batch_of_step(step))
+
+    def _images(self) -> NDArray[np.int64]:
+        """Return the image in each slot in the current epoch."""
+        return _shuffled(int(self._slot_ends[-1]), self.size_seed, self.epoch)
+
+    def _in_slots(self, images: NDArray[np.int64], slots: list[int]) -> list[int]:
+        size = int(np.searchsorted(self._slot_ends, slots[0], side="right"))
+        return (size * len(images) + images[slots]).tolist()
+
+
+def _shuffled(num: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, epoch)).permutation(num)
+
+
+def _ends(num: int, num_sizes: int) -> NDArray[np.int64]:
+    """Return the end of the slots of each size; the sizes have equally many slots, up to one."""
+    return np.arange(1, num_sizes + 1) * num // num_sizes

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from set_aggregation.data import MultiResolutionCIFAR10, MultiResolutionDigits, MultiResolutionFashionMNIST
 from set_aggregation.loggers.wandb_media import confusion_chart
 
 if TYPE_CHECKING:
@@ -21,10 +20,10 @@ _COLUMNS = (
     *("config:seed_everything.value", "config:labels.value.parameters"),
     *("summary:val/accuracy.max", "summary:test/accuracy", "summary:curve/gap", "run:state"),
 )
-_DATA = {
-    "CIFAR-10": MultiResolutionCIFAR10,
-    "Fashion-MNIST": MultiResolutionFashionMNIST,
-    "digits": MultiResolutionDigits,
+_SIDES = {  # of configs/data/*_multires.yaml
+    "CIFAR-10": (16, 24, 32, 40, 48),
+    "Fashion-MNIST": (14, 22, 28, 42, 56),
+    "digits": (8, 12, 16, 20, 24),
 }
 
 
@@ -67,8 +66,8 @@ def workspace(entity: str, project: str) -> "Workspace":
             bars(["curve/gap"], "Gap by experiment and width"),
         ],
         "Accuracy per resolution": [
-            bars([f"test/accuracy/{side}x{side}" for side in data.default_sizes], f"Test accuracy by size, {name}")
-            for name, data in _DATA.items()
+            bars([f"test/accuracy/{side}x{side}" for side in sides], f"Test accuracy by size, {name}")
+            for name, sides in _SIDES.items()
         ],
         "Confusion matrix and worst mistakes": [
             wr.CustomChart(

@@ -25,7 +25,7 @@ def labels(model: SetClassifier, data: ImageDataModule) -> dict[str, Any]:
     """
     return {
         "aggregator": type(model.aggregator).__name__,
-        "data": type(data).__name__,
+        "data": data.title,
         "width": model.head.width,
         "seed": torch.initial_seed(),
     }
