@@ -20,9 +20,10 @@ from measuring import argument_parser, compare, table, write
 ROOT = Path(__file__).parents[1]
 _FIRST_STEP = """
 import os
-from set_aggregation.cli import main as cli
-cli.SetClassifier.training_step = lambda *_: os._exit(0)
-cli.main()
+from set_aggregation.cli import main
+from set_aggregation.models.classifier import SetClassifier
+SetClassifier.training_step = lambda *_: os._exit(0)
+main()
 """
 
 

@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 
 from measuring import argument_parser, silence_lightning, table, write
-from set_aggregation.cli import main as cli
+from set_aggregation.cli import main as command_line
 from set_aggregation.data import InMemoryImages
+from set_aggregation.models.classifier import SetClassifier
 
 ROOT = Path(__file__).parents[1]
 _WARM_UP = 3  # steps of each
@@ -56,7 +57,7 @@ class Clock:
 def fit(arguments, steps):
     """Train with the command line; return the seconds, the module and the data module."""
     clock, found = Clock(steps), []
-    step = cli.SetClassifier.training_step
+    step = SetClassifier.training_step
 
     def timed_step(self, batch, batch_idx):
         clock()
@@ -75,11 +76,11 @@ def fit(arguments, steps):
         tempfile.TemporaryDirectory() as folder,
         contextlib.chdir(folder),
         mock.patch.object(sys, "argv", list(map(str, words))),
-        mock.patch.object(cli.SetClassifier, "training_step", timed_step),
+        mock.patch.object(SetClassifier, "training_step", timed_step),
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
     ):
-        cli.main()
+        command_line()
     return clock.seconds, *found
 
 

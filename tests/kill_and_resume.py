@@ -129,7 +129,7 @@ def prepare() -> None:
     import matplotlib.figure  # noqa: F401
     from sklearn.datasets import load_digits
 
-    import set_aggregation.cli.main
+    import set_aggregation.cli.lightning_cli
     import set_aggregation.reports.run_figure
     import set_aggregation.reports.run_report  # noqa: F401
 
@@ -142,7 +142,7 @@ def places() -> dict[str, tuple[Any, str]]:
 
     import set_aggregation.cli.finish as run_end
     from set_aggregation.callbacks import CurvesPicture, LearningCurves, Recovery, RunDirectory
-    from set_aggregation.cli.main import SetAggregationCLI
+    from set_aggregation.cli.lightning_cli import SetAggregationCLI
     from set_aggregation.loggers.csv import MetricsFile
     from set_aggregation.models.classifier import SetClassifier
 
@@ -169,7 +169,7 @@ def places() -> dict[str, tuple[Any, str]]:
         "CurvesPicture.on_fit_end": (CurvesPicture, "on_fit_end"),
         "MetricsFile.save": (MetricsFile, "save"),
         "MetricsFile.load_state_dict": (MetricsFile, "load_state_dict"),
-        "end_run": (sys.modules["set_aggregation.cli.main"], "end_run"),
+        "end_run": (sys.modules["set_aggregation.cli.lightning_cli"], "end_run"),
         "write_results": (run_end, "write_results"),
     }
 
@@ -227,7 +227,7 @@ def start_rank(
 def _main(before: Callable[[], None], after: Callable[[], None]) -> int:
     import jaxtyping
 
-    from set_aggregation.cli import main as cli
+    from set_aggregation.cli import main
 
     jaxtyping.config.update("jaxtyping_disable", True)  # as people have it
     warnings.resetwarnings()  # tests make errors of them, or collect them
@@ -240,7 +240,7 @@ def _main(before: Callable[[], None], after: Callable[[], None]) -> int:
         rank_zero_only.rank = int(os.environ["RANK"])
     before()
     try:
-        cli.main()
+        main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:

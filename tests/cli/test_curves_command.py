@@ -1,12 +1,10 @@
-import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from set_aggregation.cli.curves import main
+from set_aggregation.cli.curves import run as main
 from tests.support.run_folders import write_run
 
 
@@ -139,39 +137,12 @@ def test_without_the_extra_it_says_what_it_needs(logs, capsys, monkeypatch, forg
     assert line.endswith("which the learning curves need: pip install 'set-aggregation[train]'\n")
 
 
-def test_our_own_missing_module_is_no_missing_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "set_aggregation.cli.curves", None)
-    with pytest.raises(ModuleNotFoundError):
-        main([])
-
-
-def test_help_tells_how_it_is_called_and_imports_little(tmp_path):
-    code = (
-        "import runpy, sys\n"
-        "try: runpy.run_module('set_aggregation.cli.curves', run_name='__main__', alter_sys=True)\n"
-        "finally: print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
-    )
-    wide = {**os.environ, "COLUMNS": "100"}
-    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, env=wide)
-    assert done.returncode == 0
-    assert done.stdout.startswith("usage: python -m set_aggregation.cli.curves [-h] --out FILE")
-    assert not {"torch", "lightning", "matplotlib", "jinja2", "numpy"} & set(done.stderr.split())
-
-
 def test_a_drawing_needs_neither_torch_nor_pyplot(logs):
     code = (
-        "import sys\nfrom set_aggregation.cli.curves import main\n"
+        "import sys\nfrom set_aggregation.cli.curves import run as main\n"
         "assert main(['logs', '--out', 'a.html']) == 0\n"
         "print({'torch', 'lightning', 'matplotlib.pyplot'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
     assert done.stderr == ""
-
-
-def test_the_module_is_a_command(logs, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["learning_curves", "logs", "--out", "a.jpg"])
-    monkeypatch.delitem(sys.modules, "set_aggregation.cli.curves")
-    with pytest.raises(SystemExit) as end:
-        runpy.run_module("set_aggregation.cli.curves", run_name="__main__")
-    assert end.value.code == 2

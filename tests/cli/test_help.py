@@ -1,40 +1,43 @@
-"""What the command line says of itself."""
-
-import sys
+"""The help of the commands and the errors of the dispatcher."""
 
 import pytest
 
-from set_aggregation.cli import main as cli
-from set_aggregation.cli.commands import COMMANDS, parser_of_commands
+from set_aggregation.cli import main
+from set_aggregation.cli.main import COMMANDS
 from tests.support.cli_runner import run_cli
 
 
-def test_the_help_that_imports_nothing_is_that_of_the_whole_parser(here, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["main.py"])
-    monkeypatch.setenv("COLUMNS", "200")
-    whole = run_cli(here, "--help")
-    assert whole.code == 0
-    assert whole.out == parser_of_commands().format_help()
-    assert all(f"    {name} " in whole.out and does in whole.out for name, does in COMMANDS.items())
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_the_help_names_every_command(capsys, option):
+    with pytest.raises(SystemExit) as end:
+        main([option])
+    out = capsys.readouterr().out
+    assert not end.value.code
+    assert all(f"    {name} " in out for name in COMMANDS)
 
 
-@pytest.mark.parametrize(("command", "option"), [("fit", "--resume"), ("predict", "--images")])
-def test_a_command_has_its_options_and_those_of_the_others_are_not_found_out(here, monkeypatch, command, option):
-    prepared = []
-    prepare = cli.SetAggregationCLI._prepare_subcommand_parser
-
-    def note(self, klass, subcommand, **kwargs):
-        prepared.append(subcommand)
-        return prepare(self, klass, subcommand, **kwargs)
-
-    monkeypatch.setattr(cli.SetAggregationCLI, "_prepare_subcommand_parser", note)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "option"), [("fit", "--resume"), ("predict", "--images"), ("export", "--out"), ("curves", "--out")]
+)
+def test_a_command_shows_its_options(here, command, option):
     shown = run_cli(here, command, "--help")
     assert shown.code == 0
     assert option in shown.out
-    assert COMMANDS[command] in shown.out
-    assert prepared == [command]
 
 
-def test_a_command_behind_an_option_has_its_options_too(here):
-    (here / "empty.yaml").write_text("{}\n")
-    assert "--images" in run_cli(here, "--config", "empty.yaml", "predict", "--help").out
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "got no command, expected one of fit, "),
+        (["fti"], "did you mean fit?"),
+        (["--config", "a.yaml"], "got --config, expected one of fit, "),
+    ],
+)
+def test_no_command_is_a_usage_error_of_one_line(capsys, arguments, words):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.support.cli_runner import CSV, ROOT, files_in, run_cli
 
-CONFIG = ("--config", str(ROOT / "configs" / "san_images_folder.yaml"))
+CONFIG = ("--config", str(ROOT / "configs" / "san_image_folder.yaml"))
 CLASSES = ("horizontal", "vertical")
 NUM_SIZES, NUM_PICTURES = 40, 200
 SHORT = (
@@ -58,7 +58,7 @@ def trained(pictures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("folder")
     cache = str(tmp_path_factory.mktemp("cache"))
     outcome = run_cli(folder, "fit", *CONFIG, *SHORT, "--data.root", pictures, XDG_CACHE_HOME=cache)
-    (run,) = (folder / "lightning_logs" / "san_images_folder").iterdir()
+    (run,) = (folder / "lightning_logs" / "san_image_folder").iterdir()
     return run, outcome
 
 
@@ -114,7 +114,7 @@ def test_checkpoint_gives_the_numbers_of_the_fit(trained, here):
 def test_run_from_its_config_gives_the_same(trained, here):
     run, _ = trained
     assert run_cli(here, "fit", "--config", run / "config.yaml").code == 0
-    (again,) = (here / "lightning_logs" / "san_images_folder").iterdir()
+    (again,) = (here / "lightning_logs" / "san_image_folder").iterdir()
     for file in ("metrics.csv", "config.yaml"):
         assert (again / file).read_bytes() == (run / file).read_bytes()
 
@@ -125,7 +125,7 @@ def test_worker_processes_give_the_same(trained, here):
     code, _, err = run_cli(here, "fit", "--config", run / "config.yaml", *arguments)
     assert code == 0, err
     rows = []
-    for folder in (run, here / "lightning_logs" / "san_images_folder" / "a"):
+    for folder in (run, here / "lightning_logs" / "san_image_folder" / "a"):
         with (folder / "metrics.csv").open() as file:
             rows.append(
                 [row["train/loss"] for row in csv.DictReader(file) if row["epoch"] == "0" and row["train/loss"]]

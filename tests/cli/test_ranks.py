@@ -10,7 +10,7 @@ import torch.distributed as dist
 from lightning.pytorch import Callback
 
 from set_aggregation.callbacks import AccuracyPerSize, Mistakes, Recovery
-from set_aggregation.cli.ranks import is_of_a_lost_rank, tell_all_ranks
+from set_aggregation.cli.ranks import broadcast_from_rank_zero, is_peer_failure
 from tests.support.noise import noise, small_classifier, trainer_of_ranks
 
 pytestmark = [
@@ -147,7 +147,7 @@ class Strategy:
 def told(externally, is_global_zero, world_size=2, value="mine"):
     strategy = Strategy(externally)
     trainer = SimpleNamespace(strategy=strategy, world_size=world_size, is_global_zero=is_global_zero)
-    return tell_all_ranks(value, trainer), strategy.calls
+    return broadcast_from_rank_zero(value, trainer), strategy.calls
 
 
 @pytest.fixture
@@ -183,4 +183,4 @@ class TestTellAllRanks:
     ],
 )
 def test_error_of_a_lost_rank(error, is_lost):
-    assert is_of_a_lost_rank(error) == is_lost
+    assert is_peer_failure(error) == is_lost

@@ -173,7 +173,7 @@ class TestPredict:
             asked.update(kwargs)
             raise ValueError("asked")  # with several processes the real one would wait for the others
 
-        monkeypatch.setattr("set_aggregation.cli.main.Trainer", trainer)
+        monkeypatch.setattr("set_aggregation.cli.lightning_cli.Trainer", trainer)
         best = run_folder / "checkpoints" / "best.ckpt"
         several = ("--trainer.devices=2", "--trainer.num_nodes=2")
         run_cli(here, "predict", "--config", run_folder / "config.yaml", "--ckpt_path", best, *several, "--images=some")

@@ -9,7 +9,7 @@ from reproduction.fit_arguments import fit_arguments
 from reproduction.grid import EXPERIMENTS, Choice, expand
 from reproduction.presets import OPEN_POINTS, PRESETS, open_point_arguments
 from reproduction.settings import Settings
-from set_aggregation.cli import main as cli
+from set_aggregation.cli.lightning_cli import SetAggregationCLI
 from tests.support.cli_runner import ROOT
 
 
@@ -22,13 +22,13 @@ def parse():
         parsers.append(parser)
         raise InterruptedError
 
-    with mock.patch.object(cli.SetAggregationCLI, "parse_arguments", note), pytest.raises(InterruptedError):
-        cli.SetAggregationCLI()
+    with mock.patch.object(SetAggregationCLI, "parse_arguments", note), pytest.raises(InterruptedError):
+        SetAggregationCLI("fit", [])
 
     def parse(settings):
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(ROOT)
-            return parsers[0].parse_args(["fit", *fit_arguments(settings)]).fit
+            return parsers[0].parse_args(fit_arguments(settings))
 
     return parse
 

@@ -12,7 +12,7 @@ from unittest import mock
 
 import jaxtyping
 
-from set_aggregation.cli import main as cli
+from set_aggregation.cli import main
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ("--config", str(ROOT / "configs" / "san_digits.yaml"))
@@ -60,7 +60,7 @@ def run_cli(folder: Path, *arguments: str | Path, **environment: str) -> Outcome
         warnings.simplefilter("error")  # what the program silences comes before this
         warnings.simplefilter("ignore", DeprecationWarning)  # as Python does, outside tests
         try:
-            cli.main()
+            main()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         finally:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from set_aggregation.cli import main as cli
+from set_aggregation.cli import main
 from set_aggregation.data import CIFAR10
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ def run(command, folder, monkeypatch, *more):
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setattr(sys, "argv", [script, *arguments, *more])
     with mock.patch.dict(os.environ):  # Lightning leaves the seed there, for every process of ranks that comes after
-        cli.main()
+        main()
 
 
 def rehearse(command, folder, monkeypatch):
@@ -68,7 +68,9 @@ def rehearse(command, folder, monkeypatch):
             file = folder / "pictures" / f"{name}{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (40 + number, 30)).save(file)
-    if command.endswith("--help"):
+    if shlex.split(command)[2] == "curves":
+        read_arguments(command, monkeypatch)
+    elif command.endswith("--help"):
         with pytest.raises(SystemExit) as ended:
             run(command, folder, monkeypatch)
         assert ended.value.code == 0

@@ -18,11 +18,12 @@ _CHECKPOINT = {
 }
 
 
-def add_arguments(parser: LightningArgumentParser) -> None:
+def add_arguments(parser: LightningArgumentParser, command: str) -> None:
     """Links the data to the model and adds what every run has.
 
     Args:
-        parser: that of a subcommand.
+        parser: of the command.
+        command: its name.
     """
     parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
     parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
@@ -33,6 +34,13 @@ def add_arguments(parser: LightningArgumentParser) -> None:
     parser.add_lightning_class_args(NonFinite, "non_finite")
     parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
     parser.set_defaults({f"checkpoint.{name}": value for name, value in _CHECKPOINT.items()})
+    parser.add_argument(
+        "--ckpt_path",
+        type=Path | None,
+        help="A checkpoint: what validate, test and predict measure; fit starts a new run from it.",
+    )
+    if command == "predict":
+        parser.add_argument("--images", type=Path, nargs="+", required=True, help="Image files and folders of them.")
     parser.add_argument(
         "--resume",
         type=Literal["auto"] | Path | None,

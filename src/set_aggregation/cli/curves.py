@@ -23,11 +23,11 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (--help shows what there is)\n")
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Reads the runs, says which of them are left out, and draws the others.
 
     Args:
-        arguments: in place of those of the process.
+        arguments: the options of the command.
 
     Returns:
         0, or 1 where nothing was drawn.
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     runs, skipped = find_runs(options.folders)
     comparison = compare(runs, skipped)
     for each in comparison.skipped:
-        print(f"skipped {each.folder}: {each.reason}", file=sys.stderr)  # noqa: T201
+        print(f"skipped {each.folder}: {each.reason}", file=sys.stderr)
     if not runs:
         return _fail(f"got no finished run in {', '.join(map(str, options.folders))}, expected at least one")
     for file in options.out:
@@ -45,13 +45,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         except OSError as error:
             return _fail(f"got --out {file}, which cannot be written ({error.strerror}); give another file")
         num = comparison.num_runs
-        print(f"wrote {file}: {num} run{'s' if num > 1 else ''}, {len(comparison.skipped)} left out")  # noqa: T201
+        print(f"wrote {file}: {num} run{'s' if num > 1 else ''}, {len(comparison.skipped)} left out")
     return 0
 
 
 def _parser() -> _Parser:
     parser = _Parser(
-        "python -m set_aggregation.cli.curves",
+        f"{Path(sys.argv[0]).name} curves",
         description=_DESCRIPTION,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -106,21 +106,5 @@ def _write(file: Path, comparison: Comparison) -> None:
 
 
 def _fail(line: str) -> int:
-    print(f"error: {line}", file=sys.stderr)  # noqa: T201
+    print(f"error: {line}", file=sys.stderr)
     return 1
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: in place of those of the process.
-
-    Returns:
-        0, or 1 where nothing was drawn.
-    """
-    return run(arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 _VARIABLE = "SAN_TOLD_BY_FIRST_RANK"
 
 
-def tell_all_ranks(value: Any, trainer: Trainer) -> Any:
+def broadcast_from_rank_zero(value: Any, trainer: Trainer) -> Any:
     """Gives what the first rank says, on all ranks. Before ``fit``; each rank calls it once.
 
     Args:
@@ -40,7 +40,7 @@ def disconnect() -> None:
         dist.destroy_process_group()
 
 
-def is_of_a_lost_rank(error: RuntimeError) -> bool:
+def is_peer_failure(error: RuntimeError) -> bool:
     """Whether an error says that another rank is not there any more.
 
     Args:

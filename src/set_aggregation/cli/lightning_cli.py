@@ -1,0 +1,355 @@
+"""The command line: LightningCLI with this project's links, loggers and run folders."""
+
+import sys
+import time
+from argparse import ArgumentError
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+
+from set_aggregation._extras import MissingExtraError
+from set_aggregation.aggregators import Aggregator
+from set_aggregation.backbones import Backbone
+from set_aggregation.callbacks import (
+    AccuracyPerSize,
+    CurvesPicture,
+    LearningCurves,
+    Mistakes,
+    NonFinite,
+    ProgressBar,
+    Recovery,
+    RunDirectory,
+    Throughput,
+)
+from set_aggregation.cli.arguments import add_arguments, set_width, tags
+from set_aggregation.cli.errors import one_line, unwrapped
+from set_aggregation.cli.finish import end_run
+from set_aggregation.cli.log_filters import lightning_news, silence_advertisements
+from set_aggregation.cli.logger_defaults import finish_wandb, put_into, start_wandb
+from set_aggregation.cli.main import COMMANDS
+from set_aggregation.cli.ranks import broadcast_from_rank_zero, disconnect, is_peer_failure
+from set_aggregation.data import ImageDataModule
+from set_aggregation.data.image_files import find_images
+from set_aggregation.models.classifier import SetClassifier
+from set_aggregation.reports.summary import relative
+from set_aggregation.runs.checkpoint import check_checkpoint
+from set_aggregation.runs.checkpoint_io import LAST, DurableCheckpointIO
+from set_aggregation.runs.results import labels, parameters
+from set_aggregation.runs.resume import find_run
+from set_aggregation.runs.signals import EXIT_CODE, Interrupted, take_over_signals
+
+_PARTS = {"model.aggregator": Aggregator, "model.backbone": Backbone, "data": ImageDataModule}
+_LOGGERS = [
+    {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "."}},
+    {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {"project": "set-aggregation"}},
+]
+# What a person can cause and mend; anything else is our fault and keeps its traceback.
+_USER_ERRORS = (
+    *(ArgumentError, ValueError, OSError, FloatingPointError),
+    *(MisconfigurationException, MissingExtraError),
+)
+
+
+class SetAggregationCLI(LightningCLI):
+    """LightningCLI whose runs lie in one folder each."""
+
+    model: SetClassifier
+    datamodule: ImageDataModule
+    run_directory: RunDirectory
+    curves: LearningCurves
+    recovery: Recovery
+    non_finite: NonFinite
+    checkpoint: ModelCheckpoint
+
+    def __init__(self, command: str, arguments: Sequence[str]) -> None:
+        self.command = command
+        super().__init__(
+            SetClassifier,
+            ImageDataModule,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={"logger": _LOGGERS, "use_distributed_sampler": False},
+            parser_kwargs={"exit_on_error": False, "allow_abbrev": False, "description": COMMANDS[command]},
+            args=list(arguments),
+            run=False,
+        )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Build the parser of the command."""
+        parser = super().init_parser(**kwargs)
+        parser.prog += f" {self.command}"
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Links the data to the model and adds what every run has."""
+        add_arguments(parser, self.command)
+
+    def before_instantiate_classes(self) -> None:
+        """Puts everything the run makes into its folder."""
+        config = self.config
+        if config.width is not None:
+            set_width(config.model, int(config.width))
+            config.width = None
+        if self.command != "fit":
+            config.trainer.logger = False
+            if self.command == "predict":  # all answers in one process, in the order of the files
+                config.trainer.devices, config.trainer.num_nodes = 1, 1
+            return
+        run = RunDirectory(config.run.experiment, config.run.root, config.run.name)
+        # The configuration as it came is what is written down: the name is for this run only.
+        has_name, config.run.name = config.run.name is not None, None
+        resume, config.resume = config.resume, None
+        self.config_text = self.parser.dump(config, skip_unset=False)
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            run = find_run(resume, run, has_name, self.config_text)
+        config.run.experiment, config.run.root, config.run.name = run.experiment, run.root, run.name
+        self._resume, self._goes_on = resume, resume is not None and run.config_file.exists()
+        config.trainer.default_root_dir = str(run.folder)
+        config.checkpoint.dirpath = config.checkpoint.dirpath or str(run.checkpoints)
+        for logger in _as_list(config.trainer.logger):
+            put_into(run, logger, tags(config))
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds the callbacks that every run has."""
+        config = {**self.config_init["trainer"], **kwargs}
+        self.run_directory = self.config_init["run"]
+        for name in ("curves", "recovery", "non_finite", "checkpoint"):
+            setattr(self, name, self.config_init[name])
+        self.throughput = Throughput()
+        callbacks: list[Callback] = [*_as_list(config["callbacks"]), self.throughput, AccuracyPerSize()]
+        if config["enable_progress_bar"] is not False and not any(
+            isinstance(c, LightningProgressBar) for c in callbacks
+        ):
+            callbacks.append(ProgressBar(self.throughput))
+        if self.command == "fit":
+            run, curves = self.run_directory, self.curves
+            # What finds broken weights comes first, what saves them last.
+            callbacks.insert(0, self.non_finite)
+            callbacks += [run, curves, CurvesPicture(run.folder / "curves.png", curves), Mistakes(), self.recovery]
+        if self.command == "fit" and not self._is_rehearsal and config["enable_checkpointing"] is not False:
+            callbacks.append(self.checkpoint)
+            self.recovery.file = self.run_directory.checkpoints / LAST
+        else:
+            config["enable_checkpointing"] = False
+        plugins = _as_list(config["plugins"])
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            on_error = self.recovery.on_write_error if self.command == "fit" else "stop"
+            config["plugins"] = [*plugins, DurableCheckpointIO(on_error)]
+        try:
+            return Trainer(**{**config, "callbacks": callbacks})
+        except (MisconfigurationException, ValueError) as error:
+            if config["accelerator"] in ("auto", "cpu"):
+                raise
+            raise ValueError(
+                f"got --trainer.accelerator {config['accelerator']}, which this machine does not have ({error}); "
+                "use --trainer.accelerator auto"
+            ) from error
+
+    def fit(self, **kwargs: Any) -> None:
+        """Trains; what fails before the first step leaves nothing behind."""
+        started, exit_code = time.perf_counter(), 1
+        try:
+            with self.recovery.interruption:
+                if not self._prepare(kwargs):
+                    exit_code = 0
+                    return
+                take_over_signals(self.trainer)
+                if isinstance(launcher := self.trainer.strategy.launcher, _SubprocessScriptLauncher):
+                    self.recovery.interruption.pass_on = launcher.kill
+                with lightning_news():
+                    self._say_batch_size()
+                    self.trainer.fit(**kwargs)
+                seconds = self.recovery.seconds + time.perf_counter() - started
+                test, test_last = (self.config[name] for name in ("test_after_fit", "test_last"))
+                end_run(self.trainer, self.model, self.datamodule, seconds, test, test_last)
+            exit_code = 0
+        except Interrupted as stop:
+            # A rank that is told to stop because another one has failed must not be started again for ever.
+            stop.is_agreed |= self.trainer.world_size == 1 or self.recovery.all_ranks_stop()
+            exit_code = EXIT_CODE
+            self._say_how_to_go_on(stop)
+            raise
+        finally:
+            self.recovery.close()
+            finish_wandb(self.trainer.loggers, exit_code)
+            if exit_code and self.throughput.images == 0:
+                self.run_directory.discard()
+            self.run_directory.unlock()
+
+    def _prepare(self, kwargs: dict[str, Any]) -> bool:
+        """Lets the first rank find what is not there or does not fit, before any logger starts a run, and tells all
+        ranks what they go on from.
+
+        Args:
+            kwargs: of ``Trainer.fit``; the checkpoint is put in.
+
+        Returns:
+            Whether there is something left to do.
+        """
+        run, has_work, problem = self.run_directory, False, None
+        if self.trainer.is_global_zero:
+            try:
+                has_work = self._check_then_create_folder(kwargs)
+            except Exception as error:
+                problem = error
+        checkpoint = kwargs["ckpt_path"] and str(kwargs["ckpt_path"])
+        told = broadcast_from_rank_zero([checkpoint, str(run.root), run.experiment, run.name, has_work], self.trainer)
+        if problem is not None:
+            raise problem
+        kwargs["ckpt_path"], root, run.experiment, run.name, has_work = told
+        run.root = Path(root)
+        self.non_finite.file = None if self._is_rehearsal else run.folder / "non_finite.jsonl"
+        if self.recovery.file is not None:
+            self.recovery.file = self.non_finite.good_checkpoint = run.checkpoints / LAST
+        return has_work
+
+    def _check_then_create_folder(self, kwargs: dict[str, Any]) -> bool:
+        run = self.run_directory
+        if self._goes_on and self._resume == "auto" and run.results.exists():
+            print(f"{run.folder} has finished; there is nothing left to do")
+            return False
+        self.datamodule.prepare_data()
+        self.datamodule.setup("fit")
+        self.model.check_image_sizes(self.datamodule.image_sizes)
+        if self._goes_on:
+            run.lock_or_raise()
+            kwargs["ckpt_path"] = run.newest_checkpoint or kwargs["ckpt_path"]
+        if kwargs["ckpt_path"] is not None:
+            check_checkpoint(Path(kwargs["ckpt_path"]), self.model)
+        if not self._is_rehearsal:
+            counts = parameters(self.model)
+            told_by = {**labels(self.model, self.datamodule), "parameters": counts["aggregator"] + counts["head"]}
+            run.create(self.config_text, told_by, is_there=self._goes_on)
+            start_wandb(self.trainer.loggers)
+        return True
+
+    @rank_zero_only
+    def _say_batch_size(self) -> None:
+        data, ranks, batches = self.datamodule, self.trainer.world_size, self.trainer.accumulate_grad_batches
+        pixels, num = data.max_pixels_per_batch, data.batch_size
+        words = f"up to {pixels:,} pixels" if pixels else f"up to {num:,} images"
+        words = f"A batch has {words} on {f'each of {ranks} ranks' if ranks > 1 else 'one rank'}"
+        if pixels is None and ranks * batches > 1:
+            words += f"; an optimizer step takes {batches} x {ranks} of them, {num * ranks * batches:,} images in all"
+        print(f"{words}.")
+
+    @rank_zero_only
+    def _say_how_to_go_on(self, stop: Interrupted) -> None:
+        run = self.run_directory
+        if self.throughput.images == 0 and not self._goes_on:
+            words = "nothing was trained, so nothing is left"
+        elif self._resume == "auto":
+            words = "the same command goes on from here"
+        else:
+            words = f"the same command goes on from here with --resume {relative(run.folder)}"
+        print(f"{stop}: {words}", file=sys.stderr)
+
+    @property
+    def _is_rehearsal(self) -> bool:
+        """Whether this is a fast_dev_run, which leaves nothing behind."""
+        return bool(self.config["trainer"].fast_dev_run)
+
+    def validate(self, **kwargs: Any) -> None:
+        """Measures a checkpoint on the validation set."""
+        self._with_checkpoint(self.trainer.validate, kwargs)
+
+    def test(self, **kwargs: Any) -> None:
+        """Measures a checkpoint on the test set."""
+        self._with_checkpoint(self.trainer.test, kwargs)
+
+    def predict(self, **kwargs: Any) -> None:
+        """Prints file, class and probability of each image."""
+        files = self.datamodule.predict_files = find_images(self.config_init["images"])
+        batches = self._with_checkpoint(self.trainer.predict, {**kwargs, "return_predictions": True})
+        for file, probabilities in zip(files, torch.cat(batches), strict=True):
+            best = int(probabilities.argmax())
+            print(f"{file}\t{self.datamodule.class_names[best]}\t{float(probabilities[best]):.4f}")
+
+    def _with_checkpoint(self, run: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+        if kwargs["ckpt_path"] is None:
+            raise ValueError(
+                f"got no --ckpt_path, expected the checkpoint to {self.command}, "
+                "such as --ckpt_path lightning_logs/EXPERIMENT/RUN/checkpoints/best.ckpt"
+            )
+        check_checkpoint(Path(kwargs["ckpt_path"]), self.model)
+        return run(**kwargs)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and report in one line what is wrong."""
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            raise ArgumentError(None, one_line(str(error), args, parser, _PARTS)) from error
+
+
+def _export(arguments: Sequence[str]) -> None:
+    """Parses what ``export`` takes, and does it."""
+    from set_aggregation.inference.export import export
+
+    parser = ArgumentParser(description=COMMANDS["export"], exit_on_error=False, allow_abbrev=False)
+    parser.prog += " export"
+    parser.add_function_arguments(export, as_group=False)
+    try:
+        options = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise ArgumentError(None, one_line(str(error), arguments, parser, _PARTS)) from error
+    export(**options.as_dict())
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def run(command: str, arguments: Sequence[str]) -> int:
+    """Run a command; an error that the user can mend is one line, with its traceback after ``--debug`` only.
+
+    Args:
+        command: fit, validate, test, predict or export.
+        arguments: its options.
+
+    Returns:
+        The exit code.
+    """
+    options = [word for word in arguments if word != "--debug"]
+    is_debugging = len(options) < len(arguments)
+    silence_advertisements()
+    exit_code, all_are_done = 0, True
+    try:
+        if command == "export":
+            _export(options)
+        else:
+            cli = SetAggregationCLI(command, options)
+            getattr(cli, command)(model=cli.model, datamodule=cli.datamodule, ckpt_path=cli.config_init.ckpt_path)
+    except Interrupted as stop:
+        all_are_done = stop.is_agreed
+        # With another code than 0 Lightning would end the first rank at once, if that has started this one.
+        exit_code = 0 if getattr(rank_zero_only, "rank", 0) > 0 else EXIT_CODE if stop.is_agreed else 1
+    except RuntimeError as error:
+        if is_debugging or not is_peer_failure(error):
+            raise
+        print("error: another rank has ended; its message is the reason (--debug shows more)", file=sys.stderr)
+        return 1
+    except _USER_ERRORS as error:
+        if is_debugging:
+            raise
+        line = str(error) if isinstance(error, ArgumentError) else unwrapped(str(error))
+        print(f"error: {line} (--debug shows the traceback)", file=sys.stderr)
+        return 2 if isinstance(error, ArgumentError) else 1
+    if all_are_done:
+        disconnect()
+    return exit_code
