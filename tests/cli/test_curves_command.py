@@ -134,7 +134,7 @@ def test_without_the_extra_it_says_what_it_needs(logs, capsys, monkeypatch, forg
     assert main(["logs", "--out", "a.html"]) == 1
     line = capsys.readouterr().err
     assert line.startswith(f"error: got no {name}")
-    assert line.endswith("which the learning curves need: pip install 'set-aggregation[train]'\n")
+    assert line.endswith("for the learning curves: pip install 'set-aggregation[train]'\n")
 
 
 def test_a_drawing_needs_neither_torch_nor_pyplot(logs):

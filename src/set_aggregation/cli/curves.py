@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from set_aggregation._extras import MissingExtraError, needs
 from set_aggregation.reports.comparison import Comparison, compare
 from set_aggregation.reports.finding import find_runs
 
@@ -41,7 +42,10 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"got no finished run in {', '.join(map(str, options.folders))}, expected at least one")
     for file in options.out:
         try:
-            _write(file, comparison)
+            with needs("train", "for the learning curves"):
+                _write(file, comparison)
+        except MissingExtraError as error:
+            return _fail(str(error))
         except OSError as error:
             return _fail(f"got --out {file}, which cannot be written ({error.strerror}); give another file")
         num = comparison.num_runs
