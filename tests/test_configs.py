@@ -120,7 +120,7 @@ def test_ddp_runs_with_two_processes(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "Starting with 2 processes" in done.stderr
-    assert done.stdout.count("everything lies in") == 1
+    assert done.stdout.count("everything is in") == 1
     (run,) = (tmp_path / "lightning_logs" / "san_digits").iterdir()
     assert (run / "checkpoints" / "best.ckpt").exists()
 

@@ -85,7 +85,7 @@ def test_two_nodes_make_one_run_and_the_numbers_of_one_process(nodes, tmp_path, 
     printed = wait(nodes, running, 240)
     assert [process.returncode for process in running] == [0, 0], "\n".join(printed)
     (run,) = (tmp_path / "two" / "lightning_logs" / "san_digits").iterdir()
-    assert [text.count("everything lies in") for text in printed] == [1, 0]
+    assert [text.count("everything is in") for text in printed] == [1, 0]
 
     code, _, err = run_cli(tmp_path / "one", "fit", *DIGITS, *CSV, *SHORT, "--data.batch_size=128")
     assert code == 0, err

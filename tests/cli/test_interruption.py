@@ -46,11 +46,15 @@ class Started:
 
 
 def rows(run):
-    """What was sent to W&B, by one process after the other, but for what is measured by clocks and what is a file."""
+    """Return the rows in all W&B files of a run without repeats, apart from speeds and media; and the number of files."""
     files = sorted((run / "wandb").glob("offline-run-*/*.wandb"))
-    history = [row for file in files for row in read(file).history]
     ours = ("train/", "val/", "curve/", "test/accuracy", "test/loss", "trainer/", "epoch")
-    return [{name: value for name, value in row.items() if name.startswith(ours)} for row in history], len(files)
+    history = [
+        tuple(sorted((name, value) for name, value in row.items() if name.startswith(ours)))
+        for file in files
+        for row in read(file).history
+    ]
+    return set(history), len(files)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
@@ -64,9 +68,13 @@ def test_goes_on_in_files_and_in_wandb(here, number):
     cut, whole = (here / "lightning_logs" / "san_digits" / name for name in ("cut", "whole"))
     assert (cut / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
     (rows_of_both, num_files), (expected, _) = rows(cut), rows(whole)
-    assert num_files == 2 or number == signal.SIGKILL  # which may come before W&B has written anything
-    assert rows_of_both == expected
-    assert len({read(file).run_id for file in cut.rglob("*.wandb")}) == 1
+    assert num_files == 2
+    if number == signal.SIGTERM:
+        assert rows_of_both == expected
+    else:  # a killed process may lose the last rows
+        assert rows_of_both <= expected
+        assert len(rows_of_both) > 0.8 * len(expected)
+    assert len({read(file).run_id for file in cut.rglob("*.wandb")} - {""}) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], ids=lambda number: number.name)

@@ -1,101 +1,77 @@
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from jsonargparse import Namespace
 from lightning.pytorch.loggers import CSVLogger
 
 from set_aggregation.callbacks import RunDirectory
-from set_aggregation.cli.logger_defaults import finish_wandb, put_into, start_wandb
-from set_aggregation.loggers.wandb import BackgroundWandbLogger
+from set_aggregation.cli.logger_defaults import put_into, wandb_loggers
+from set_aggregation.loggers import SafeWandbLogger
 
 RUN = RunDirectory("digits", Path("logs"), "first")
 TAGS = ["SAN", "CIFAR10", "M=1024"]
+SAFE = "set_aggregation.loggers.wandb.SafeWandbLogger"
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    """Nothing is said about W&B."""
-    for name in ("WANDB_MODE", "WANDB_SWEEP_ID"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("MODE", "SWEEP_ID", "PROJECT", "NAME", "RUN_GROUP", "TAGS"):
+        monkeypatch.delenv(f"WANDB_{name}", raising=False)
 
 
-def wandb_settings(class_name="WandbLogger", **given):
-    arguments = Namespace(save_dir=".", version=None, name=None, group=None, mode=None, tags=None)
+def wandb_arguments(class_path="lightning.pytorch.loggers.WandbLogger", **given):
+    """The arguments of a W&B logger after it was put into the run."""
+    arguments = Namespace(save_dir=".", version=None, name=None, group=None, mode=None, tags=None, project=None)
     arguments.update(Namespace(**given))
-    return Namespace(class_path=f"lightning.pytorch.loggers.{class_name}", init_args=arguments)
+    logger = Namespace(class_path=class_path, init_args=arguments)
+    put_into(RUN, logger, TAGS)
+    assert logger.class_path == SAFE
+    return logger.init_args
 
 
 @pytest.mark.parametrize("name", ["CSVLogger", "TensorBoardLogger"])
-def test_files_lie_in_the_folder_of_the_run(name):
-    logger = Namespace(
-        class_path=f"lightning.pytorch.loggers.{name}", init_args=Namespace(save_dir=".", name="x", version=None)
-    )
+def test_files_are_in_the_folder_of_the_run(name):
+    arguments = Namespace(save_dir=".", name="x", version=None)
+    logger = Namespace(class_path=f"lightning.pytorch.loggers.{name}", init_args=arguments)
     put_into(RUN, logger, TAGS)
-    assert (
-        logger.class_path
-        == {
-            "CSVLogger": "set_aggregation.loggers.csv.MetricsFile",
-            "TensorBoardLogger": "lightning.pytorch.loggers.TensorBoardLogger",
-        }[name]
-    )
-    arguments = logger.init_args
+    classes = {"CSVLogger": "set_aggregation.loggers.csv.MetricsFile"}
+    assert logger.class_path == classes.get(name, f"lightning.pytorch.loggers.{name}")
     assert Path(arguments.save_dir, arguments.name, arguments.version) == RUN.folder
 
 
-@pytest.mark.parametrize("name", ["WandbLogger", "BackgroundWandbLogger"])
-def test_wandb_run_is_named_by_the_run(name):
-    logger = wandb_settings(name)
-    put_into(RUN, logger, TAGS)
-    assert logger.init_args == Namespace(
-        save_dir="logs/digits/first", version="first", name="first", group="digits", mode="offline", tags=TAGS
+@pytest.mark.parametrize("class_path", ["lightning.pytorch.loggers.WandbLogger", SAFE])
+def test_wandb_run_has_the_name_of_the_run_and_an_id_of_its_own(class_path):
+    assert wandb_arguments(class_path) == Namespace(
+        **{"save_dir": "logs/digits/first", "version": None, "name": "first", "group": "digits", "mode": "offline"},
+        **{"tags": TAGS, "project": "set-aggregation"},
     )
 
 
-def test_wandb_does_not_stop_training():
-    logger = wandb_settings()
-    put_into(RUN, logger, TAGS)
-    assert logger.class_path == "set_aggregation.loggers.wandb.BackgroundWandbLogger"
+def test_environment_of_wandb_is_respected(monkeypatch):
+    for name, value in {"PROJECT": "p", "NAME": "n", "RUN_GROUP": "g", "TAGS": "a,b", "MODE": "online"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    arguments = wandb_arguments(tags=("paper",))
+    assert (arguments.project, arguments.name, arguments.group) == ("p", "n", "g")
+    assert (arguments.tags, arguments.mode) == (["paper", "a", "b", *TAGS], "online")
+    given = {"version": "id", "name": "mine", "group": "ours", "mode": "disabled", "project": "this"}
+    arguments = wandb_arguments(**given)
+    assert {name: arguments[name] for name in given} == given
 
 
-def test_what_was_given_for_wandb_stays():
-    logger = wandb_settings(version="id", name="mine", group="ours", mode="online", tags=("paper",))
-    put_into(RUN, logger, TAGS)
-    arguments = logger.init_args
-    assert (arguments.version, arguments.name, arguments.group, arguments.mode) == ("id", "mine", "ours", "online")
-    assert arguments.tags == ["paper", *TAGS]
-    assert arguments.save_dir == "logs/digits/first"
-
-
-@pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
-@pytest.mark.parametrize("sweep", [False, True])
-def test_wandb_mode_of_the_environment(monkeypatch, mode, sweep):
-    monkeypatch.setenv("WANDB_MODE", mode)
-    if sweep:
-        monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
-    logger = wandb_settings()
-    put_into(RUN, logger, [])
-    assert logger.init_args.mode == mode
-
-
-def test_run_of_a_sweep_is_online(monkeypatch):
+@pytest.mark.parametrize(("mode", "expected"), [(None, "online"), ("offline", "offline")])
+def test_run_of_a_sweep_is_online(monkeypatch, mode, expected):
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
-    logger = wandb_settings()
-    put_into(RUN, logger, [])
-    assert logger.init_args.mode == "online"
+    if mode:
+        monkeypatch.setenv("WANDB_MODE", mode)
+    assert wandb_arguments().mode == expected
 
 
-def test_logger_that_is_not_known_is_left_alone():
+def test_logger_of_another_class_is_left_as_it_is():
     logger = Namespace(class_path="some.OtherLogger", init_args=Namespace(save_dir="there", name="x"))
     put_into(RUN, logger, TAGS)
     assert logger == Namespace(class_path="some.OtherLogger", init_args=Namespace(save_dir="there", name="x"))
 
 
-def test_start_and_finish_are_for_wandb_only(tmp_path):
-    logger = Mock(spec=BackgroundWandbLogger)
-    loggers = [CSVLogger(tmp_path), logger]
-    start_wandb(loggers)
-    logger.start.assert_called_once_with()
-    logger.finish.assert_not_called()
-    finish_wandb(loggers, 1)
-    logger.finish.assert_called_once_with(1)
+def test_wandb_loggers_are_found(tmp_path):
+    ours = SafeWandbLogger(save_dir=tmp_path)
+    assert wandb_loggers([CSVLogger(tmp_path), ours]) == [ours]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from set_aggregation.reports.run_report import PicturedMistake, write_report
+from set_aggregation.reports.run_report import MisclassifiedImage, write_report
 
 PARTS = ("train_accuracy", "train_loss", "test_accuracy", "test_loss", "gap")
 RESULTS = {
@@ -74,7 +74,7 @@ def pixels(url):
 
 
 def mistake(pixels, index=0, truth="a", prediction="b", loss=1.0):
-    return PicturedMistake(pixels, truth, prediction, loss, index)
+    return MisclassifiedImage(pixels, truth, prediction, loss, index)
 
 
 def picture(number, h=8, w=8, c=1):

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from set_aggregation.callbacks import CurvesPicture, LearningCurves, Mistake, Mistakes, RunDirectory, Throughput
 from set_aggregation.cli.duration import duration
-from set_aggregation.cli.logger_defaults import log_evaluation
+from set_aggregation.cli.logger_defaults import wandb_loggers
 from set_aggregation.data import ImageDataModule
 from set_aggregation.models.classifier import SetClassifier
-from set_aggregation.reports.misclassification import PicturedMistake
+from set_aggregation.reports.misclassification import MisclassifiedImage
 from set_aggregation.reports.summary import next_commands, print_summary, test_rows
 from set_aggregation.runs.results import best_epoch, environment, labels, parameters, write_results
 
@@ -87,7 +87,9 @@ def end_run(
     mistakes = _find(trainer, Mistakes)
     confusion, pictured = mistakes.confusion, _pictured(data, mistakes.worst)
     if len(confusion):
-        log_evaluation(trainer.loggers, confusion, data.class_names, pictured)
+        shown = [(each.pixels, each.truth, each.prediction, each.loss) for each in pictured]
+        for logger in wandb_loggers(trainer.loggers):
+            logger.log_evaluation(confusion, data.class_names, shown)
     from set_aggregation.reports.run_report import write_report  # matplotlib takes a second
 
     try:
@@ -97,7 +99,8 @@ def end_run(
     except OSError as error:
         # Of no line of the code, which would be shown too.
         warnings.warn(f"got {run.folder}, where the results cannot be written: {error}", stacklevel=1000)
-    print_summary(rows, next_commands(run, trainer.loggers, best_path))
+    url = next((logger.url for logger in wandb_loggers(trainer.loggers) if logger.url), None)
+    print_summary(rows, next_commands(run.folder, url, best_path))
 
 
 def _test_without_logging(trainer: Trainer, model: SetClassifier, data: ImageDataModule) -> Mapping[str, Tensor]:
@@ -110,10 +113,10 @@ def _test_without_logging(trainer: Trainer, model: SetClassifier, data: ImageDat
         trainer.loggers = loggers
 
 
-def _pictured(data: ImageDataModule, mistakes: Sequence[Mistake]) -> list[PicturedMistake]:
+def _pictured(data: ImageDataModule, mistakes: Sequence[Mistake]) -> list[MisclassifiedImage]:
     names = data.class_names
     return [
-        PicturedMistake(data.picture("test", m.index), names[m.truth], names[m.prediction], m.loss, m.index)
+        MisclassifiedImage(data.picture("test", m.index), names[m.truth], names[m.prediction], m.loss, m.index)
         for m in mistakes
     ]
 

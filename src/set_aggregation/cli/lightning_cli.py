@@ -36,7 +36,7 @@ from set_aggregation.cli.arguments import add_arguments, set_width, tags
 from set_aggregation.cli.errors import one_line, unwrapped
 from set_aggregation.cli.finish import end_run
 from set_aggregation.cli.log_filters import lightning_news, silence_advertisements
-from set_aggregation.cli.logger_defaults import finish_wandb, put_into, start_wandb
+from set_aggregation.cli.logger_defaults import put_into, wandb_loggers
 from set_aggregation.cli.main import COMMANDS
 from set_aggregation.cli.ranks import broadcast_from_rank_zero, disconnect, is_peer_failure
 from set_aggregation.data import ImageDataModule
@@ -52,7 +52,7 @@ from set_aggregation.runs.signals import EXIT_CODE, Interrupted, take_over_signa
 _PARTS = {"model.aggregator": Aggregator, "model.backbone": Backbone, "data": ImageDataModule}
 _LOGGERS = [
     {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "."}},
-    {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {"project": "set-aggregation"}},
+    {"class_path": "lightning.pytorch.loggers.WandbLogger"},
 ]
 # What a person can cause and mend; anything else is our fault and keeps its traceback.
 _USER_ERRORS = (
@@ -184,7 +184,8 @@ class SetAggregationCLI(LightningCLI):
             raise
         finally:
             self.recovery.close()
-            finish_wandb(self.trainer.loggers, exit_code)
+            for logger in wandb_loggers(self.trainer.loggers):
+                logger.finish(exit_code)
             if exit_code and self.throughput.images == 0:
                 self.run_directory.discard()
             self.run_directory.unlock()
@@ -233,7 +234,8 @@ class SetAggregationCLI(LightningCLI):
             counts = parameters(self.model)
             told_by = {**labels(self.model, self.datamodule), "parameters": counts["aggregator"] + counts["head"]}
             run.create(self.config_text, told_by, is_there=self._goes_on)
-            start_wandb(self.trainer.loggers)
+            for logger in wandb_loggers(self.trainer.loggers):
+                logger.start()
         return True
 
     @rank_zero_only

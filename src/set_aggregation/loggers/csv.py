@@ -1,4 +1,4 @@
-"""The file ``metrics.csv``, which goes on where a checkpoint left it."""
+"""A CSV logger whose ``metrics.csv`` is exact after any interruption."""
 
 import csv
 import os
@@ -14,9 +14,9 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 class MetricsFile(CSVLogger):
     """Lightning's CSVLogger for runs that may be interrupted.
 
-    A run that goes on from a checkpoint has the rows that there were when the checkpoint was written, then its own:
-    none twice, none missing. The file is whole whenever the program stops, but for the last row. Where it cannot be
-    written, as on a full disk, a warning says so once, and the rows are kept to be written later.
+    A run that resumes from a checkpoint keeps the rows that were logged before the checkpoint: none is repeated, none
+    is missing. Whenever the program stops, only the last row of the file can be torn. If the file cannot be written,
+    as on a full disk, one warning says so and the rows are kept in memory to be written later.
 
     Args:
         *args: as of Lightning's CSVLogger.
@@ -35,27 +35,27 @@ class MetricsFile(CSVLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Writes the rows to the file."""
+        """Write the rows to the file."""
         try:
             self.experiment.save()
         except OSError as error:
             if not self._warned:
-                # Of no line of the code, which would be shown too.
+                # A large stacklevel keeps Python from printing the source line.
                 warnings.warn(f"got {self.log_dir}, where metrics.csv cannot be written ({error})", stacklevel=1000)
             self._warned = True
 
     @property
     def file(self) -> Path:
-        """Where the metrics are."""
+        """The path of ``metrics.csv``."""
         return Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
 
     def state_dict(self) -> dict[str, Any]:
-        """What the file holds; call :meth:`save` before."""
+        """Return number of rows and columns of the file; call :meth:`save` before."""
         writer = self._experiment
         return {"rows": writer.num_rows, "columns": list(writer.metrics_keys)} if isinstance(writer, _Writer) else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Cuts off what was written after the state.
+        """Remove what was written after the state.
 
         Args:
             state_dict: of this file; the file of a new run stays empty.
@@ -66,7 +66,7 @@ class MetricsFile(CSVLogger):
 
 
 class _Writer(ExperimentWriter):
-    """Writes rows to the end of the file, and all of it anew when there are new columns."""
+    """Append rows to the file, or rewrite it if there are new columns."""
 
     def __init__(self, log_dir: str) -> None:  # without super: it would remove the file
         self.log_dir = log_dir
@@ -74,13 +74,13 @@ class _Writer(ExperimentWriter):
         self.metrics_keys: list[str] = []
         self.hparams: dict[str, Any] = {}
         self.num_rows = 0  # in the file
-        self._is_torn = True  # there may be something behind them
+        self._is_torn = True  # the file may have more behind these rows
         self._file = Path(log_dir) / self.NAME_METRICS_FILE
 
     def cut(self, num_rows: int, columns: list[str]) -> None:
         if not self._file.exists():
             return
-        # Of columns that came after the state, all these rows have nothing.
+        # These rows have no value in columns that came after the state.
         rows = [{name: row[name] for name in columns} for row in self._read(num_rows)]
         self.metrics_keys, self.num_rows = list(columns), len(rows)
         self._rewrite(rows)

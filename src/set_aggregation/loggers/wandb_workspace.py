@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from set_aggregation.loggers._wandb import specification
 from set_aggregation.loggers.wandb_media import confusion_chart
 
 if TYPE_CHECKING:
@@ -28,14 +29,13 @@ _SIDES = {  # of configs/data/*_multires.yaml
 
 
 def workspace(entity: str, project: str) -> "Workspace":
-    """The layout: a section for each question, and above all of them the runs in groups of seeds.
+    """Return the layout: a section for each question, over runs in groups that differ in the seed only.
 
-    A group is what differs in nothing but the seed: experiment, width and the sizes trained on. Panels show its mean
-    and standard error.
+    Groups are made by experiment, width and training sizes. Panels show mean and standard error of each group.
 
     Args:
-        entity: the user or team at W&B to whom the project belongs.
-        project: the project that the runs were sent to.
+        entity: the user or team at W&B that owns the project.
+        project: the project of the runs.
     """
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
@@ -69,14 +69,14 @@ def workspace(entity: str, project: str) -> "Workspace":
             bars([f"test/accuracy/{side}x{side}" for side in sides], f"Test accuracy by size, {name}")
             for name, sides in _SIDES.items()
         ],
-        "Confusion matrix and worst mistakes": [
+        "Confusion matrix and worst misclassifications": [
             wr.CustomChart(
                 query={"summaryTable": {"tableKey": confusion.table_key}},
                 chart_name=confusion.spec_name,
                 chart_fields=confusion.fields,
                 chart_strings=confusion.string_fields,
             ),
-            wr.MediaBrowser("Worst mistakes", media_keys=["test/worst_mistakes"]),
+            wr.MediaBrowser("Worst misclassifications", media_keys=["test/worst_misclassifications"]),
         ],
         "Table of runs": [wr.RunComparer(diff_only="split")],
     }
@@ -94,24 +94,14 @@ def workspace(entity: str, project: str) -> "Workspace":
     )
 
 
-def specification(layout: "Workspace") -> dict[str, Any]:
-    """What is sent to W&B.
-
-    Args:
-        layout: the workspace.
-    """
-    document: dict[str, Any] = json.loads(layout._to_model().model_dump_json(by_alias=True, exclude_none=True))
-    return document
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Sends the workspace to W&B, or prints it.
+    """Send the workspace to W&B, or print it.
 
     Args:
-        arguments: the words of the command line; by default those the program was started with.
+        arguments: arguments of the command line; by default those of the process.
     """
     parser = argparse.ArgumentParser(prog="python -m set_aggregation.loggers.wandb_workspace", description=__doc__)
-    parser.add_argument("--entity", required=True, help="the user or team at W&B to whom the project belongs")
+    parser.add_argument("--entity", required=True, help="the user or team at W&B that owns the project")
     parser.add_argument("--project", default="set-aggregation", help="the project of the runs (default: %(default)s)")
     parser.add_argument("--print", action="store_true", help="print what would be sent, and send nothing")
     options = parser.parse_args(arguments)
@@ -120,19 +110,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "wandb_workspaces":
             raise
-        return _fail('got no package wandb-workspaces; pip install -e ".[dashboards]" brings it')
+        return _fail('package wandb-workspaces not found; do pip install -e ".[dashboards]"')
     if options.print:
         print(json.dumps(specification(layout), indent=2))  # noqa: T201
         return 0
 
     import wandb
 
-    wandb.setup(settings=wandb.Settings(silent=True))  # or it asks who one is, and waits for the answer
+    wandb.setup(settings=wandb.Settings(silent=True))  # else it asks for an API key and waits
     try:
         layout.save()
     except wandb.errors.UsageError:
-        return _fail("nobody is logged in at W&B; `wandb login` does it")
-    except Exception as error:  # what the server refuses and what the network does have no class in common
+        return _fail("nobody is logged in at W&B; do `wandb login`")
+    except Exception as error:  # errors of server and network have no common class
         return _fail(f"W&B did not take the workspace ({' '.join(str(error).split())})")
     print(layout.url)  # noqa: T201
     return 0

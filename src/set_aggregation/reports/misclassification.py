@@ -1,4 +1,4 @@
-"""A wrong answer with its image."""
+"""A misclassified image."""
 
 import base64
 import io
@@ -10,13 +10,13 @@ from PIL import Image
 
 
 @dataclass(frozen=True)
-class PicturedMistake:
-    """A wrong answer, to be shown.
+class MisclassifiedImage:
+    """An image with its class and its prediction.
 
     Args:
         pixels: the image, uint8 of shape (H, W, C).
         truth: name of its class.
-        prediction: name of the class that the model took it for.
+        prediction: name of the predicted class.
         loss: its cross-entropy in nats.
         index: its number in the test set.
     """

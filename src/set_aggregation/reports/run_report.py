@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from set_aggregation.reports.misclassification import PicturedMistake
+from set_aggregation.reports.misclassification import MisclassifiedImage
 from set_aggregation.reports.run_figure import run_figure
 
 _SALT = "set-aggregation"  # of the names inside a drawing, so that equal runs have equal pages
@@ -27,7 +27,7 @@ def write_report(
     rows: Mapping[str, str],
     class_names: Sequence[str],
     confusion: NDArray[np.int64],
-    mistakes: Sequence[PicturedMistake],
+    mistakes: Sequence[MisclassifiedImage],
     config: str,
 ) -> None:
     """Writes the page of a run.

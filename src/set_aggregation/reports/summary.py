@@ -1,23 +1,20 @@
-"""What a person sees at the end of training."""
+"""The table and the commands that the console shows at the end of training."""
 
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import SupportsFloat
 
-from lightning.pytorch.loggers import Logger
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
-
-from set_aggregation.callbacks import RunDirectory
-from set_aggregation.loggers.wandb import BackgroundWandbLogger
 
 
 def print_summary(rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
-    """Prints a table of results, then the commands to go on with.
+    """Print a table of results, then commands for what to do next.
 
     Args:
         rows: name and value of each result.
-        commands: what each command does, and the command; these are not wrapped, so that they can be copied.
+        commands: purpose and text of each command; they are not wrapped, so that they can be copied.
     """
     console = Console()
     table = Table(show_header=False)
@@ -28,8 +25,8 @@ def print_summary(rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
         console.print(f"{purpose}:\n  {command}", soft_wrap=True, highlight=False, markup=False)
 
 
-def test_rows(metrics: Mapping[str, Tensor], weights: str) -> dict[str, str]:
-    """The rows of the test: accuracy of all images, then of each size.
+def test_rows(metrics: Mapping[str, SupportsFloat], weights: str) -> dict[str, str]:
+    """Return the rows of the test: accuracy on all images, then at each size.
 
     Args:
         metrics: what was logged.
@@ -37,38 +34,46 @@ def test_rows(metrics: Mapping[str, Tensor], weights: str) -> dict[str, str]:
     """
     name = "test/accuracy"
     sizes = sorted((key for key in metrics if key.startswith(f"{name}/")), key=_height_and_width)
-    return {f"{key}, {weights}": f"{metrics[key]:.4f}" for key in (name, *sizes)}
+    return {f"{key}, {weights}": f"{float(metrics[key]):.4f}" for key in (name, *sizes)}
 
 
-def next_commands(run: RunDirectory, loggers: Iterable[Logger], checkpoint: str) -> dict[str, str]:
-    """Where the run lies, and the commands to look at it and to test it again.
+def next_commands(folder: Path, url: str | None, checkpoint: str) -> dict[str, str]:
+    """Return commands to look at a run, to send it to W&B and to test it again.
+
+    The first sets the shell variable ``RUN``, which the others use, so that lines are short.
 
     Args:
-        run: the folder of the run.
-        loggers: those of the trainer; a W&B run among them can be looked at, and sent where it is offline.
+        folder: the folder of the run.
+        url: page of the online W&B run; without one, all offline W&B folders of the run are named.
         checkpoint: path of the best checkpoint, empty without one.
     """
-    commands = {"everything lies in": relative(run.folder)}
-    if run.report.exists():
-        commands["read about it in a browser"] = relative(run.report)
-    for logger in loggers:
-        if isinstance(logger, BackgroundWandbLogger) and logger.offline_folder:
-            folder = relative(logger.offline_folder)
-            commands["look at the curves"] = f"wandb leet {folder}"
-            commands["send them to W&B"] = f"wandb sync {folder}"
-        elif isinstance(logger, BackgroundWandbLogger) and logger.url:
-            commands["look at the curves"] = logger.url
+    name = shlex.quote(relative(folder))
+    run = "$RUN" if name == relative(folder) else '"$RUN"'
+    commands = {"everything is in": f"RUN={name}"}
+    if (folder / "report.html").exists():
+        commands["read about it in a browser"] = relative(folder / "report.html")
+    if url:
+        commands["look at the curves"] = url
+    elif any(folder.glob("wandb/offline-run-*")):
+        commands["look at the curves"] = f"wandb leet {run}/wandb"
+        commands["send them to W&B"] = f"wandb sync {run}/wandb/offline-run-*"
     if checkpoint:
-        arguments = f"--config {relative(run.config_file)} --ckpt_path {relative(Path(checkpoint))}"
-        commands["test it again"] = f"python main.py test {arguments}"
+        path = Path(checkpoint).absolute()
+        is_inside = path.is_relative_to(folder.absolute())
+        file = f"{run}/{path.relative_to(folder.absolute())}" if is_inside else shlex.quote(relative(path))
+        commands["test it again"] = f"python main.py test --config {run}/config.yaml --ckpt_path {file}"
     return commands
+
+
+def relative(path: Path) -> str:
+    """Return a path relative to the working folder if it is below it, else the absolute path.
+
+    Args:
+        path: any path.
+    """
+    path, here = path.absolute(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _height_and_width(metric: str) -> list[int]:
     return [int(side) for side in metric.rsplit("/", 1)[-1].split("x")]
-
-
-def relative(path: Path) -> str:
-    """A path as short as it can be typed from the working folder."""
-    path, here = path.absolute(), Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
