@@ -46,7 +46,7 @@ class Started:
 
 
 def rows(run):
-    """Return the rows in all W&B files of a run without repeats, apart from speeds and media; and the number of files."""
+    """Return the rows in all W&B files of a run without repeats, and the number of files."""
     files = sorted((run / "wandb").glob("offline-run-*/*.wandb"))
     ours = ("train/", "val/", "curve/", "test/accuracy", "test/loss", "trainer/", "epoch")
     history = [

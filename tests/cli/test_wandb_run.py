@@ -90,7 +90,7 @@ def test_config_is_complete_and_says_what_the_run_is_of(sent, folder):
 
 def test_names(sent, folder):
     assert (sent.name, sent.group, sent.project) == (folder.name, "san_digits", "mine")
-    assert sent.tags == ["own", "SAN", "Digits at 2 sizes", "width 8"]
+    assert sent.tags == ["own", "SAN", "Digits", "width 8"]
     assert (folder / "wandb_run_id").read_text() == sent.run_id
     assert sent.exit_code == 0
 

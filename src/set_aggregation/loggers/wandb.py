@@ -11,8 +11,9 @@ from secrets import token_hex
 from typing import Any, ClassVar
 
 import numpy as np
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from set_aggregation.loggers.wandb_media import confusion_chart, misclassification_images
@@ -196,7 +197,7 @@ class SafeWandbLogger(WandbLogger):
         import wandb  # takes a second
 
         ours = {name: value for name, value in self.defaults.items() if f"WANDB_{name.upper()}" not in os.environ}
-        wandb.setup(wandb.Settings(mode=mode, **ours))
+        wandb.setup(wandb.Settings(**{**ours, "mode": mode}))
         if mode == "online" and not wandb.login(prompt=False, verify=False):
             raise ConnectionError("nobody is logged in, see `wandb login`")
         return wandb.init(**{**self._wandb_init, "mode": mode})
@@ -221,7 +222,8 @@ class SafeWandbLogger(WandbLogger):
         _tear_down()  # its hooks for imports and for the end of Python fail when its own process is gone
 
     def _deactivate(self) -> None:
-        self._experiment, self._is_active = DummyLogger().experiment, False
+        nothing: Any = DummyLogger().experiment
+        self._experiment, self._is_active = nothing, False
         if self._owns_data_dir:
             os.environ.pop("WANDB_DATA_DIR", None)
             self._owns_data_dir = False
