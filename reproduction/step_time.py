@@ -18,7 +18,6 @@ from reproduction.settings import Settings
 from set_aggregation import aggregators
 from set_aggregation.backbones import SmallCNN
 from set_aggregation.models.classifier import SetClassifier
-from set_aggregation.models.fused_optimizer import fused
 
 _IMAGES = {"cifar10": (3, (32, 16, 24, 40, 48)), "fashion_mnist": (1, (28, 14, 22, 42, 56))}  # the original size first
 _CONFIG = {"avg": "global_avg_pool", "max": "global_max_pool"}  # else the name
@@ -84,7 +83,7 @@ def network(run: Settings) -> SetClassifier:
 
 
 def _step(model: SetClassifier, batches: Sequence[torch.Tensor]) -> Callable[[], float]:
-    optimizer = fused(torch.optim.Adam(model.parameters(), lr=1e-3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     labels = torch.arange(_BATCH) % 10
 
     def step() -> float:

@@ -8,14 +8,14 @@ import torch
 
 from set_aggregation import load, save_safetensors
 from tests.support.cli_runner import ROOT, run_cli
-from tests.support.small_classifier import picture
+from tests.support.small_classifier import random_image
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     for number, size in enumerate([(40, 60), (16, 16), (9, 5)]):
-        picture(*size).save(folder / f"{number}.png")
+        random_image(*size).save(folder / f"{number}.png")
     return folder
 
 
@@ -57,14 +57,14 @@ def test_last_is_taken_without_best_and_claims_no_accuracy(run_folder, tmp_path)
 def test_a_checkpoint_is_enough(run_folder, tmp_path):
     file = shutil.copy(run_folder / "checkpoints" / "best.ckpt", tmp_path / "moved.ckpt")
     alone, model = load(file), load(run_folder)
-    images = alone.preprocess(picture())
+    images = alone.preprocess(random_image())
     assert torch.equal(alone(images), model(images))
     assert alone.config == model.config | {"training": {}}
 
 
 def test_goes_through_safetensors_and_the_hub(run_folder, tmp_path):
     model = load(run_folder)
-    images = model.preprocess(picture())
+    images = model.preprocess(random_image())
     save_safetensors(model, tmp_path / "a.safetensors")
     model.save_pretrained(tmp_path / "saved")
     for source in (tmp_path / "a.safetensors", tmp_path / "saved"):
@@ -128,7 +128,7 @@ def test_a_mistake_is_refused_in_one_line(spoil, words, run_folder, tmp_path):
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.S))
 def test_the_lines_of_the_page_run(block, run_folder, here, monkeypatch):
     monkeypatch.chdir(here)
-    picture().save("picture.png")
+    random_image().save("picture.png")
     names = {}
     exec(block.replace("RUN", str(run_folder)), names)
     model, again = names["model"], names.get("again", names["model"])

@@ -6,7 +6,7 @@ import torch
 
 from set_aggregation.data import Digits, ImageFolder
 from set_aggregation.data.conversion import to_float
-from tests.support.small_classifier import noise, picture
+from tests.support.small_classifier import noise, random_image
 
 MEAN, STD = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
 
@@ -47,7 +47,7 @@ def test_description_of_several_sizes_names_that_of_predict():
 def test_description_of_a_folder_names_its_classes(tmp_path):
     for name in ("dog", "cat"):
         (tmp_path / name).mkdir()
-        picture().save(tmp_path / name / "1.png")
+        random_image().save(tmp_path / name / "1.png")
     said = ImageFolder(tmp_path, max_side=48, in_channels=1).image_description
     assert said["class_names"] == ["cat", "dog"]
     assert (said["in_channels"], said["image_size"], said["max_side"]) == (1, None, 48)

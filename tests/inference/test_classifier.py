@@ -1,27 +1,21 @@
-"""A trained network takes pictures as they are."""
+import importlib
+import json
+import sys
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from PIL import Image
 
-from set_aggregation import ImageClassifier
+from set_aggregation import ImageClassifier, load
+from set_aggregation._extras import MissingExtraError
 from set_aggregation.data import ImageFolder
 from set_aggregation.data.image_files import read_images
-from tests.support.small_classifier import OneConvolution, classifier, noise, picture
+from tests.support.small_classifier import classifier, noise, random_image
 
 
-class Downloaded(OneConvolution):
-    """Takes its weights from elsewhere, if it is not stopped."""
-
-    def __init__(
-        self, name: str = "a", in_channels: int = 3, pretrained: bool = False, weights: str | None = None
-    ) -> None:
-        super().__init__(in_channels)
-        self.downloads = pretrained, weights
-
-
-def test_bytes_and_numbers_give_the_same_logits():
+def test_bytes_and_floats_give_the_same_logits():
     model, images = classifier(in_channels=3), noise(2, 3, 16, 16)
     assert torch.equal(model(images), model(images / 255))
 
@@ -33,55 +27,67 @@ def test_images_are_normalised_before_the_network():
     torch.testing.assert_close(model(images), model.network((images / 255 - mean) / std))
 
 
-def test_is_in_evaluation_mode_and_computes_where_it_is():
+def test_is_in_evaluation_mode_and_computes_on_its_device():
     model = classifier()
     assert not any(module.training for module in model.modules())
     assert model.to("meta")(noise(2, 1, 16, 16).to("meta")).shape == (2, 3)
 
 
-@pytest.mark.parametrize("shape", [(1, 16, 16), (2, 3, 16, 16)])
-def test_other_shapes_are_refused(shape):
-    with pytest.raises(ValueError, match=r"got images of shape .*, expected \(B, C=1, H, W\)"):
-        classifier()(noise(*shape))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions(dtype):
+    model, images = classifier(mean=[0.5], std=[0.25]), noise(2, 1, 16, 16)
+    expected = model(images)
+    logits = model.to(dtype)(images)
+    assert logits.dtype == dtype
+    torch.testing.assert_close(logits.float(), expected, rtol=0.05, atol=0.02)
 
 
-def test_other_integers_are_refused():
-    with pytest.raises(ValueError, match=r"got images of torch.int64, expected torch.uint8, or floats in \[0, 1\]"):
-        classifier()(noise(2, 1, 16, 16).long())
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (noise(1, 16, 16), r"shape \(1, 16, 16\), expected \(B, C=1, H, W\)"),
+        (noise(2, 3, 16, 16), r"expected \(B, C=1, H, W\)"),
+        (noise(2, 1, 16, 16).long(), r"torch.int64, expected torch.uint8"),
+        (noise(2, 1, 16, 16).float(), r"floats from 0 to 255, expected \[0, 1\]"),
+        (noise(2, 1, 16, 16).float() / 64 - 2, r"floats from -2 to"),
+    ],
+)
+def test_other_images_are_refused(images, words):
+    with pytest.raises(ValueError, match=words):
+        classifier()(images)
 
 
-@pytest.mark.parametrize(("in_channels", "name"), [(1, "a.png"), (3, "a.png"), (3, "a.jpg")])
+@pytest.mark.parametrize(("in_channels", "name"), [(1, "a.png"), (3, "a.jpg")])
 def test_a_file_is_read_as_predict_does(in_channels, name, tmp_path):
-    picture(400, 600).save(tmp_path / name)
+    random_image(400, 600).save(tmp_path / name)
     found = classifier(in_channels=in_channels).preprocess(tmp_path / name)
     assert torch.equal(found, read_images([tmp_path / name], in_channels, (16, 16)))
     assert torch.equal(classifier(in_channels=in_channels).preprocess(str(tmp_path / name)), found)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK"])
-def test_a_picture_is_read_as_its_file(mode, tmp_path):
-    suffix = "tif" if mode == "CMYK" else "png"
-    drawn = picture(mode=mode)
-    drawn.save(tmp_path / f"a.{suffix}")
-    model = classifier(in_channels=3)
-    assert torch.equal(model.preprocess(drawn), model.preprocess(tmp_path / f"a.{suffix}"))
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
+def test_image_and_array_are_read_as_a_file(mode, tmp_path):
+    image, model = random_image(mode=mode), classifier(in_channels=3)
+    image.save(tmp_path / "a.png")
+    expected = model.preprocess(tmp_path / "a.png")
+    assert torch.equal(model.preprocess(image), expected)
+    if mode != "P":  # its array holds numbers of colours
+        assert torch.equal(model.preprocess(np.asarray(image)), expected)
 
 
-def test_a_picture_stays_as_it_is(tmp_path):
-    picture(400, 600).save(tmp_path / "a.jpg")
-    with Image.open(tmp_path / "a.jpg") as opened:
-        classifier().preprocess(opened)
-        assert opened.size == (600, 400)
+@pytest.mark.parametrize("array", [np.zeros((4, 4, 3)), np.zeros((3, 4, 5), np.uint8), np.zeros(4, np.uint8)])
+def test_other_arrays_are_refused(array):
+    with pytest.raises(ValueError, match=r"expected uint8 of shape \(H, W\)"):
+        classifier().preprocess(array)
 
 
-@pytest.mark.parametrize("upright", [(40, 60), (300, 200), (20, 500)])
-def test_pictures_of_any_size_are_shrunk_as_predict_does(upright, tmp_path):
+def test_images_of_any_size_are_shrunk_as_predict_does(tmp_path):
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
     file = tmp_path / "cat" / "a.jpg"
     exif = Image.Exif()
-    exif[0x0112] = 6  # lies on its side
-    picture(*upright[::-1]).save(file, exif=exif)
+    exif[0x0112] = 6  # a quarter turn
+    random_image(200, 300).save(file, exif=exif)
     data = ImageFolder(tmp_path, max_side=64, num_workers=0)
     data.predict_files = [file]
     ((expected,),) = data.predict_dataloader()
@@ -92,9 +98,9 @@ def test_pictures_of_any_size_are_shrunk_as_predict_does(upright, tmp_path):
     assert max(expected.shape) <= 64
 
 
-def test_pictures_without_any_bound_keep_their_size():
-    found = classifier(image_size=None, in_channels=3).preprocess(picture(40, 60))
-    assert np.array_equal(found[0].permute(1, 2, 0).numpy(), np.asarray(picture(40, 60)))
+def test_images_without_a_bound_keep_their_size():
+    found = classifier(image_size=None, in_channels=3).preprocess(random_image(40, 60))
+    assert np.array_equal(found[0].permute(1, 2, 0).numpy(), np.asarray(random_image(40, 60)))
 
 
 def test_sizes_are_those_of_the_test():
@@ -104,65 +110,75 @@ def test_sizes_are_those_of_the_test():
     assert classifier(image_size=None).image_sizes == []
 
 
-def test_building_draws_no_random_number():
-    torch.manual_seed(0)
-    classifier()
-    drawn = torch.rand(3)
-    torch.manual_seed(0)
-    assert torch.equal(drawn, torch.rand(3))
+@pytest.fixture(scope="module")
+def model():
+    built = classifier(in_channels=3, mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 2.0])
+    network = built.config["network"] | {"initialization": "glorot", "image_size": (16, 16)}  # as in a checkpoint
+    return ImageClassifier(network, built.config["images"], {"data": "Insects", "seed": 7})
 
 
-def test_what_concerns_training_is_left_out():
-    network = classifier().config["network"]
-    given = {"optimizer": {"class_path": "no.Such"}, "compile": True, "initialization": "glorot", "_instantiator": "x"}
-    model = ImageClassifier({**network, **given}, classifier().config["images"])
-    assert model.config["network"] == network
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    model.save_pretrained(folder)
+    return folder
 
 
-@pytest.mark.parametrize(
-    ("name", "downloads"),
-    [("resnet18", (False, None)), ("googlenet", (True, "DEFAULT")), ("inception_v3", (True, "DEFAULT"))],
-)
-def test_nothing_is_downloaded_but_what_scales_images_otherwise(name, downloads):
-    arguments = {"name": name, "in_channels": 1, "pretrained": True, "weights": "DEFAULT"}
-    assert (
-        classifier(backbone={"class_path": "Downloaded", "init_args": arguments}).network.backbone.downloads
-        == downloads
-    )
+@pytest.mark.parametrize("read", [ImageClassifier.from_pretrained, load], ids=["from_pretrained", "load"])
+def test_hub_round_trip_is_bitwise(model, saved, read):
+    assert sorted(path.name for path in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert json.loads((saved / "config.json").read_text()) == model.config
+    found, images = read(saved), noise(2, 3, 16, 16)
+    assert found.config == model.config
+    assert torch.equal(found(images), model(images))
 
 
-def test_implementation_is_that_of_the_machine():
-    asked = {"class_path": "SAN", "init_args": {"out_features": 6, "implementation": "triton"}}
-    assert classifier(asked)(noise(1, 1, 16, 16)).shape == (1, 3)
+def test_the_card_is_one_of_the_hub_and_its_lines_run(saved, tmp_path, monkeypatch):
+    card = ModelCard.load(saved / "README.md")
+    assert (card.data.library_name, card.data.pipeline_tag) == ("set-aggregation", "image-classification")
+    assert "# SAN on Insects" in card.text
+    assert "images/s (torch " in card.text
+    monkeypatch.chdir(tmp_path)
+    random_image().save("image.png")
+    lines, names = card.text.split("```python\n")[1].split("```")[0], {}
+    exec(lines.replace("REPOSITORY_OR_FOLDER", str(saved)), names)
+    assert names["logits"].shape == (1, 3)
 
 
-@pytest.mark.parametrize(
-    ("part", "value"),
-    [
-        ("backbone", {"class_path": "torch.zeros"}),
-        ("backbone", {"class_path": "torch.nn.ReLU"}),
-        ("aggregator", {"class_path": "torch.zeros"}),
-        ("aggregator", {"class_path": "torch.nn.ReLU"}),
-        ("aggregator", {"class_path": "NoSuchPool"}),
-        (
-            "aggregator",
-            {"class_path": "SAN", "init_args": {"out_features": 6, "activation": {"class_path": "torch.zeros"}}},
-        ),
-        ("aggregator", {}),
-        ("aggregator", "torch.zeros"),
-        ("backbone", {"class_path": "not_installed.Backbone"}),
-        ("num_classes", "three"),
-        ("colour", "red"),
-    ],
-)
-def test_what_is_no_network_is_refused_in_one_line(part, value):
-    config = classifier().config
-    with pytest.raises(ValueError, match=r"^got a network that cannot be built here: ") as raised:
-        ImageClassifier(config["network"] | {part: value}, config["images"])
-    assert "\n" not in str(raised.value)
+def test_push_to_hub_sends_what_is_saved(model, monkeypatch, saved):
+    sent = {}
+
+    class Api:
+        def __init__(self, token):
+            pass
+
+        def create_repo(self, repo_id, **_):
+            return type("Url", (), {"repo_id": repo_id})
+
+        def upload_folder(self, folder_path, repo_id, **_):
+            sent[repo_id] = {path.name: path.read_bytes() for path in folder_path.iterdir()}
+            return "https://example.org/commit"
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Api)
+    assert model.push_to_hub("me/insects") == "https://example.org/commit"
+    assert sent["me/insects"]["config.json"] == (saved / "config.json").read_bytes()
 
 
-def test_parts_of_parts_are_built():
-    gelu = {"class_path": "torch.nn.GELU", "init_args": {"approximate": "tanh"}}
-    model = classifier({"class_path": "SAN", "init_args": {"out_features": 6, "activation": gelu}})
-    assert model.network.aggregator.activation.approximate == "tanh"
+def test_missing_weights_are_an_error(model, tmp_path):
+    from safetensors.torch import save_file
+
+    model.save_pretrained(tmp_path)
+    weights = {name: weight.contiguous() for name, weight in model.state_dict().items()}
+    weights.pop("network.head.classifier.bias")
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(RuntimeError, match=r"network.head.classifier.bias"):
+        ImageClassifier.from_pretrained(tmp_path)
+
+
+def test_without_huggingface_hub_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    spec = importlib.util.find_spec("set_aggregation.inference.classifier")
+    without = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(without)
+    with pytest.raises(MissingExtraError, match=r"huggingface_hub.*'set-aggregation\[export\]'"):
+        without.ImageClassifier.from_pretrained("me/insects")

@@ -1,6 +1,3 @@
-"""What stands beside the weights."""
-
-from set_aggregation.inference.model_card import card
 from tests.support.small_classifier import classifier
 
 TRAINING = {
@@ -8,7 +5,7 @@ TRAINING = {
     "data_settings": {"split": "paper", "split_seed": 3, "num_train": None},
     "seed": 7,
     "epochs": 9,
-    "best": {"epoch": 4, "val/accuracy": 0.7},
+    "epoch": 4,
     "metrics": {"test/accuracy": 0.5, "test/accuracy/8x24": 0.41239, "test/accuracy/16x16": 0.6},
     "environment": {
         "command": "python main.py fit | tee log",
@@ -27,17 +24,19 @@ def rows(text):
     return {line[0]: line[1] for line in lines}
 
 
-def test_everything_that_the_run_says():
-    text = card(classifier(training=TRAINING), "logits = model(images)\n", "bytes", {"speed": "9 images/s"})
+def test_all_that_is_known_is_in_the_card():
+    model = classifier(training=TRAINING, mean=[0.5], std=[0.5])
+    text = model.card("logits = model(images)\n", "bytes", {"speed": "9 images/s"})
     assert "\n# SAN on Insects\n" in text
-    assert "3 classes apart: ant, bee, cow." in text
+    assert "3 classes (ant, bee, cow): OneConvolution, SAN(in_features=4, out_features=6" in text
     assert "```python\nlogits = model(images)\n```" in text
-    assert "converted to\ngrey and resized (bicubic, antialiased) to 16x16" in text
+    assert "Input: bytes. The model divides by 255 and normalises itself." in text
+    assert "grey and resized (bicubic, antialiased) to 16x16" in text
     assert rows(text) == {
         "data": "Insects, split paper, split_seed 3",
         "test accuracy": "0.5000 (8x24 0.4124, 16x16 0.6000)",
         "seed": "7 (one run)",
-        "epochs": "9, best after 4",
+        "epochs": "4 of 9",
         "parameters": "103 (backbone 40, aggregator 42, head 21)",
         "speed": "9 images/s",
         "trained on": "1 x cpu",
@@ -48,17 +47,17 @@ def test_everything_that_the_run_says():
     }
 
 
-def test_what_is_not_known_is_not_said():
-    text = card(classifier(image_size=None, max_side=64, in_channels=3), "", "bytes", {})
+def test_the_rest_is_left_out():
+    text = classifier(image_size=None, max_side=64, in_channels=3).card("", "bytes", {})
     assert "\n# SAN\n" in text
     assert "RGB and left at their own size, up to 64 pixels a side" in text
     found = rows(text)
     assert found.pop("parameters")
-    assert found == {"data": "not said with the weights", "test accuracy": "not measured"}
+    assert found == {"data": "unknown", "test accuracy": "not measured"}
 
 
-def test_of_many_classes_the_first_are_named():
+def test_the_first_of_many_classes_are_named():
     model = classifier()
     model.class_names = [f"c{number}" for number in range(25)]
-    assert "25 classes apart: c0, " in card(model, "", "bytes", {})
-    assert "c19, 5 more." in card(model, "", "bytes", {})
+    assert "25 classes (c0, " in model.card("", "bytes", {})
+    assert "c19, 5 more)" in model.card("", "bytes", {})

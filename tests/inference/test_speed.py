@@ -1,15 +1,13 @@
-"""How fast, by a clock that the test turns."""
-
 import pytest
 import torch
 
 from set_aggregation.inference import speed
-from tests.support.small_classifier import classifier, noise
+from tests.support.small_classifier import noise
 
 
 @pytest.fixture
 def takes(monkeypatch):
-    """A program of which each run takes the next of the given times, and the number of its runs."""
+    """Return a program whose runs take the given times by a fake clock, and a list of its inputs."""
     now, runs = [0.0], []
     monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
 
@@ -44,7 +42,7 @@ def test_rows_name_batch_size_and_machine(takes, monkeypatch):
     monkeypatch.setattr(speed, "processor", lambda: "Abacus")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     program_of, runs = takes
-    assert speed.speed_rows(classifier(image_size=(8, 12)), program_of([0.01] * 99), "torch 9") == {
+    assert speed.speed_rows(program_of([0.01] * 99), (1, 8, 12), "torch 9") == {
         "speed, batches of 1, 8x12": "100 images/s (torch 9, Abacus, 2 threads)",
         "speed, batches of 32, 8x12": "3,200 images/s (torch 9, Abacus, 2 threads)",
     }

@@ -1,4 +1,4 @@
-"""Image classifiers that take no time to build, and random pictures for them."""
+"""Image classifiers that are quick to build, and random images for them."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from PIL import Image
 from set_aggregation import ImageClassifier
 from set_aggregation.backbones import Backbone
 
-POOLING = pytest.mark.skipif(torch.__version__ < "2.15", reason="older ones tell odd sizes from even ones in SmallCNN")
+POOLING = pytest.mark.skipif(torch.__version__ < "2.15", reason="older torch has a program for each parity")
 
 
 class OneConvolution(Backbone):
@@ -23,7 +23,7 @@ class OneConvolution(Backbone):
 
 
 def classifier(aggregator="SAN", backbone="OneConvolution", image_size=(16, 16), in_channels=1, **images):
-    """One of three classes; backbone and aggregator are told by name, or by name and arguments."""
+    """Build a classifier of three classes; backbone and aggregator are names, or names and arguments."""
     if not isinstance(backbone, dict):
         backbone = {"class_path": backbone, "init_args": {"in_channels": in_channels}}
     arguments = aggregator if isinstance(aggregator, dict) else {"class_path": aggregator}
@@ -41,11 +41,11 @@ def classifier(aggregator="SAN", backbone="OneConvolution", image_size=(16, 16),
 
 
 def noise(*shape):
-    """Random bytes."""
+    """Return random bytes."""
     return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-def picture(height=40, width=60, mode="RGB"):
-    """A random picture."""
+def random_image(height=40, width=60, mode="RGB"):
+    """Return a random image of Pillow."""
     pixels = noise(height, width, 3).numpy()
     return Image.fromarray(pixels).convert(mode)

@@ -1,7 +1,7 @@
 """Aggregators are given as factories, so that no size is written twice."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -31,13 +31,7 @@ def build_aggregator(factory: Callable[..., Aggregator], in_features: int, sizes
         >>> build_aggregator(Flatten, 64, sizes)
         Flatten(in_features=64, out_features=2304)
     """
-    given: dict[str, Any] = {}
-    target: Callable[..., Any] = factory
-    if isinstance(factory, partial):
-        given = factory.keywords
-        # jsonargparse makes partial(instantiate, ..., cls, **init_args): what the class takes is what counts.
-        target = next((bound for bound in factory.args if isinstance(bound, type)), factory.func)
-    taken = inspect.signature(target).parameters
+    taken, given = arguments_of(factory)
     missing = {name: size for name, size in sizes.items() if name in taken and given.get(name) is None}
     aggregator = factory(in_features, **missing)
     wrong = {name: size for name, size in sizes.items() if getattr(aggregator, name, size) != size}
@@ -49,3 +43,22 @@ def build_aggregator(factory: Callable[..., Aggregator], in_features: int, sizes
             "leave it out to have it filled in"
         )
     return aggregator
+
+
+def arguments_of(factory: Callable[..., Any]) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, Any]]:
+    """Return the parameters of the class that a factory builds, and the arguments that the factory binds.
+
+    Args:
+        factory: a class, a ``functools.partial`` of one, or what the command line makes of a class path.
+
+    Example:
+        >>> from set_aggregation.aggregators import Flatten
+        >>> taken, given = arguments_of(partial(Flatten, set_size=36))
+        >>> list(taken), given
+        (['in_features', 'set_size'], {'set_size': 36})
+    """
+    if not isinstance(factory, partial):
+        return inspect.signature(factory).parameters, {}
+    # jsonargparse builds partial(instantiate, ..., cls, **init_args); the parameters of the class count.
+    target = next((bound for bound in factory.args if isinstance(bound, type)), factory.func)
+    return inspect.signature(target).parameters, factory.keywords

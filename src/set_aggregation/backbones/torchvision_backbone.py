@@ -5,7 +5,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from set_aggregation.backbones.base import Backbone
-from set_aggregation.models.evaluation_mode import evaluation_mode
 from set_aggregation.pooling.inspection import (
     Layout,
     activation,
@@ -55,8 +54,10 @@ class TorchvisionBackbone(Backbone):
         images = example_images(model)
         found = find_pooled(model, images)
         self.network = _extractor(model, layer or found.source.name)
-        with evaluation_mode(self.network), torch.no_grad():
+        self.network.eval()  # or the example images would enter its statistics
+        with torch.no_grad():
             features = self.network(images)["features"]
+        self.network.train()
         layout = found.layout if layer is None else _layout_of_square(features.shape)
         if layout is None:
             raise ValueError(

@@ -114,6 +114,11 @@ class ImageDataModule(LightningDataModule, ABC):
         """The number of images that an epoch of training goes through."""
         return len(self._sets["train"])
 
+    @property
+    def batches_per_epoch(self) -> int:
+        """The number of batches of an epoch of training on one rank."""
+        return len(self._training_sampler(shuffle=True, seed=0, **self._share()))
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of the training set, in a new order each epoch."""
         seed = torch.initial_seed()

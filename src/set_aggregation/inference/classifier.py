@@ -1,4 +1,4 @@
-"""A trained network, ready for pictures."""
+"""A trained network with the conversion of its images and the names of its classes."""
 
 import copy
 import json
@@ -7,59 +7,80 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Shaped, UInt8
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from set_aggregation._extras import needs
 from set_aggregation.data.conversion import to_float
 from set_aggregation.data.image_files import read_image, shrink, to_array, upright_size
-from set_aggregation.inference.hub import HubModel
+from set_aggregation.inference.model_card import model_card
 from set_aggregation.inference.network import build_network, without_training
+from set_aggregation.inference.safetensors import save_safetensors
+from set_aggregation.inference.speed import speed_rows
 
 if TYPE_CHECKING:
-    from huggingface_hub import ModelCard
+    from huggingface_hub import ModelCard, PyTorchModelHubMixin
+else:
+    try:
+        from huggingface_hub import PyTorchModelHubMixin
+    except ModuleNotFoundError:
+
+        class PyTorchModelHubMixin:
+            """Stand-in for the mixin of huggingface_hub that names the missing package."""
+
+            def _missing(self, *_: Any, **__: Any) -> None:
+                with needs("export", "for files of the Hugging Face Hub"):
+                    import huggingface_hub  # noqa: F401
+
+            save_pretrained = push_to_hub = _missing
+            from_pretrained = classmethod(_missing)
+
 
 _USAGE = """
 from set_aggregation import ImageClassifier
 
 model = ImageClassifier.from_pretrained("REPOSITORY_OR_FOLDER")
-logits = model(model.preprocess("picture.png"))
+logits = model(model.preprocess("image.png"))
 """
-_SIDE = 64  # of an example, where nothing is said of the size of images
+_SIDE = 64  # of example images, if the description has no size
+_FLOATS = (-0.5, 1.5)  # bicubic resizing may leave [0, 1] a little
 
 
-class ImageClassifier(nn.Module, HubModel):
-    """A network with the conversion of its images and the names of its classes, in evaluation mode.
+class ImageClassifier(nn.Module, PyTorchModelHubMixin):
+    """Image classifier in evaluation mode that takes images as they are stored.
 
-    :func:`set_aggregation.load` makes one of a run, of a checkpoint or of a ``.safetensors`` file. Built here, its
-    weights are random. It is made of plain values, which travel with the weights.
+    :func:`set_aggregation.load` builds one from a run, a checkpoint or a ``.safetensors`` file. Built directly, it has
+    random weights. Its arguments are plain values, which are saved with the weights.
 
-    Where `huggingface_hub <https://huggingface.co/docs/huggingface_hub>`_ is installed, ``save_pretrained``,
-    ``from_pretrained`` and ``push_to_hub`` are those of its ``PyTorchModelHubMixin``.
+    With `huggingface_hub <https://huggingface.co/docs/huggingface_hub>`_ installed, ``save_pretrained``,
+    ``from_pretrained`` and ``push_to_hub`` are those of its ``PyTorchModelHubMixin``; the files are ``config.json``,
+    ``model.safetensors`` and a model card, ``README.md``.
 
     Args:
-        network: the arguments of :class:`~set_aggregation.models.classifier.SetClassifier`, its parts as ``class_path``
-            and ``init_args``, as in a configuration. What concerns training only is left out.
-        images: what ``ImageDataModule.image_description`` says.
-        training: what the run says of data, accuracy and machine, for the card.
+        network: arguments of :class:`~set_aggregation.models.SetClassifier`, its parts as ``class_path`` and
+            ``init_args`` as in a configuration. Arguments of the training are dropped.
+        images: an ``ImageDataModule.image_description``.
+        training: data, accuracy and environment of the training, for the model card.
 
     Attributes:
         network: the ``SetClassifier``.
         class_names: names of the classes, in the order of the logits.
         in_channels: 1 for grey, 3 for RGB.
-        image_size: height and width that :meth:`preprocess` resizes to; None keeps the proportions, up to
-            ``max_side``.
-        max_side: see there.
-        mean, std: of each channel, if images are normalised, else None.
-        config: all three arguments, without what was left out.
+        image_size: height and width that :meth:`preprocess` resizes to; None keeps the size, up to ``max_side``.
+        max_side: longest side of an image that keeps its proportions.
+        mean, std: mean and standard deviation of each channel if images are normalised, otherwise None.
+        config: the three arguments, without what was dropped.
 
     Shape:
-        - input: images :math:`(B, C, H, W)`, bytes (0 to 255) or floating-point numbers in [0, 1].
+        - input: images :math:`(B, C, H, W)`, bytes (0 to 255) or floats in [0, 1].
         - output: logits :math:`(B, K)`.
 
     Raises:
-        ValueError: a network that cannot be built here, or images of another kind than it takes.
+        ValueError: the network cannot be built here, or the images have another shape, type or range.
 
     Example:
         >>> network = {
@@ -69,7 +90,7 @@ class ImageClassifier(nn.Module, HubModel):
         ... }
         >>> images = {"class_names": ["cat", "dog"], "in_channels": 1, "image_size": [16, 16]}
         >>> model = ImageClassifier(network, images)
-        >>> model(model.preprocess(Image.new("RGB", (640, 480)))).shape
+        >>> model(model.preprocess(np.zeros((480, 640, 3), dtype=np.uint8))).shape
         torch.Size([1, 2])
     """
 
@@ -78,7 +99,7 @@ class ImageClassifier(nn.Module, HubModel):
     ) -> None:
         super().__init__()
         kept = without_training(network)
-        # As JSON has it, in which it is saved.
+        # Through JSON, the format it is saved in.
         self.config = json.loads(json.dumps({"network": kept, "images": images, "training": training or {}}))
         self.class_names: list[str] = list(images["class_names"])
         self.in_channels: int = images["in_channels"]
@@ -91,7 +112,7 @@ class ImageClassifier(nn.Module, HubModel):
 
     @property
     def image_sizes(self) -> list[tuple[int, int]]:
-        """The sizes at which it was tested, as far as the run says so, else that of :meth:`preprocess`."""
+        """The sizes of the test images if the training description has them, otherwise ``image_size``."""
         names = self.config["training"].get("metrics", {})
         found = [re.fullmatch(r"test/accuracy/(\d+)x(\d+)", name) for name in names]
         sizes = sorted((int(each[1]), int(each[2])) for each in found if each)
@@ -99,55 +120,109 @@ class ImageClassifier(nn.Module, HubModel):
 
     @property
     def example_size(self) -> tuple[int, int]:
-        """Height and width of images that it takes."""
+        """Height and width of an example image."""
         return self.image_size or (self.max_side or _SIDE, self.max_side or _SIDE)
 
-    def preprocess(self, picture: Image.Image | Path | str) -> UInt8[Tensor, "1 C H W"]:
-        """Turns a picture into a batch of one image, as ``main.py predict`` does.
+    def preprocess(self, image: Image.Image | Shaped[NDArray[Any], "..."] | Path | str) -> UInt8[Tensor, "1 C H W"]:
+        """Convert an image to a batch of one, as ``main.py predict`` does.
 
-        It is turned upright, converted to grey or RGB and resized (bicubic, antialiased).
+        The image is turned upright, converted to grey or RGB and resized (bicubic, antialiased).
 
         Args:
-            picture: the picture or its file.
+            image: a file, an image of Pillow, or an array of bytes (H, W), (H, W, 3) or (H, W, 4).
+
+        Raises:
+            ValueError: the file is no image, or the array has another shape or type.
         """
-        if isinstance(picture, Image.Image):
-            size = self._size(ImageOps.exif_transpose(picture).size[::-1])
-            pixels = to_array(picture, self.in_channels, size)
+        if isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or (image.ndim != 2 and image.shape[2:] not in ((3,), (4,))):
+                raise ValueError(
+                    f"ImageClassifier: got an array of {image.dtype} of shape {image.shape}, expected uint8 of shape "
+                    "(H, W), (H, W, 3) or (H, W, 4)"
+                )
+            image = Image.fromarray(image)
+        if isinstance(image, Image.Image):
+            size = self._size(ImageOps.exif_transpose(image).size[::-1])
+            pixels = to_array(image, self.in_channels, size)
         else:
-            file = Path(picture)
-            size = self.image_size or self._size(upright_size(file))
-            pixels = read_image(file, self.in_channels, size)
+            file = Path(image)
+            pixels = read_image(file, self.in_channels, self.image_size or self._size(upright_size(file)))
         return torch.tensor(pixels).permute(2, 0, 1)[None]
 
     def forward(self, images: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-        """Computes the logits."""
+        """Return the logits, in the precision of the weights."""
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise ValueError(
                 f"ImageClassifier: got images of shape {tuple(images.shape)}, expected (B, C={self.in_channels}, H, W)"
             )
-        if images.dtype != torch.uint8 and not images.is_floating_point():
-            raise ValueError(
-                f"ImageClassifier: got images of {images.dtype}, expected torch.uint8, or floats in [0, 1]"
-            )
+        if images.dtype != torch.uint8:
+            _check_floats(images)
         return self.network(to_float(images, self.mean, self.std))
 
-    def generate_model_card(self, *args: Any, **kwargs: Any) -> "ModelCard":
-        """The card of what ``save_pretrained`` saves.
+    def card(self, usage: str, takes: str, measured: Mapping[str, str]) -> str:
+        """Return the model card in Markdown.
 
         Args:
-            *args: not used.
-            **kwargs: not used.
+            usage: lines of Python that run the model.
+            takes: description of the images that it takes.
+            measured: more rows of the table, such as the speed.
+        """
+        network = self.network
+        parts = {"backbone": network.backbone, "aggregator": network.aggregator, "head": network.head}
+        size = f"{self.image_size[0]}x{self.image_size[1]}" if self.image_size else None
+        bound = f", up to {self.max_side} pixels a side" if self.max_side else ""
+        return model_card(
+            aggregator=type(network.aggregator).__name__,
+            arguments=network.aggregator.extra_repr(),
+            backbone=type(network.backbone).__name__,
+            class_names=self.class_names,
+            usage=usage,
+            takes=f"{takes}. The model divides by 255{' and normalises' if self.mean else ''} itself",
+            converted=f"{'RGB' if self.in_channels == 3 else 'grey'} and "
+            + (f"resized (bicubic, antialiased) to {size}" if size else f"left at their own size{bound}"),
+            num_parameters={part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()},
+            measured=measured,
+            training=self.config["training"],
+        )
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> "ModelCard":
+        """Return the card that ``save_pretrained`` saves, with the speed on this machine's CPU.
+
+        Args:
+            *args: ignored.
+            **kwargs: ignored.
         """
         from huggingface_hub import ModelCard
 
-        from set_aggregation.inference.model_card import card
-        from set_aggregation.inference.speed import speed_rows
+        takes = f"bytes (uint8, 0 to 255), or floats in [0, 1], of shape (batch, {self.in_channels}, height, width)"
+        on_cpu = copy.deepcopy(self).cpu()
+        speed = speed_rows(on_cpu, (self.in_channels, *self.example_size), f"torch {torch.__version__}")
+        return ModelCard(self.card(_USAGE, takes, speed))
 
-        takes = f"bytes (uint8, 0 to 255), or numbers in [0, 1], of shape (batch, {self.in_channels}, height, width)"
-        speed = speed_rows(self, copy.deepcopy(self).cpu(), f"torch {torch.__version__}")
-        return ModelCard(card(self, _USAGE, takes, speed))
+    def _save_pretrained(self, save_directory: Path) -> None:
+        # huggingface_hub keeps a config.json that exists; its own would hold all arguments of the constructor.
+        (save_directory / "config.json").write_text(json.dumps(self.config, indent=2) + "\n")
+        save_safetensors(self, save_directory / "model.safetensors")
+
+    @classmethod
+    def _from_pretrained(cls, *, strict: bool = True, **kwargs: Any) -> Any:
+        return super()._from_pretrained(strict=strict, **kwargs)  # missing weights are an error
 
     def _size(self, own: tuple[int, int]) -> tuple[int, int]:
         if self.image_size is not None:
             return self.image_size
         return own if self.max_side is None else shrink(own, self.max_side)
+
+
+def _check_floats(images: Tensor) -> None:
+    """Refuse what is no float in [0, 1], above all floats from 0 to 255 and images normalised before."""
+    if not images.is_floating_point():
+        raise ValueError(f"ImageClassifier: got images of {images.dtype}, expected torch.uint8, or floats in [0, 1]")
+    if images.numel() == 0 or images.is_meta or torch.compiler.is_compiling():
+        return
+    low, high = (float(bound) for bound in images.detach().aminmax())
+    if low < _FLOATS[0] or high > _FLOATS[1]:
+        raise ValueError(
+            f"ImageClassifier: got floats from {low:.3g} to {high:.3g}, expected [0, 1], or bytes as torch.uint8; the "
+            "model normalises them itself"
+        )

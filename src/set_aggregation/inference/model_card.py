@@ -1,11 +1,8 @@
-"""What a person should know of a model file, written beside it."""
+"""The model card: description of a model in Markdown, saved beside its weights."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from set_aggregation.inference.classifier import ImageClassifier
-from set_aggregation.runs.results import parameters
 
 _HEAD = """\
 ---
@@ -15,47 +12,63 @@ metrics:
 - accuracy
 ---
 """
-_NAMED = 20  # so many classes are named
+_NUM_NAMES = 20  # classes whose names are listed
 
 
-def card(model: ImageClassifier, usage: str, takes: str, measured: Mapping[str, str]) -> str:
-    """A page in Markdown, with what the Hugging Face Hub looks for at its head.
+def model_card(
+    *,
+    aggregator: str,
+    arguments: str,
+    backbone: str,
+    class_names: Sequence[str],
+    usage: str,
+    takes: str,
+    converted: str,
+    num_parameters: Mapping[str, int],
+    measured: Mapping[str, str],
+    training: Mapping[str, Any],
+) -> str:
+    """Return a page with the metadata that the Hugging Face Hub reads.
 
     Args:
-        model: what it is about.
-        usage: lines of Python that run it.
-        takes: which images.
+        aggregator: name of the aggregator.
+        arguments: its arguments.
+        backbone: name of the backbone.
+        class_names: names of the classes.
+        usage: lines of Python that run the model.
+        takes: description of the images that it takes.
+        converted: colour and size that image files are converted to.
+        num_parameters: number of parameters of each part.
         measured: more rows of the table, such as the speed.
+        training: data, accuracy and environment of the training, as far as they are known.
     """
-    network, training = model.network, model.config["training"]
-    backbone, aggregator = type(network.backbone).__name__, network.aggregator
-    kind, num = type(aggregator).__name__, len(model.class_names)
-    names = [*model.class_names[:_NAMED], *([f"{num - _NAMED} more"] if num > _NAMED else [])]
-    rows = {**_training_rows(training), "parameters": _parameters(model), **measured, **_environment_rows(training)}
+    num = len(class_names)
+    names = [*class_names[:_NUM_NAMES], *([f"{num - _NUM_NAMES} more"] if num > _NUM_NAMES else [])]
+    parts = ", ".join(f"{part} {count:,}" for part, count in num_parameters.items())
+    rows = {
+        **_training_rows(training),
+        "parameters": f"{sum(num_parameters.values()):,} ({parts})",
+        **measured,
+        **_environment_rows(training.get("environment", {})),
+    }
     table = "".join(f"| {key} | {' '.join(value.split()).replace('|', '&#124;')} |\n" for key, value in rows.items())
     return f"""{_HEAD}
-# {kind}{f" on {training['data']}" if "data" in training else ""}
+# {aggregator}{f" on {training['data']}" if "data" in training else ""}
 
-{backbone}, {kind}({aggregator.extra_repr()}) and a head that tells {num} classes apart: {", ".join(names)}.
+Classifier of {num} classes ({", ".join(names)}): {backbone}, {aggregator}({arguments}) and a head.
 
 ```python
 {usage.strip()}
 ```
 
-Input: {takes}. The model divides by 255{" and normalises" if model.mean else ""} itself. Pictures are converted to
-{"RGB" if model.in_channels == 3 else "grey"} and {_resized(model)}, as `main.py predict` does.
+Input: {takes}. Image files are converted to
+{converted}, as `main.py predict` does.
 
-Output: logits (batch, {num}), in the order of the classes; softmax makes probabilities of them.
+Output: logits (batch, {num}), in the order of the classes; softmax gives probabilities.
 
 | | |
 |---|---|
 {table}"""
-
-
-def _resized(model: ImageClassifier) -> str:
-    if model.image_size is not None:
-        return f"resized (bicubic, antialiased) to {model.image_size[0]}x{model.image_size[1]}"
-    return "left at their own size" + (f", up to {model.max_side} pixels a side" if model.max_side else "")
 
 
 def _training_rows(training: Mapping[str, Any]) -> dict[str, str]:
@@ -64,25 +77,17 @@ def _training_rows(training: Mapping[str, Any]) -> dict[str, str]:
     accuracy = f"{metrics['test/accuracy']:.4f}" if "test/accuracy" in metrics else "not measured"
     settings = [f"{name} {value}" for name, value in training.get("data_settings", {}).items() if value is not None]
     rows = {
-        "data": ", ".join([training.get("data", "not said with the weights"), *settings]),
+        "data": ", ".join([training.get("data", "unknown"), *settings]),
         "test accuracy": accuracy + (f" ({', '.join(sizes)})" if sizes else ""),
     }
     if "seed" in training:
         rows["seed"] = f"{training['seed']} (one run)"
-    if "epochs" in training:
-        best = training.get("best", {}).get("epoch")
-        rows["epochs"] = f"{training['epochs']}" + (f", best after {best}" if best else "")
+    if "epoch" in training:
+        rows["epochs"] = f"{training['epoch']}" + (f" of {training['epochs']}" if "epochs" in training else "")
     return rows
 
 
-def _parameters(model: ImageClassifier) -> str:
-    counts = parameters(model.network)
-    parts = ", ".join(f"{part} {count:,}" for part, count in counts.items() if part != "all")
-    return f"{counts['all']:,} ({parts})"
-
-
-def _environment_rows(training: Mapping[str, Any]) -> dict[str, str]:
-    said = training.get("environment", {})
+def _environment_rows(environment: Mapping[str, str]) -> dict[str, str]:
     names = {"devices": "trained on", "system": "system", "versions": "versions", "commit": "commit"}
-    rows = {row: said[name] for name, row in names.items() if name in said}
-    return rows | ({"command": f"`{said['command']}`"} if "command" in said else {})
+    rows = {row: environment[name] for name, row in names.items() if name in environment}
+    return rows | ({"command": f"`{environment['command']}`"} if "command" in environment else {})

@@ -1,4 +1,4 @@
-"""A network as plain values, and what is built of them."""
+"""Networks as plain values, and built from them."""
 
 from argparse import ArgumentError
 from collections.abc import Mapping
@@ -11,21 +11,24 @@ from torch import nn
 
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
-from set_aggregation.models.classifier import SetClassifier
+from set_aggregation.models import SetClassifier
 
-_OF_TRAINING = ("optimizer", "scheduler", "scheduler_interval", "initialization", "compile")
-# Backbones with weights of others take them from the file, too: nothing is downloaded ...
+_OF_TRAINING = (
+    *("initialization", "init_from", "loss", "optimizer", "decay_norms_and_biases"),
+    *("scheduler", "scheduler_interval", "compile"),
+)
+# The weights come from the file, also of pretrained backbones: nothing is downloaded ...
 _OF_DOWNLOADS = {"pretrained": False, "weights": None}
-# ... but for these two of torchvision, which compute something else when they are built with weights.
+# ... except for two networks of torchvision that compute something else if they are built with weights.
 _BUILT_WITH_WEIGHTS = ("googlenet", "inception_v3")
 _REFUSED = "got a network that cannot be built here"
 
 
 def without_training(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a network without those that concern its training only.
+    """Return the arguments of a network without those of its training.
 
     Args:
-        arguments: those of a :class:`~set_aggregation.models.classifier.SetClassifier`, as a checkpoint has them.
+        arguments: those of a :class:`~set_aggregation.models.SetClassifier`, as in a checkpoint.
 
     Example:
         >>> without_training({"num_classes": 10, "compile": True})
@@ -35,13 +38,13 @@ def without_training(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_network(arguments: Mapping[str, Any]) -> SetClassifier:
-    """Builds a network, whose weights come to be replaced: no random number is drawn that others would miss.
+    """Build a network whose weights are to be replaced. The state of the random numbers stays as it is.
 
     Args:
-        arguments: of :func:`without_training`.
+        arguments: those of :func:`without_training`.
 
     Raises:
-        ValueError: they do not make a network here.
+        ValueError: they are not the arguments of a network that is installed here.
     """
     for part, base in (("backbone", Backbone), ("aggregator", Aggregator)):
         _check_classes(arguments.get(part), base)
@@ -59,24 +62,24 @@ def build_network(arguments: Mapping[str, Any]) -> SetClassifier:
         raise ValueError(f"{_REFUSED}: {' '.join(str(error).split())}") from error
     for module in network.modules():
         if hasattr(module, "implementation"):
-            setattr(module, "implementation", "auto")  # noqa: B010 - which was best is a question of the machine
+            setattr(module, "implementation", "auto")  # noqa: B010 - the best one depends on the machine
     return network
 
 
 def _check_classes(part: Any, base: type) -> None:
-    """Refuses what is no module: jsonargparse would call any function that stands in place of an aggregator.
+    """Refuse other callables than modules: jsonargparse would call any function in place of an aggregator.
 
     Args:
-        part: a class and its arguments, which may be such parts.
-        base: what the class must be.
+        part: a class path and its arguments, which may be such parts.
+        base: the base class.
     """
     if not isinstance(part, Mapping) or not isinstance(path := part.get("class_path"), str):
         raise ValueError(f"{_REFUSED}: its {base.__name__} is {part!r}, expected a class_path")
-    home, _, name = path.rpartition(".")  # a name alone is that of a subclass, or of nothing
+    home, _, name = path.rpartition(".")  # jsonargparse looks a name alone up among the subclasses
     try:
         named = getattr(import_module(home), name) if home else base
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"{_REFUSED}: of {path}, which is not installed") from error
+        raise ValueError(f"{_REFUSED}: {path} is not installed") from error
     if not (isinstance(named, type) and issubclass(named, base)):
         raise ValueError(f"{_REFUSED}: {path} is no {base.__name__}")
     for value in part.get("init_args", {}).values():

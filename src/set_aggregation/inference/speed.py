@@ -1,4 +1,4 @@
-"""How many images a second a model takes."""
+"""Speed of a model in images per second."""
 
 import statistics
 import time
@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from set_aggregation.inference.classifier import ImageClassifier
 from set_aggregation.runs.environment import processor
 
 _BATCHES = (1, 32)
@@ -16,7 +15,7 @@ _REPEATS, _SECONDS = 20, 0.5
 
 @torch.no_grad()
 def images_per_second(program: Callable[[Tensor], Tensor], images: Tensor) -> float:
-    """The median over up to 20 runs in half a second, after one that is not counted.
+    """Return the median over up to 20 runs in half a second, after one warm-up run.
 
     Args:
         program: takes the images.
@@ -31,20 +30,19 @@ def images_per_second(program: Callable[[Tensor], Tensor], images: Tensor) -> fl
     return len(images) / statistics.median(seconds)
 
 
-def speed_rows(model: ImageClassifier, program: Callable[[Tensor], Tensor], runner: str) -> dict[str, str]:
-    """The rows of a card that say how fast a program is on this machine's CPU.
+def speed_rows(program: Callable[[Tensor], Tensor], shape: tuple[int, int, int], runner: str) -> dict[str, str]:
+    """Return rows of a model card with the speed of a program on this machine's CPU.
 
     Args:
-        model: says which images.
-        program: takes them as bytes.
-        runner: what runs it.
+        program: takes images as bytes.
+        shape: number of channels, height and width of the images.
+        runner: name of the program that runs it.
     """
-    height, width = model.example_size
     threads = torch.get_num_threads()
     where = f"{runner}, {processor()}, {threads} thread{'s' if threads > 1 else ''}"
     rows = {}
     for num in _BATCHES:
-        images = torch.randint(256, (num, model.in_channels, height, width), dtype=torch.uint8)
+        images = torch.randint(256, (num, *shape), dtype=torch.uint8)
         speed = images_per_second(program, images)
-        rows[f"speed, batches of {num}, {height}x{width}"] = f"{speed:,.0f} images/s ({where})"
+        rows[f"speed, batches of {num}, {shape[1]}x{shape[2]}"] = f"{speed:,.0f} images/s ({where})"
     return rows

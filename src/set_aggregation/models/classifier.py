@@ -1,58 +1,76 @@
-"""The LightningModule: backbone, feature set, aggregator and head, trained to classify images."""
+"""The LightningModule of image classification: backbone, feature set, aggregator and head."""
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
+from jsonargparse.typing import register_type
 from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
-from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.aggregators.factory import build_aggregator
 from set_aggregation.backbones import Backbone
+from set_aggregation.models._lightning import is_built_by_cli
 from set_aggregation.models.evaluation_mode import evaluation_mode
-from set_aggregation.models.fused_optimizer import fused
 from set_aggregation.models.head import Head
+from set_aggregation.models.initial_weights import read_weights, take_weights
+from set_aggregation.models.schedule import build_schedule, takes_total_steps
 from set_aggregation.pooling.feature_set import FeatureSet, Positions
 
 Batch = tuple[Float[Tensor, "B C H W"], Int[Tensor, "B"]]
 
+# Class weights of a loss, as a list in a configuration.
+register_type(Tensor, Tensor.tolist, lambda values: torch.as_tensor(values, dtype=torch.float32))
+
 
 class SetClassifier(LightningModule):
-    r"""Classifies images by aggregating the feature map of a backbone as a set.
+    r"""Image classifier that aggregates the feature map of a backbone as a set.
 
     .. math::
         \mathrm{logits} = \mathrm{head}(\mathrm{aggregator}(\mathrm{set}(\mathrm{backbone}(\mathrm{image}))))
 
-    Trained with cross-entropy. Logs ``train/loss`` and ``train/accuracy`` (of the batch, every
-    ``Trainer(log_every_n_steps)`` steps) and loss and accuracy of the whole split under ``val/`` and ``test/``.
+    Logs ``train/loss``, ``train/accuracy`` (of the batch) and ``train/learning_rate`` every
+    ``Trainer(log_every_n_steps)`` steps, and loss and accuracy of the whole split under ``val/`` and ``test/``.
 
     Args:
-        backbone: the network that makes the feature map.
-        aggregator: called with the number D of channels of the feature map, gives the aggregator: a class, or
-            ``functools.partial(SAN, out_features=1024)``. ``position_features`` and ``set_size``, where the
-            aggregator takes them and they are not given, are filled in.
+        backbone: network that computes the feature map.
+        aggregator: factory of the aggregator, called with the number D of channels of the feature map: a class, or
+            ``functools.partial(SAN, out_features=1024)``. ``position_features`` and ``set_size`` are filled in if the
+            aggregator takes them and they are not given.
         num_classes: number K of classes.
-        image_size: height and width of the images in pixels, where all have one size. Aggregators for sets
-            of one size need it.
-        positions: the positions that :class:`~set_aggregation.pooling.feature_set.FeatureSet` makes.
-        hidden_features: width of the head's hidden layer; None leaves it out.
-        hidden_activation: what follows the hidden layer.
+        image_size: height and width of the images in pixels, if all have one size. Aggregators for sets of one size
+            need it.
+        positions: positions of the elements, see :class:`~set_aggregation.pooling.feature_set.FeatureSet`.
+        hidden_features: width of the head's hidden layer; None for no hidden layer.
+        hidden_activation: activation of the hidden layer.
         dropout: probability of dropping each input of the last dense layer.
-        initialization: ``"torch"`` leaves the layers as they were built, ``"glorot"`` draws all dense and
+        initialization: ``"torch"`` keeps the initial weights of the layers; ``"glorot"`` draws all dense and
             convolutional weights from Glorot's uniform distribution and sets the biases to zero, as the authors'
             code does.
-        optimizer: called with the parameters, gives the optimiser; Adam at 1e-3 by default, as in the paper. It is
-            a fused one where torch has that for it and the device, unless it was told ``fused`` or ``foreach``.
-        scheduler: called with the optimiser, gives the learning-rate schedule.
-        scheduler_interval: whether the schedule advances each ``"epoch"`` or each ``"step"``.
+        init_from: file of weights to start from, such as a checkpoint of another run. Weights whose name and shape
+            fit are copied before training; the others are listed and stay as they are, for instance the last layer of
+            another number of classes.
+        loss: module that computes the loss of logits (B, K) and labels (B,); None for ``nn.CrossEntropyLoss()``. The
+            command line takes its arguments: ``--model.loss CrossEntropyLoss --model.loss.label_smoothing 0.1
+            --model.loss.weight '[1, 2.5]'``.
+        optimizer: factory of the optimizer, called with the parameters that require gradients; by default Adam at
+            1e-3, as in the paper.
+        decay_norms_and_biases: whether ``weight_decay`` of the optimizer acts on biases, norms and other parameters of
+            fewer than two dimensions.
+        scheduler: factory of the learning-rate schedule, called with the optimizer. ``total_steps`` is filled in if
+            the schedule takes it and it is not given.
+        scheduler_interval: whether the schedule advances each ``"epoch"`` or each ``"step"``; None for each step if
+            it takes ``total_steps``, otherwise each epoch.
         compile: run the network through ``torch.compile``, once for images of all sizes (before torch 2.15, where
             pooling rounds up, once for each pattern of odd and even sizes). It fails rather than fall back to slow
             code; for that ``torch._dynamo.config.recompile_limit`` is raised to 64.
@@ -62,8 +80,8 @@ class SetClassifier(LightningModule):
         - output: logits :math:`(B, K)`.
 
     Raises:
-        ValueError: an aggregator built for other sets than the backbone and the positions make, or (in ``setup``)
-            than the images of the data module make.
+        ValueError: the aggregator is for other sets than the backbone and the positions give, or (in ``setup``) than
+            the images of the data module give; or no weight in ``init_from`` fits (in ``setup``).
 
     Example:
         >>> from functools import partial
@@ -85,15 +103,18 @@ class SetClassifier(LightningModule):
         hidden_activation: Literal["none", "relu"] = "none",
         dropout: float = 0.0,
         initialization: Literal["torch", "glorot"] = "torch",
+        init_from: str | None = None,
+        loss: nn.Module | None = None,
         optimizer: OptimizerCallable = torch.optim.Adam,
+        decay_norms_and_biases: bool = True,
         scheduler: LRSchedulerCallable | None = None,
-        scheduler_interval: Literal["epoch", "step"] = "epoch",
+        scheduler_interval: Literal["epoch", "step"] | None = None,
         compile: bool = False,  # noqa: A002
     ) -> None:
         super().__init__()
-        if _given_hyperparameters.get() is not None:
-            # From the command line: class paths and plain values, from which load_from_checkpoint rebuilds all.
-            # From Python there are only the objects, which weights_only=True would refuse to read back.
+        if is_built_by_cli():
+            # Class paths and plain values, from which load_from_checkpoint rebuilds the model. Built in Python, the
+            # arguments are objects, which weights_only=True would refuse to read.
             self.save_hyperparameters(logger=False)
         self.backbone = backbone
         self.feature_set = FeatureSet(positions)
@@ -109,40 +130,54 @@ class SetClassifier(LightningModule):
             )
         if initialization == "glorot":
             self.apply(_glorot_uniform_)
-        # As the images of a batch come: DDP copies gradients whose memory format is not that of the weights.
+        # The memory format of the batches: DDP copies gradients of another memory format than the weights'.
         self.backbone.to(memory_format=torch.channels_last)
+        self.init_from = init_from
+        self.loss = nn.CrossEntropyLoss() if loss is None else loss
         self.optimizer = optimizer
+        self.decay_norms_and_biases = decay_norms_and_biases
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
         self.compile_forward = compile
+        self.training_description: dict[str, Any] = {}  # plain values for the model card, stored in checkpoints
         self._compile_if_asked()
+        # By name, now: FSDP makes all parameters one-dimensional.
+        self._norms_and_biases = {name for name, parameter in self.named_parameters() if parameter.ndim < 2}
 
         accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.val_accuracy, self.val_loss = accuracy, _MeanLoss()
         self.test_accuracy, self.test_loss = accuracy.clone(), _MeanLoss()
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-        """Computes the logits."""
-        elements, positions = self.feature_set(self.backbone(images.to(self.dtype)))  # B N D, N P
+        """Return the logits."""
+        images = images.to(self.head.classifier.weight.dtype)  # self.dtype misses a .half() of a parent module
+        elements, positions = self.feature_set(self.backbone(images))  # B N D, N P
         if not self.aggregator.uses_positions:
             positions = None
         return self.head(self.aggregator(elements, positions=positions))
 
     def setup(self, stage: str) -> None:
-        """Refuses images of sizes that the aggregator cannot take; compiles, if asked to."""
+        """Check the sizes of the images, take the weights of ``init_from``, and compile the network if asked to."""
+        self.check_image_sizes(getattr(getattr(self.trainer, "datamodule", None), "image_sizes", {}))
+        if stage == "fit" and self.init_from is not None:
+            weights = read_weights(Path(self.init_from))
+            try:
+                left_out = take_weights(self, weights)
+            except ValueError as error:
+                raise ValueError(f"got init_from={self.init_from}: {error}") from error
+            rank_zero_info(f"Initial weights from {self.init_from}; left out: {', '.join(left_out) or 'none'}")
         self._compile_if_asked()  # copies are not compiled
         for loss in (self.val_loss, self.test_loss):
             loss.set_dtype(torch.float32 if self.device.type == "mps" else torch.float64)
-        self.check_image_sizes(getattr(getattr(self.trainer, "datamodule", None), "image_sizes", {}))
 
     def check_image_sizes(self, image_sizes: Mapping[str, Iterable[tuple[int, int]]]) -> None:
-        """Refuses images of sizes that the aggregator cannot take.
+        """Refuse images of sizes that the aggregator cannot take.
 
         Args:
-            image_sizes: height and width of the images of each part of the data.
+            image_sizes: height and width of the images in each split.
 
         Raises:
-            ValueError: sets of several sizes for an aggregator that takes one.
+            ValueError: the images give sets of several sizes, and the aggregator takes one.
         """
         sizes = sorted({size for part in image_sizes.values() for size in part})
         expected = getattr(self.aggregator, "set_size", None)
@@ -156,79 +191,105 @@ class SetClassifier(LightningModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Says what the images are: a checkpoint is all that is needed to use the model."""
+        """Store what :func:`set_aggregation.load` needs beside the weights."""
         if (images := getattr(getattr(self.trainer, "datamodule", None), "image_description", None)) is not None:
             checkpoint["images"] = images
+        checkpoint["training"] = self.training_description
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves out what was compiled: a copy that had it would compute with the weights of the original."""
+        """Leave out the compiled network: in a copy it would compute with the weights of the original."""
         return {name: value for name, value in super().__getstate__().items() if name != "_compiled_call_impl"}
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Gives the loss and the accuracy of a batch."""
+        """Return loss and accuracy of a batch."""
         images, labels = batch
         logits = self(images)
-        loss = F.cross_entropy(logits, labels)
+        loss = self.loss(logits, labels)
         accuracy = (logits.detach().argmax(1) == labels).float().mean()
-        # Each step, self.log would take a good part of what Lightning does beside the model; and with prog_bar=True it
-        # would wait for the device. ProgressBar shows what is given back.
-        if self.trainer._logger_connector.should_update_logs or self.trainer.fast_dev_run or self.trainer.is_last_batch:  # type: ignore[attr-defined]
-            self.log_dict({"train/loss": loss, "train/accuracy": accuracy})
+        # self.log in every step would take a large part of Lightning's time beside the model, and prog_bar=True would
+        # wait for the device. ProgressBar shows what this method returns.
+        trainer = self.trainer
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if (every and (self.global_step + 1) % every == 0) or trainer.fast_dev_run or trainer.is_last_batch:  # type: ignore[attr-defined]
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            self.log_dict({"train/loss": loss, "train/accuracy": accuracy, "train/learning_rate": rate})
         return {"loss": loss, "accuracy": accuracy}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, "B K"]:
-        """Counts a batch of the validation set, and gives its logits."""
+        """Update the validation metrics with a batch, and return its logits."""
         return self._evaluate(batch, "val", self.val_loss, self.val_accuracy)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, "B K"]:
-        """Counts a batch of the test set, and gives its logits."""
+        """Update the test metrics with a batch, and return its logits."""
         return self._evaluate(batch, "test", self.test_loss, self.test_accuracy)
 
     def predict_step(self, batch: tuple[Float[Tensor, "B C H W"]], batch_idx: int) -> Float[Tensor, "B K"]:
-        """Gives the probability of each class for each image."""
+        """Return the probability of each class for each image."""
         return self(batch[0]).softmax(1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Builds the optimiser and the schedule."""
-        optimizer = self.optimizer(self.parameters())
-        # A fused optimiser takes the scale of 16-bit gradients out itself, and Lightning could not clip them before.
-        if self._trainer is None or getattr(self.trainer.precision_plugin, "scaler", None) is None:
-            optimizer = fused(optimizer)
+        """Build optimizer and schedule."""
+        parameters = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        exempt = set() if self.decay_norms_and_biases else parameters.keys() & self._norms_and_biases
+        groups: Any = [weight for name, weight in parameters.items() if name not in exempt]
+        if exempt:
+            others = [weight for name, weight in parameters.items() if name in exempt]
+            groups = [{"params": groups}, {"params": others, "weight_decay": 0.0}]
+        optimizer = self.optimizer(groups)
+        if isinstance(optimizer, torch.optim.LBFGS):
+            self.backbone.to(memory_format=torch.contiguous_format)  # it takes views of the gradients
         if self.scheduler is None:
             return optimizer
-        scheduler = self.scheduler(optimizer)
-        settings: dict[str, Any] = {"scheduler": scheduler, "interval": self.scheduler_interval}
-        if isinstance(scheduler, ReduceLROnPlateau):
-            settings["monitor"] = scheduler.monitor
+        interval = self.scheduler_interval or ("step" if takes_total_steps(self.scheduler) else "epoch")
+        schedule = build_schedule(self.scheduler, optimizer, self.trainer)
+        settings: dict[str, Any] = {"scheduler": schedule, "interval": interval}
+        if isinstance(schedule, ReduceLROnPlateau):
+            settings["monitor"] = getattr(schedule, "monitor", "val/loss" if schedule.mode == "min" else "val/accuracy")
+            settings["frequency"] = self.trainer.check_val_every_n_epoch
         return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
 
     def _compile_if_asked(self) -> None:
         if self.compile_forward and self._compiled_call_impl is None:
-            # fullgraph=True makes an error of what torch would else do in silence: after eight recompilations it runs
-            # what is not compiled. dynamic=True makes one program for all sizes; torch 2.11 makes one for each pattern
-            # of odd and even sizes that the poolings of SmallCNN meet, which may be more than eight.
+            # fullgraph=True: otherwise torch runs code uncompiled without a word after eight recompilations.
+            # dynamic=True: one program for all sizes; torch 2.11 makes one for each pattern of odd and even sizes in
+            # the poolings of SmallCNN, which may be more than eight.
             torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
             self.compile(dynamic=True, fullgraph=True)
 
-    def _evaluate(self, batch: Batch, split: str, loss: Metric, accuracy: Metric) -> Tensor:
+    def _evaluate(self, batch: Batch, split: str, loss: "_MeanLoss", accuracy: Metric) -> Tensor:
         images, labels = batch
         logits = self(images)
-        # Metrics, not means over batches: exact when batches differ in size or lie on several ranks.
-        loss.update(F.cross_entropy(logits, labels, reduction="none"))
+        # Metrics, not means over batches: exact if batches differ in size or are on several ranks.
+        loss.update(self.loss, logits, labels)
         accuracy.update(logits, labels)
         self.log(f"{split}/loss", loss, prog_bar=split == "val")
         self.log(f"{split}/accuracy", accuracy, prog_bar=True)
         return logits
 
 
-class _MeanLoss(MeanMetric):
-    """The mean of many losses, summed in double precision: the same however ranks share out the images."""
+class _MeanLoss(Metric):
+    """Loss of a whole split, summed in double precision: independent of how ranks and batches share the images."""
+
+    total: Tensor
+    weight: Tensor
 
     def __init__(self) -> None:
-        super().__init__(nan_strategy="disable")  # to look for NaN in each batch is to wait for the device
+        super().__init__()
+        for name in ("total", "weight"):
+            self.add_state(name, torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, loss: nn.Module, logits: Tensor, labels: Tensor) -> None:
+        each: Any = copy.copy(loss)
+        each.reduction = "none"  # ignored by a loss without it, which then returns the mean of the batch
+        values = each(logits, labels)
+        weights = torch.ones(len(labels), device=values.device)
+        if isinstance(loss, nn.CrossEntropyLoss) and loss.weight is not None:
+            weights = loss.weight[labels]  # the mean is over the class weights, as in torch
+        self.total = self.total + values.to(self.total.dtype).sum() * (1 if values.ndim else len(labels))
+        self.weight = self.weight + weights.to(self.weight.dtype).sum()
 
     def compute(self) -> Tensor:
-        return super().compute().float()
+        return (self.total / self.weight).float()
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""A module in evaluation mode for a while."""
+"""Evaluation mode for the duration of a block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Puts a module into evaluation mode, and afterwards each of its parts back into the mode it was in.
+    """Put a module into evaluation mode, then each submodule back into its own mode.
 
-    Parts that were in evaluation mode before, as frozen ones are, stay in it.
+    Submodules that were in evaluation mode before, as frozen ones are, stay in it.
 
     Args:
         module: for instance a network in training.

@@ -1,4 +1,4 @@
-"""The classifier on top of the aggregated vector."""
+"""The classifier of the aggregated vector."""
 
 from typing import Literal
 
@@ -7,27 +7,27 @@ from torch import Tensor, nn
 
 
 class Head(nn.Sequential):
-    """One dense layer, or two.
+    """One or two dense layers.
 
-    The paper puts one dense layer behind SAN and two behind every other aggregator (Table 1). Between the two the
-    authors' code has no activation, and the text names none.
+    Table 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_ has one dense layer after SAN and two after
+    every other aggregator. The authors' code has no activation between the two, and the text names none.
 
     Args:
         in_features: size M of the aggregated vector.
         num_classes: number K of classes.
-        hidden_features: width of the hidden dense layer; None leaves it out.
-        hidden_activation: what follows the hidden layer, ``"none"`` or ``"relu"``.
-        dropout: probability of dropping each input of the last dense layer while training.
+        hidden_features: width of the hidden dense layer; None for one dense layer.
+        hidden_activation: activation of the hidden layer, ``"none"`` or ``"relu"``.
+        dropout: probability of dropping each input of the last dense layer in training.
 
     Attributes:
-        width: number of inputs of the last dense layer, which the paper calls the size.
+        width: number of inputs of the last dense layer, the "size" of the paper.
 
     Shape:
         - input: :math:`(B, M)`.
         - output: :math:`(B, K)`, logits.
 
     Raises:
-        ValueError: a size below 1, an unknown activation, or a probability outside [0, 1).
+        ValueError: a number below 1, an unknown activation, or a probability outside [0, 1).
 
     Example:
         >>> Head(64, 10, hidden_features=128)
@@ -36,6 +36,8 @@ class Head(nn.Sequential):
           (classifier): Linear(in_features=128, out_features=10, bias=True)
         )
     """
+
+    classifier: nn.Linear
 
     def __init__(
         self,
@@ -65,5 +67,5 @@ class Head(nn.Sequential):
         self.add_module("classifier", nn.Linear(in_features, num_classes))
 
     def forward(self, input: Float[Tensor, "B M"]) -> Float[Tensor, "B K"]:  # noqa: A002 - nn.Sequential's name
-        """Computes the logits."""
+        """Return the logits."""
         return super().forward(input)  # type: ignore[no-untyped-call]

@@ -1,5 +1,3 @@
-"""A file is kept only if it computes what the model does."""
-
 import math
 
 import pytest

@@ -1,27 +1,25 @@
-"""Which sizes are free in a program, and what has none."""
-
 import pytest
 import torch
 
 from set_aggregation.inference.export.program import smallest_size, to_program
 from tests.support.small_classifier import POOLING, OneConvolution, classifier, noise
 
-pytestmark = pytest.mark.usefixtures("unchecked_shapes")
+pytestmark = [pytest.mark.usefixtures("unchecked_shapes"), pytest.mark.slow]
 
 
 class OfOneSize(OneConvolution):
-    """Knows where each of 8 x 8 places is, as a vision transformer does."""
+    """Backbone with an embedding of 8 x 8 positions, as a vision transformer has."""
 
     def __init__(self, in_channels: int = 3) -> None:
         super().__init__(in_channels)
-        self.places = torch.nn.Parameter(torch.randn(4, 8, 8))
+        self.embedding = torch.nn.Parameter(torch.randn(4, 8, 8))
 
     def forward(self, x):
-        return super().forward(x) + self.places
+        return super().forward(x) + self.embedding
 
 
-class ThatLooks(OneConvolution):
-    """Does something that depends on what it is given."""
+class DataDependent(OneConvolution):
+    """Backbone whose control flow depends on the values."""
 
     def forward(self, x):
         return super().forward(x if x.sum() > 0 else -x)
@@ -36,16 +34,21 @@ def agrees(model, *shapes):
 
 def test_all_sizes_are_free():
     model = classifier(in_channels=3, mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 2.0])
-    height, width = smallest_size(agrees(model, (1, 3, 16, 16), (4, 3, 9, 30)))
+    before = [(weight, weight.stride()) for weight in model.train().parameters()]
+    height, width = smallest_size(to_program(model))
+    assert model.training
+    assert [(weight, weight.stride()) for weight in model.parameters()] == before
     assert height <= 3
     assert width <= 3
 
 
+@pytest.mark.nightly
 def test_every_second_pixel_of_an_odd_size_keeps_them_free():
     backbone = {"class_path": "ResNetCIFAR", "init_args": {"depth": 8, "in_channels": 1}}
     agrees(classifier("GlobalAvgPool", backbone), (1, 1, 16, 16), (4, 1, 9, 31), (2, 1, 10, 7))
 
 
+@pytest.mark.nightly
 @POOLING
 def test_pooling_that_rounds_up_keeps_them_free():
     agrees(classifier(backbone="SmallCNN"), (1, 1, 16, 16), (4, 1, 9, 31), (2, 1, 10, 7))
@@ -72,15 +75,7 @@ def is_fixed(model):
 def test_what_cannot_be_followed_is_refused_in_one_line():
     with (
         pytest.warns(UserWarning, match=r"fixed at"),
-        pytest.raises(ValueError, match=r"got a model of ThatLooks and SAN, which torch.export cannot") as raised,
+        pytest.raises(ValueError, match=r"got a model of DataDependent and SAN, which torch.export cannot") as raised,
     ):
-        to_program(classifier(backbone="ThatLooks"))
+        to_program(classifier(backbone="DataDependent"))
     assert "\n" not in str(raised.value)
-
-
-def test_the_model_stays_as_it_was():
-    model = classifier(in_channels=3)
-    before = [(weight, weight.stride()) for weight in model.parameters()]
-    to_program(model.train())
-    assert model.training
-    assert [(weight, weight.stride()) for weight in model.parameters()] == before

@@ -1,4 +1,4 @@
-"""Programs as ONNX files, which ONNX Runtime and other programs run."""
+"""Programs as ONNX files, for ONNX Runtime and others."""
 
 import json
 from collections.abc import Callable
@@ -17,25 +17,25 @@ USAGE = """
 import numpy, onnxruntime
 
 session = onnxruntime.InferenceSession("{file}")
-images = numpy.zeros({shape}, numpy.uint8)  # yours
+images = numpy.zeros({shape}, numpy.uint8)  # your images
 (logits,) = session.run(["logits"], {{"images": images}})
 """
 
 
 def write(program: ExportedProgram, file: Path, class_names: list[str]) -> None:
-    """Writes a program into one file, which names its input ``images`` and its output ``logits``.
+    """Write a program into one file, with input ``images`` and output ``logits``.
 
     Args:
-        program: what to write.
-        file: where to.
-        class_names: what goes into its metadata as ``class_names``, a JSON list.
+        program: the program.
+        file: the file.
+        class_names: names of the classes, stored in the metadata as ``class_names``, a JSON list.
 
     Raises:
         MissingExtraError: onnx or onnxscript is not installed.
-        ValueError: something in the program has no counterpart in ONNX.
+        ValueError: an operator of the program has no counterpart in ONNX.
     """
     with needs("export", _PURPOSE):
-        import onnxscript  # noqa: F401 - what torch converts with
+        import onnxscript  # noqa: F401 - torch.onnx uses it
 
     names = {0: "batch"} if smallest_size(program) is None else {0: "batch", 2: "height", 3: "width"}
     try:
@@ -46,7 +46,7 @@ def write(program: ExportedProgram, file: Path, class_names: list[str]) -> None:
             output_names=["logits"],
             verbose=False,
         )
-    except Exception as error:  # what torch raises here is not limited to any class
+    except Exception as error:  # torch raises exceptions of any class here
         raise ValueError(f"got a model that has no form in ONNX: {str(error).strip().splitlines()[0]}") from error
     assert converted is not None
     converted.model.metadata_props["class_names"] = json.dumps(class_names)
@@ -54,15 +54,15 @@ def write(program: ExportedProgram, file: Path, class_names: list[str]) -> None:
 
 
 def runner() -> str:
-    """What runs such files here."""
+    """Return name and version of the program that runs the files."""
     return f"ONNX Runtime {version('onnxruntime')}"
 
 
 def read(file: Path) -> Callable[[Tensor], Tensor]:
-    """Opens a file in ONNX Runtime, on the CPU.
+    """Open a file in ONNX Runtime, on the CPU.
 
     Args:
-        file: what :func:`write` wrote.
+        file: a file of :func:`write`.
 
     Raises:
         MissingExtraError: onnxruntime is not installed.

@@ -1,4 +1,4 @@
-"""Whether a written program computes what the model does."""
+"""Comparison of a written program with the model."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -6,15 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from set_aggregation.inference.classifier import ImageClassifier
-
 Shape = tuple[int, int, int, int]
 
-TOLERANCE = 1e-4  # of the largest logit, or of 1 where all are smaller
+TOLERANCE = 1e-4  # relative to the largest logit, or to 1 if all are smaller
 
 
 class Difference(NamedTuple):
-    """How far two programs are apart on images of one shape."""
+    """Largest difference of two programs on images of one shape."""
 
     shape: Shape
     largest: float
@@ -26,17 +24,17 @@ class Difference(NamedTuple):
 
     @property
     def is_small(self) -> bool:
-        """Whether it is within the tolerance; what is not a number is not."""
+        """Whether the difference is within the tolerance; NaN is not."""
         return self.largest <= TOLERANCE * max(1.0, self.largest_logit)
 
 
 def three_shapes(in_channels: int, size: tuple[int, int], smallest: tuple[int, int] | None) -> list[Shape]:
-    """The shapes to compare at: one image, and more of other sizes if these are free, else more of the same size.
+    """Return the shapes to compare at: one image, and more images of other sizes if these are free.
 
     Args:
         in_channels: number of channels.
-        size: height and width that the model was made for.
-        smallest: the smallest height and width there may be; None where they are not free.
+        size: height and width of the training images.
+        smallest: the smallest height and width that the program takes; None if they are fixed.
 
     Example:
         >>> three_shapes(3, (32, 32), smallest=(5, 5))
@@ -51,16 +49,18 @@ def three_shapes(in_channels: int, size: tuple[int, int], smallest: tuple[int, i
     return [(1, in_channels, *size), (2, in_channels, *smallest), (3, in_channels, *odd_and_oblong)]
 
 
-def compare(model: ImageClassifier, program: Callable[[Tensor], Tensor], shapes: Sequence[Shape]) -> list[Difference]:
-    """Runs both on random images.
+def compare(
+    model: Callable[[Tensor], Tensor], program: Callable[[Tensor], Tensor], shapes: Sequence[Shape]
+) -> list[Difference]:
+    """Run a model and a program on random images.
 
     Args:
-        model: what the program was made of.
-        program: takes images as bytes, gives logits.
-        shapes: of the images.
+        model: takes images as bytes and returns logits.
+        program: the program that was made of it.
+        shapes: shapes of the images.
 
     Raises:
-        ValueError: the program does not take images of one of them.
+        ValueError: the program fails on images of one of the shapes.
     """
     generator, differences = torch.Generator().manual_seed(0), []
     for shape in shapes:
@@ -75,6 +75,6 @@ def compare(model: ImageClassifier, program: Callable[[Tensor], Tensor], shapes:
 def _run(program: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     try:
         return program(images)
-    except Exception as error:  # of no class of its own where a size is not taken
+    except Exception as error:  # programs raise exceptions of any class for a wrong size
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"got a program that fails on images of shape {tuple(images.shape)}: {reason}") from error

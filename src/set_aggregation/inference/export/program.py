@@ -1,4 +1,4 @@
-"""The model as torch.export's program, for batches of any size and, where it can be, images of any size."""
+"""Programs of ``torch.export``, for batches of any size and, if possible, images of any size."""
 
 import copy
 import warnings
@@ -8,41 +8,42 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from set_aggregation.inference.classifier import ImageClassifier
+from set_aggregation.runs.files import warn
 
 
 def to_program(model: ImageClassifier) -> ExportedProgram:
-    """Exports a model that takes images as bytes; their conversion is part of the program.
+    """Export a model with the conversion of its images, which are bytes.
 
-    The number of images is free. Height and width are, too, unless the aggregator takes sets of one size or the
-    backbone images of one size (or torch.export takes it for one, of which it warns); they then are ``image_size``.
+    The number of images is free. Height and width are free too, unless the aggregator takes sets of one size or the
+    backbone images of one size; then they are ``image_size``. Where torch.export
+    fixes them, a warning names the reason.
 
     Args:
-        model: what to export.
+        model: the model.
 
     Raises:
-        ValueError: torch.export cannot follow what the model does.
+        ValueError: torch.export cannot trace the model.
     """
-    # A copy, of which weights in channels_last format are laid out as files have them.
+    # A copy with contiguous weights, as in files.
     model = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()
     height, width = model.example_size
     if not model.network.aggregator.any_set_size:
         return _export(model, height, width, {})
     try:
-        # Two different sides, or they might be taken for one and the same number.
+        # Two different sides: torch.export might take equal ones for one number.
         return _export(model, height, width + 4, {2: Dim.DYNAMIC, 3: Dim.DYNAMIC})
     except ValueError as error:
         if model.image_size is None:
             raise
-        # Of no line of the code, which would be shown too.
-        warnings.warn(f"height and width are fixed at {height}x{width}: {error}", stacklevel=1000)
+        warn(f"height and width are fixed at {height}x{width}: {error}")
         return _export(model, height, width, {})
 
 
 def smallest_size(program: ExportedProgram) -> tuple[int, int] | None:
-    """Height and width of the smallest images that a program is sure to take, None where they are not free.
+    """Return the height and width from which a program takes images, None if they are fixed.
 
     Args:
-        program: of :func:`to_program`.
+        program: a program of :func:`to_program`.
     """
     (name,) = program.graph_signature.user_inputs
     shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name == name)
@@ -58,8 +59,8 @@ def _export(model: ImageClassifier, height: int, width: int, free: dict[int, Any
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # between parts of torch
             return torch.export.export(model, (images,), dynamic_shapes=({0: Dim("batch", min=1), **free},))
-    except Exception as error:  # what torch raises on what it cannot follow is not limited to any class
+    except Exception as error:  # torch.export raises exceptions of any class
         network = model.network
         parts = f"{type(network.backbone).__name__} and {type(network.aggregator).__name__}"
         reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"got a model of {parts}, which torch.export cannot follow: {reason}") from error
+        raise ValueError(f"got a model of {parts}, which torch.export cannot trace: {reason}") from error

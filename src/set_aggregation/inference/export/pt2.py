@@ -1,4 +1,4 @@
-"""Programs as ``.pt2`` files, which ``torch.export.load`` reads where there is torch."""
+"""Programs as ``.pt2`` files, for ``torch.export.load``."""
 
 import io
 import json
@@ -13,33 +13,33 @@ USAGE = """
 import torch
 
 program = torch.export.load("{file}").module()
-images = torch.zeros({shape}, dtype=torch.uint8)  # yours
+images = torch.zeros({shape}, dtype=torch.uint8)  # your images
 logits = program(images)
 """
 
 
 def write(program: ExportedProgram, file: Path, class_names: list[str]) -> None:
-    """Writes a program into one file.
+    """Write a program into one file.
 
     Args:
-        program: what to write.
-        file: where to.
-        class_names: what goes into its extra file ``class_names.json``.
+        program: the program.
+        file: the file.
+        class_names: names of the classes, stored in the extra file ``class_names.json``.
     """
-    content = io.BytesIO()  # of a file, torch would not say what the system says of a full disk
+    content = io.BytesIO()  # written to a file, torch would hide the system's error on a full disk
     torch.export.save(program, content, extra_files={"class_names.json": json.dumps(class_names)})
     file.write_bytes(content.getbuffer())
 
 
 def runner() -> str:
-    """What runs such files here."""
+    """Return name and version of the program that runs the files."""
     return f"torch {torch.__version__}"
 
 
 def read(file: Path) -> Callable[[Tensor], Tensor]:
-    """Opens a file.
+    """Open a file.
 
     Args:
-        file: what :func:`write` wrote.
+        file: a file of :func:`write`.
     """
     return torch.no_grad()(torch.export.load(file).module())

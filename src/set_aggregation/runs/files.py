@@ -1,0 +1,57 @@
+"""Atomic and durable writes, and one-line warnings."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside a file, and rename it to the file if the block succeeds.
+
+    A reader finds the old file or the whole new one, whenever the program stops. A temporary file that a killed
+    process left is overwritten.
+
+    Args:
+        path: the file; its folder exists.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "numbers.txt"
+        >>> with atomic_write(file) as temporary:
+        ...     _ = temporary.write_text("1 2 3")
+        >>> file.read_text(), [path.name for path in file.parent.iterdir()]
+        ('1 2 3', ['numbers.txt'])
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)  # noqa: PTH105
+    finally:
+        if temporary.is_file():
+            temporary.unlink()
+
+
+def fsync(path: Path) -> None:
+    """Force a file, or the names of the files in a folder, to the disk.
+
+    Args:
+        path: the file or folder; one that does not exist is ignored.
+    """
+    if path.exists():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def warn(message: str) -> None:
+    """Warn without a source line: a large stacklevel keeps Python from printing one.
+
+    Args:
+        message: one plain line.
+    """
+    warnings.warn(message, stacklevel=1000)
