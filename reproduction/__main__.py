@@ -1,30 +1,156 @@
-"""``python -m reproduction``: runs the paper's experiments, and reports on them."""
+"""``python -m reproduction``: run the paper's experiments, report on them, print them as W&B sweeps."""
 
+import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, NoReturn
+
+_MEASURED = ("theory", "pooling_time")  # experiments that train no network
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (--help lists the options)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command, or says what it needs.
+    """Run the command.
 
     Args:
-        arguments: in place of those of the process.
+        arguments: by default those of the process.
 
     Returns:
-        The exit code: 0, 1 where something failed, 75 where it was interrupted and goes on by the same command.
+        The exit code: 0, 1 if something failed, 75 if interrupted; then the same command resumes.
     """
     try:
-        from reproduction.command import run
-
-        return run(arguments)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("set_aggregation"):
-            raise
-        need = "which the paper's experiments need: pip install 'set-aggregation[train]'"
-        if error.name == "fcntl":
-            need = "which Windows does not have; use Linux, macOS or WSL"
-        print(f"error: got no {error.name}, {need}", file=sys.stderr)  # noqa: T201
+        options = vars(parser().parse_args(arguments))
+        commands: dict[str, Callable[..., int]] = {"run": _run, "report": _report, "sweep": _sweep}
+        return commands[options.pop("command")](**options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(("reproduction", "set_aggregation")):
+            raise
+        need = "pip install 'set-aggregation[reproduction]'" if error.name != "fcntl" else "use Linux, macOS or WSL"
+        print(f"error: got no module {error.name}; {need}", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _run(
+    experiment: str,
+    jobs: int | None,
+    shard: tuple[int, int],
+    data_dir: Path | None,
+    runs: Path,
+    results: Path,
+    keep_checkpoints: bool,
+    **choice: Any,
+) -> int:
+    from reproduction import runner
+    from reproduction.grid import expand
+
+    if not Path("main.py").is_file() or not Path("configs").is_dir():
+        raise ValueError("got a working folder without main.py and configs/; change to the project's folder")
+    file = results / f"{experiment}.jsonl"
+    if experiment in _MEASURED:
+        if choice != {**dict.fromkeys(choice), "preset": "paper"}:
+            raise ValueError(f"got options of trainings for {experiment}, which trains nothing; leave them out")
+        return _measure(experiment, file)
+    if data_dir is not None:
+        os.environ["SAN_DATA_DIR"] = str(data_dir.absolute())
+    number, num_shards = shard
+    grid = expand(experiment, **choice)[number - 1 :: num_shards]
+    return runner.Runner(file, runs, runner.environments(jobs), keep_checkpoints).run(grid)
+
+
+def _measure(experiment: str, file: Path) -> int:
+    import torch
+
+    from reproduction import step_time, theory
+    from reproduction.records import measure
+    from set_aggregation.runs.environment import environment_with, processor
+
+    measurements = theory.measurements() if experiment == "theory" else step_time.measurements()
+    try:
+        measure(measurements, file, environment_with(f"cpu, {processor()}, {torch.get_num_threads()} threads"))
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes")  # noqa: T201
+        return os.EX_TEMPFAIL
+    return 0
+
+
+def _report(results: Path) -> int:
+    from reproduction.report import write_report
+
+    print(f"wrote {write_report(results)}")  # noqa: T201
+    return 0
+
+
+def _sweep(experiment: str, **choice: Any) -> int:
+    from reproduction.grid import expand
+    from reproduction.sweep import sweep
+
+    print(sweep(experiment, expand(experiment, **choice)), end="")  # noqa: T201
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    from reproduction.grid import AGGREGATORS, DATA, EXPERIMENTS
+    from reproduction.run_spec import PRESETS
+
+    top = _Parser("python -m reproduction", description=__doc__, allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    run = commands.add_parser("run", help="make the missing runs of a table or figure", allow_abbrev=False)
+    sweep = commands.add_parser("sweep", help="print a table as a W&B sweep", allow_abbrev=False)
+    report = commands.add_parser("report", help="write the report", allow_abbrev=False)
+    run.add_argument("experiment", choices=[*EXPERIMENTS, *_MEASURED])
+    sweep.add_argument("experiment", choices=EXPERIMENTS)
+    for command in (run, sweep):
+        command.add_argument("--data", nargs="+", choices=DATA, help="by default the paper's; digits to try a grid")
+        command.add_argument("--aggregators", nargs="+", choices=AGGREGATORS, help="by default the paper's")
+        command.add_argument("--sizes", nargs="+", type=_positive, help="inputs of the last dense layer")
+        command.add_argument("--train_sizes", nargs="+", choices=("all", "original"), help="of Table 3; default: both")
+        command.add_argument("--seeds", nargs="+", type=_seeds, action=_Seeds, help="such as 0-4 (default) or 0 2 3")
+        command.add_argument("--epochs", type=_positive, help="default: 15, for Table 4 200")
+        command.add_argument("--preset", choices=PRESETS, default="paper", help="values of what the paper leaves open")
+    run.add_argument("--jobs", type=_positive, help="runs at a time; default: one an accelerator, or one")
+    run.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="the I-th of N shares of the runs")
+    run.add_argument("--data_dir", type=Path, help="folder of the data sets; default: $SAN_DATA_DIR, or data")
+    run.add_argument("--runs", type=Path, default=Path("lightning_logs"), help="folder of the runs")
+    run.add_argument("--keep_checkpoints", action="store_true", help="keep the checkpoints of finished runs")
+    for command in (run, report):
+        command.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
+    return top
+
+
+class _Seeds(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        setattr(namespace, self.dest, sorted({*chain(*values)}))
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected a number of at least 1")
+    return int(text)
+
+
+def _seeds(text: str) -> range:
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
+        raise argparse.ArgumentTypeError(f"got {text}, expected a seed such as 3 or several such as 0-4")
+    return range(int(first), int(last or first) + 1)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, num_shards = text.partition("/")
+    if not (number.isdecimal() and num_shards.isdecimal() and 1 <= int(number) <= int(num_shards)):
+        raise argparse.ArgumentTypeError(f"got {text}, expected a share such as 1/8, the first of eight")
+    return int(number), int(num_shards)
 
 
 if __name__ == "__main__":

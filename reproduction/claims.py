@@ -1,231 +1,320 @@
-"""The paper's claims about accuracy, as contrasts between cells. The eighth, on theory, is in ``theory_claim``."""
+"""The paper's claims, and the verdicts on them.
 
-from collections.abc import Callable, Mapping, Sequence
+1. Each claim is one difference, or a few where it names several things. A difference is measured once in each cell of
+   a table or figure, as the mean over the seeds that both sides have.
+2. Its interval is the 95 % interval of Student's t over the cells; with fewer than three cells it is the one over the
+   seeds that all cells have.
+3. Supported: the interval of each difference lies above 0, or above -1.5 points where the claim is "as good as".
+   Contradicted: that of one of them lies below. Undecided: anything else.
+4. Runs of another preset or number of epochs are a row of their own. Nothing is corrected for the number of claims.
+5. Not covered: all runs share the test images, the cells are no random sample and partly share runs, and other networks
+   or data sets may behave differently.
+"""
 
-from reproduction.cells import DROPOUT, TRAIN_SIZES, Cell, Group, Wanted, cell, one_size, resnet, several_sizes
-from reproduction.contrast import (
-    MARGIN,
-    Contrast,
-    accuracy,
-    accuracy_at,
-    contrast,
-    epochs_to,
-    gap,
-    mean_over_sizes,
-    train_accuracy,
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from reproduction.paper_numbers import DATA, FLATTEN_ROW, MARGIN, TABLE2_SIZES, TABLE3, TABLE4_ERROR, table2, table3
+from reproduction.statistics import Interval, t_interval
+
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+CLAIMS = (
+    "Replacing global pooling by SAN raises accuracy on CIFAR-10 (Table 2).",
+    "SAN needs fewer parameters than flatten for the same accuracy (Table 2, Fashion-MNIST).",
+    "Max-pooling and conv-1x1 overfit more than SAN; average pooling underfits (Figures 3 and 4).",
+    "SAN converges faster than average pooling on Fashion-MNIST (Figure 4).",
+    "Dropout makes flatten comparable to SAN (Section 4.1).",
+    "SAN is ahead at almost every resolution, most so when trained at one resolution only (Table 3).",
+    "SAN in ResNet-56 lowers the error (Table 4).",
+    "SAN's embedding of a set is unique once M is large enough (Theorem 1), and max-pooling is its limit (Remark 1).",
 )
-from reproduction.published import DATA, FLATTEN_ROW, SIZES, TABLE3, TABLE4_ERROR, table3
-from reproduction.reading import FinishedRun
-from reproduction.verdict import Part
-
-Runs = Sequence[FinishedRun]
-
+SEVERAL_SIZES = 1024  # size of the layer for Table 3, which does not state its own
+_MIN_CELLS = 3  # for an interval over the cells
 _HIGH = 0.9  # "high performance (over 90%)"
+FOUND = 0.01  # matching error of a set that was found again
+_MET = 1e-6  # residual of a search that found a set of the given embedding
 
 
-def global_pooling(runs: Runs, group: Group) -> list[Part]:
-    """1. SAN has a higher test accuracy on CIFAR-10 than average pooling and than max-pooling, at most sizes each.
+@dataclass(frozen=True)
+class Difference:
+    """One difference that a claim is about.
+
+    Args:
+        name: what is subtracted from what.
+        values: by seed (first level of the index) and cell (the others).
+        places: lines of the results that it uses.
+        null: supported above it.
+        paper: the same difference in the paper's numbers.
+        unit: of the values: ``"points"`` (of accuracy, stored as a share), ``"epochs"`` or ``"%"``.
+    """
+
+    name: str
+    values: pd.Series
+    places: frozenset[str]
+    null: float = 0.0
+    paper: float | None = None
+    unit: str = "points"
+
+    @property
+    def over_cells(self) -> Interval:
+        """Interval over the means of the cells."""
+        return t_interval(self.values.groupby(level=list(range(1, self.values.index.nlevels))).mean())
+
+    @property
+    def over_seeds(self) -> Interval | None:
+        """Interval over the seeds that all cells have, if there are at least two."""
+        by_seed = self.values.unstack(0).dropna(axis=1).mean()
+        return t_interval(by_seed) if len(by_seed) > 1 else None
+
+    @property
+    def verdict(self) -> str:
+        """What the interval shows."""
+        if self.values.empty:
+            return UNDECIDED
+        interval = self.over_cells if self.over_cells.number >= _MIN_CELLS else self.over_seeds
+        if interval is None:
+            return UNDECIDED
+        return SUPPORTED if interval.low > self.null else CONTRADICTED if interval.high < self.null else UNDECIDED
+
+
+class Judgement(NamedTuple):
+    """A claim, judged by the runs of one preset and number of epochs.
+
+    Args:
+        number: of the claim.
+        preset: of the runs; empty for theory and where nothing was run.
+        epochs: of the runs.
+        differences: that it is about.
+    """
+
+    number: int
+    preset: str
+    epochs: int
+    differences: Sequence[Difference]
+
+    @property
+    def claim(self) -> str:
+        """Its text."""
+        return CLAIMS[self.number - 1]
+
+    @property
+    def verdict(self) -> str:
+        """Of all differences together."""
+        verdicts = {each.verdict for each in self.differences}
+        return CONTRADICTED if CONTRADICTED in verdicts else UNDECIDED if UNDECIDED in verdicts else SUPPORTED
+
+    @property
+    def num_runs(self) -> int:
+        """The number of lines it uses."""
+        return len(frozenset().union(*(each.places for each in self.differences)))
+
+
+def judge(runs: pd.DataFrame, measurements: pd.DataFrame) -> list[Judgement]:
+    """Judge each claim by each preset and number of epochs that has runs of it, at least once.
+
+    Args:
+        runs: of :class:`~reproduction.records.Results`.
+        measurements: of the same.
+    """
+    judged = []
+    groups = sorted({*zip(runs["preset"], runs["epochs"], strict=True)}, key=lambda group: (group[0] != "paper", group))
+    for number, differences in enumerate((_global, _flatten, _fit, _speed, _dropout, _sizes, _resnet), start=1):
+        found = [
+            Judgement(number, preset, epochs, list(differences(of_group)))
+            for preset, epochs in groups
+            for of_group in [runs[(runs["preset"] == preset) & (runs["epochs"] == epochs)]]
+        ]
+        judged += [each for each in found if each.num_runs] or [Judgement(number, "", 0, list(differences(runs[:0])))]
+    return [*judged, Judgement(8, "", 0, [_theorem1(measurements), _remark1(measurements)])]
+
+
+def select(runs: pd.DataFrame, **settings: Any) -> pd.DataFrame:
+    """Return the runs with these settings, by default those of Table 2: the small network, without overrides.
 
     Args:
         runs: all.
-        group: preset and epochs.
+        settings: by column; a list is for any of its values.
     """
-    return [
-        Part(
-            f"SAN is more accurate than {rival}-pooling",
-            "most",
-            [_difference(runs, group, f"CIFAR-10, {size}", *_pair("cifar10", rival, size)) for size in SIZES],
-        )
-        for rival in ("avg", "max")
-    ]
+    wanted = {"backbone": "small_cnn", "train_sizes": "", "dropout": 0, "overrides": "{}", **settings}
+    for name, value in wanted.items():
+        runs = runs[runs[name].isin(value if isinstance(value, list) else [value])]
+    return runs.copy()
 
 
-def fewer_parameters(runs: Runs, group: Group) -> list[Part]:
-    """2. On Fashion-MNIST some SAN with fewer parameters in aggregator and head than flatten is not less accurate by
-    the margin.
+def at_sizes(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each run of Table 3 and size of the test images: column ``side``, and ``best`` at that size.
 
     Args:
         runs: all.
-        group: preset and epochs.
     """
-    flatten = cell(runs, group, one_size("fashion_mnist", "flatten", FLATTEN_ROW))
-    contrasts = []
-    for size in SIZES:
-        san = cell(runs, group, one_size("fashion_mnist", "san", size))
-        numbers = _parameters(san), _parameters(flatten)
-        if None in numbers or numbers[0] < numbers[1]:  # type: ignore[operator]
-            told = "" if None in numbers else f", {numbers[0]:,} against {numbers[1]:,} parameters"
-            name = f"Fashion-MNIST, {size}: SAN less flatten{told}"
-            contrasts.append(contrast(name, [(1, san, accuracy()), (-1, flatten, accuracy())], null=-MARGIN))
-    return [Part("SAN with fewer parameters is as accurate as flatten", "any", contrasts)]
+    runs = select(runs, train_sizes=["all", "original"], size=SEVERAL_SIZES, data=list(DATA))
+    runs["side"] = [[*sizes.items()] if isinstance(sizes, dict) else [] for sizes in runs["sizes"]]
+    runs = runs.explode("side").dropna(subset=["side"]) if len(runs) else runs
+    runs["best"] = [accuracy for _, accuracy in runs["side"]]
+    runs["side"] = [int(size.partition("x")[0]) for size, _ in runs["side"]]
+    return runs
 
 
-def overfitting(runs: Runs, group: Group) -> list[Part]:
-    """3. Max-pooling and conv-1x1 have a larger gap between training and test accuracy after the last epoch than SAN;
-    average pooling has a lower training accuracy, which is to underfit. On both data sets, at most sizes.
+def epochs_to(level: float, curves: Sequence[Mapping[str, float]]) -> float:
+    """Return the epoch at which test accuracy first reaches a level, interpolated; one after the last if it never does.
 
     Args:
-        runs: all.
-        group: preset and epochs.
+        level: of accuracy.
+        curves: a row for each epoch.
+
+    Example:
+        >>> epochs_to(0.9, [{"epoch": 1, "test_accuracy": 0.8}, {"epoch": 2, "test_accuracy": 1.0}])
+        1.5
     """
-    places = [(data, size) for data in DATA for size in SIZES]
-    parts = []
-    for rival in ("max", "conv1x1"):
-        contrasts = []
-        for data, size in places:
-            san, other = _cells(runs, group, *_pair(data, rival, size))
-            name = f"{DATA[data]}, {size}: gap of {rival} less that of SAN"
-            contrasts.append(contrast(name, [(1, other, gap), (-1, san, gap)]))
-        parts.append(Part(f"{rival} overfits more than SAN", "most", contrasts))
-    contrasts = []
-    for data, size in places:
-        san, avg = _cells(runs, group, *_pair(data, "avg", size))
-        name = f"{DATA[data]}, {size}: training accuracy of SAN less that of avg"
-        contrasts.append(contrast(name, [(1, san, train_accuracy), (-1, avg, train_accuracy)]))
-    return [*parts, Part("avg underfits", "most", contrasts)]
+    before: Mapping[str, float] | None = None
+    for row in curves:
+        if row["test_accuracy"] >= level:
+            if before is None:
+                return row["epoch"]
+            share = (level - before["test_accuracy"]) / (row["test_accuracy"] - before["test_accuracy"])
+            return before["epoch"] + share * (row["epoch"] - before["epoch"])
+        before = row
+    return len(curves) + 1.0
 
 
-def convergence(runs: Runs, group: Group) -> list[Part]:
-    """4. SAN reaches 90 % test accuracy on Fashion-MNIST after fewer epochs than average pooling, at most sizes. Where
-    no run of a size does, the level is the highest whole percent that all of them reach.
-
-    Args:
-        runs: all.
-        group: preset and epochs.
-    """
-    contrasts = []
-    for size in SIZES:
-        san, avg = _cells(runs, group, *_pair("fashion_mnist", "avg", size))
-        level = _level([*san.values(), *avg.values()])
-        name = f"Fashion-MNIST, {size}: epochs of avg to {100 * level:.0f} % less those of SAN"
-        contrasts.append(contrast(name, [(1, avg, epochs_to(level)), (-1, san, epochs_to(level))]))
-    return [Part("SAN needs fewer epochs than avg", "most", contrasts)]
+def _global(runs: pd.DataFrame) -> Iterator[Difference]:
+    runs = select(runs, data="cifar10", size=list(TABLE2_SIZES))
+    for rival in ("avg", "max"):
+        paper = fmean(_paper_table2("cifar10", "san", rival))
+        yield _difference(f"SAN less {rival}", runs, ["size"], "san", rival, paper=paper)
 
 
-def dropout(runs: Runs, group: Group) -> list[Part]:
-    """5. On CIFAR-10 dropout of 0.5 raises the accuracy of flatten, to one within the margin of that of SAN at 4096.
+def _flatten(runs: pd.DataFrame) -> Iterator[Difference]:
+    runs = select(runs, data="fashion_mnist", aggregator=["san", "flatten"])
+    flatten = runs[runs["aggregator"] == "flatten"]
+    san = runs[(runs["aggregator"] == "san") & runs["size"].isin(TABLE2_SIZES)]
+    if len(flatten):
+        san = san[san["parameters"] < flatten["parameters"].min()]
+    repeated = [flatten.assign(size=size) for size in TABLE2_SIZES]
+    paper = fmean(_paper_table2("fashion_mnist", "san", "flatten"))
+    both = pd.concat([san, *repeated])
+    yield _difference("SAN less flatten", both, ["size"], "san", "flatten", null=-MARGIN, paper=paper)
 
-    Args:
-        runs: all.
-        group: preset and epochs.
-    """
-    plain, dropped = _cells(
-        runs, group, *(one_size("cifar10", "flatten", FLATTEN_ROW, dropout=rate) for rate in (0.0, DROPOUT))
+
+def _fit(runs: pd.DataFrame) -> Iterator[Difference]:
+    runs = select(runs, data=list(DATA), size=list(TABLE2_SIZES))
+    runs = runs[runs["curves"].map(len) > 0]
+    runs["train"] = [curves[-1]["train_accuracy"] for curves in runs["curves"]]
+    runs["gap"] = [curves[-1]["train_accuracy"] - curves[-1]["test_accuracy"] for curves in runs["curves"]]
+    cells = ["data", "size"]
+    yield _difference("gap between training and test, max less SAN", runs, cells, "max", "san", column="gap")
+    yield _difference("gap, conv-1x1 less SAN", runs, cells, "conv1x1", "san", column="gap")
+    yield _difference("training accuracy, SAN less avg", runs, cells, "san", "avg", column="train")
+
+
+def _speed(runs: pd.DataFrame) -> Iterator[Difference]:
+    runs = select(runs, data="fashion_mnist", size=list(TABLE2_SIZES))
+    runs = runs[runs["curves"].map(len) > 0]
+    runs["epochs_to"] = [epochs_to(_HIGH, curves) for curves in runs["curves"]]
+    name = "epochs to 90 %, avg less SAN"
+    yield _difference(name, runs, ["size"], "avg", "san", column="epochs_to", unit="epochs")
+
+
+def _dropout(runs: pd.DataFrame) -> Iterator[Difference]:
+    flatten = select(runs, data=list(DATA), aggregator="flatten", dropout=0.5)
+    san = select(runs, data=list(DATA), aggregator="san", size=FLATTEN_ROW)
+    if flatten.empty:
+        san = san[:0]
+    name = "flatten with dropout less SAN"
+    yield _difference(name, pd.concat([flatten, san]), ["data"], "flatten", "san", null=-MARGIN)
+
+
+def _sizes(runs: pd.DataFrame) -> Iterator[Difference]:
+    runs = at_sizes(runs)
+    cells = ["data", "train_sizes", "side"]
+    leads = []
+    for rival in ("max", "avg"):
+        lead = _difference(f"SAN less {rival}", runs, cells, "san", rival, paper=_paper_lead(rival, "all", "original"))
+        leads.append(lead)
+        yield lead
+    by_training = pd.concat([each.values for each in leads], keys=["max", "avg"], names=["rival"]).unstack(
+        "train_sizes"
     )
-    san = cell(runs, group, one_size("cifar10", "san", FLATTEN_ROW))
-    less = "CIFAR-10: {} less {}".format
-    flatten = "flatten with dropout"
-    return [
-        Part(
-            "flatten with dropout is as accurate as SAN",
-            "all",
-            [
-                contrast(less(flatten, "SAN"), [(1, dropped, accuracy()), (-1, san, accuracy())], null=-MARGIN),
-                contrast(less("SAN", flatten), [(1, san, accuracy()), (-1, dropped, accuracy())], null=-MARGIN),
-            ],
-        ),
-        Part(
-            "dropout raises the accuracy of flatten",
-            "all",
-            [contrast(less(flatten, "flatten"), [(1, dropped, accuracy()), (-1, plain, accuracy())])],
-        ),
-    ]
+    by_training = by_training.reindex(columns=["original", "all"])
+    change = (by_training["original"] - by_training["all"]).dropna().swaplevel("rival", "seed")
+    paper = fmean(_paper_lead(rival, "original") - _paper_lead(rival, "all") for rival in ("max", "avg"))
+    places = frozenset().union(*(each.places for each in leads)) if len(change) else frozenset()
+    yield Difference("that lead when trained at one size less when at all", change, places, paper=paper)
 
 
-def resolutions(runs: Runs, group: Group) -> list[Part]:
-    """6. SAN is more accurate than max- and average pooling at almost every size of test images, but for the paper's
-    own exceptions; and its lead, averaged over the sizes, is larger where it was trained at one size only. Validation
-    images, which choose the weights, have all sizes.
-
-    Args:
-        runs: all.
-        group: preset and epochs.
-    """
-    ahead, leads = [], []
-    for data in DATA:
-        for rival in ("max", "avg"):
-            terms = []
-            for train_sizes in TRAIN_SIZES:
-                san, other = (cell(runs, group, several_sizes(data, name, train_sizes)) for name in ("san", rival))
-                sign = 1 if train_sizes == "original" else -1
-                terms += [(sign, san, mean_over_sizes), (-sign, other, mean_over_sizes)]
-                for side in sides(data, [*san.values(), *other.values()]):
-                    ours, theirs = (table3(data, train_sizes, side, name) for name in ("san", rival))
-                    if ours is not None and theirs is not None and ours <= theirs:
-                        continue  # where the paper's SAN is not ahead either
-                    measure = accuracy_at(f"{side}x{side}")
-                    name = f"{DATA[data]}, {side}x{side}, trained on {TRAIN_SIZES[train_sizes]}: SAN less {rival}"
-                    ahead.append(contrast(name, [(1, san, measure), (-1, other, measure)]))
-            name = f"{DATA[data]}: lead over {rival} when trained on one size, less that on all"
-            leads.append(contrast(name, terms))
-    return [
-        Part("SAN is ahead at almost every resolution", "most", ahead, exceptions=0.1),
-        Part("its lead is larger when trained at one resolution", "most", leads),
-    ]
+def _resnet(runs: pd.DataFrame) -> Iterator[Difference]:
+    runs = select(runs, data="cifar10", backbone="resnet56")
+    san = runs[runs["aggregator"] == "san"]
+    others = runs[runs["aggregator"].isin(TABLE4_ERROR) & (runs["aggregator"] != "san")]
+    names = [name for name in TABLE4_ERROR if name != "san"]
+    # A cell for each of the other networks, all with the runs of SAN.
+    both = pd.concat(
+        [others.assign(cell=others["aggregator"], aggregator="other"), *(san.assign(cell=name) for name in names)]
+    )
+    paper = fmean(TABLE4_ERROR[name] - TABLE4_ERROR["san"] for name in names)
+    yield _difference("error of the other networks less SAN's", both, ["cell"], "san", "other", paper=paper)
 
 
-def residual_network(runs: Runs, group: Group) -> list[Part]:
-    """7. ResNet-56 with SAN has a lower error on CIFAR-10 than the original network, and than most other aggregators.
-
-    Args:
-        runs: all.
-        group: preset and epochs.
-    """
-    rivals = {
-        name: _difference(runs, group, "ResNet-56", resnet("san"), resnet(name))
-        for name in TABLE4_ERROR
-        if name != "san"
-    }
-    original = rivals.pop("original")
-    return [
-        Part("SAN has a lower error than the original network", "all", [original]),
-        Part("SAN has a lower error than the other aggregators", "most", list(rivals.values())),
-    ]
+def _theorem1(measurements: pd.DataFrame) -> Difference:
+    name = "searches that met SAN's embedding at the largest M and found the set"
+    cells = ["elements", "features"]
+    if "experiment" not in measurements:
+        return _empty(name, cells, null=50, unit="%")
+    lines = measurements.query("experiment == 'theorem1' and aggregator == 'san' and residual <= @_MET")
+    lines = lines[lines["size"] == lines.groupby(cells)["size"].transform("max")]
+    found = 100.0 * (lines.set_index(["seed", *cells])["error"] <= FOUND)
+    return Difference(name, found, frozenset(lines["place"]), null=50, unit="%")
 
 
-ON_ACCURACY: Mapping[int, Callable[[Runs, Group], list[Part]]] = {
-    1: global_pooling,
-    2: fewer_parameters,
-    3: overfitting,
-    4: convergence,
-    5: dropout,
-    6: resolutions,
-    7: residual_network,
-}
+def _remark1(measurements: pd.DataFrame) -> Difference:
+    name = "decrease of power-mean SAN's distance from max, from p = 1 to the largest p"
+    if "experiment" not in measurements:
+        return _empty(name, ["draw"], null=99, unit="%")
+    lines = measurements.query("experiment == 'remark1'").sort_values("p")
+    ends = lines.groupby("seed")["difference"].agg(["first", "last"])
+    decrease = 100 * (1 - ends["last"] / ends["first"])
+    decrease.index = pd.MultiIndex.from_arrays(
+        [[0] * len(ends), ends.index], names=["seed", "draw"]
+    )  # a draw is a cell
+    return Difference(name, decrease, frozenset(lines["place"]), null=99, unit="%")
 
 
-def sides(data: str, runs: Runs) -> list[int]:
-    """The sizes of test images that were measured, or those of Table 3 where there are none.
-
-    Args:
-        data: name of the data set.
-        runs: of it.
-    """
-    measured = {int(size.split("x")[0]) for run in runs for size in run.test_accuracy_per_size.get("best", {})}
-    return sorted(measured or {side for each, _, side in TABLE3 if each == data})
-
-
-def _pair(data: str, rival: str, size: int) -> tuple[Wanted, Wanted]:
-    return one_size(data, "san", size), one_size(data, rival, size)
-
-
-def _cells(runs: Runs, group: Group, *wanted: Wanted) -> list[Cell]:
-    return [cell(runs, group, each) for each in wanted]
-
-
-def _difference(runs: Runs, group: Group, where: str, one: Wanted, other: Wanted) -> Contrast:
-    first, second = _cells(runs, group, one, other)
-    return contrast(f"{where}: SAN less {other['aggregator']}", [(1, first, accuracy()), (-1, second, accuracy())])
+def _difference(
+    name: str,
+    runs: pd.DataFrame,
+    cells: list[str],
+    one: str,
+    other: str,
+    *,
+    column: str = "best",
+    **more: Any,
+) -> Difference:
+    """Subtract an aggregator's values from another's, in each cell and for each seed that both have."""
+    runs = runs[runs["aggregator"].isin([one, other])].set_index(["seed", *cells])
+    if runs.empty:
+        return _empty(name, cells, **more)
+    wide = runs.set_index("aggregator", append=True)[column].unstack("aggregator").reindex(columns=[one, other])
+    values = (wide[one] - wide[other]).dropna().astype(float)
+    return Difference(name, values, frozenset(runs.loc[runs.index.isin(values.index), "place"]), **more)
 
 
-def _parameters(runs: Cell) -> int | None:
-    """Of aggregator and head."""
-    for run in runs.values():
-        if {"aggregator", "head"} <= set(run.parameters):
-            return run.parameters["aggregator"] + run.parameters["head"]
-    return None
+def _empty(name: str, cells: list[str], **more: Any) -> Difference:
+    index = pd.MultiIndex.from_arrays([[]] * (1 + len(cells)), names=["seed", *cells])
+    return Difference(name, pd.Series([], index=index, dtype=float), frozenset(), **more)
 
 
-def _level(runs: Runs) -> float:
-    tops = [max(row["test_accuracy"] for row in run.curves) for run in runs if run.curves]
-    return _HIGH if not tops or max(tops) >= _HIGH else int(100 * min(tops)) / 100
+def _paper_table2(data: str, one: str, other: str) -> Iterator[float]:
+    for size in TABLE2_SIZES:
+        row = FLATTEN_ROW if other == "flatten" else size
+        ours, theirs = table2(data, one, size), table2(data, other, row)
+        yield (ours or 0) - (theirs or 0)
+
+
+def _paper_lead(rival: str, *train_sizes: str) -> float:
+    """Return the mean lead of SAN in Table 3."""
+    cells = [cell for cell in TABLE3 if cell[1] in train_sizes]
+    return fmean((table3(*cell, "san") or 0) - (table3(*cell, rival) or 0) for cell in cells)

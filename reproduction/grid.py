@@ -1,46 +1,58 @@
-"""Which runs each table and figure of the paper is made of."""
+"""The runs of each table and figure of the paper."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
-from reproduction import pooling
-from reproduction.presets import OPEN_POINTS
-from reproduction.settings import Settings
+from reproduction.run_spec import OPTIONS, RunSpec
 
 DATA = ("cifar10", "fashion_mnist", "digits")
-AGGREGATORS = ("flatten", "avg", "max", "conv1x1", "san", "original", *pooling.LIKE)
 SIZES = (128, 256, 512, 1024, 2048, 4096)
-_OWN_SIZE = {"flatten": (128,), "original": (64,)}  # as Table 1 has it; the channels of the feature map
+_OWN_SIZE = {"flatten": (128,), "original": (64,)}  # as in Table 1; the channels of the feature map
 _EPOCHS, _MANY_EPOCHS = 15, 40  # in the README of the authors' code; its default
 
+# Single changes to the preset ``paper`` that the ablations measure, and one pair: the mean of a set is smaller than its
+# sum, so that the mean is also measured at ten times the learning rate.
+ABLATIONS: Sequence[Mapping[str, Any]] = (
+    {"reduction": "mean"},
+    {"reduction": "mean", "learning_rate": 0.01},
+    {"channels": 32},
+    {"hidden_activation": "relu"},
+    {"positions": "none"},
+    {"positions": "trigonometric"},
+    {"initialization": "torch"},
+    {"split": "official"},
+    {"normalize": True},
+    {"augment": True},
+    {"antialias": False},
+)
 
-@dataclass(frozen=True)
-class Choice:
-    """What is made of an experiment; None is what the paper has.
-
-    Args:
-        data: names of data sets.
-        aggregators: short names of aggregators.
-        sizes: the paper's sizes, but for flatten, which has one.
-        train_sizes: the sizes trained on, where images come in several: ``"all"``, ``"original"``.
-        seeds: of the runs.
-        epochs: of training.
-        preset: one of :data:`~reproduction.presets.PRESETS`.
-    """
-
-    data: Sequence[str] | None = None
-    aggregators: Sequence[str] | None = None
-    sizes: Sequence[int] | None = None
-    train_sizes: Sequence[str] | None = None
-    seeds: Sequence[int] = (0, 1, 2, 3, 4)
-    epochs: int | None = None
-    preset: str = "paper"
+# For the comparison of poolings: the size with which each aggregator and its dense layers have as nearly as whole units
+# allow the 78,858 parameters of SAN with M = 1024 on the 64 channels of the small network. It is M of the aggregators
+# whose output size is free, and the units of a hidden layer for the others.
+_FREE_SIZE = {"san": 1024, "power_mean_san": 1024, "deep_sets": 244}
+_HIDDEN_UNITS = {
+    **dict.fromkeys(("avg", "max", "gem", "log_sum_exp"), 1051),
+    **{"attention_pool": 1050, "fs_pool": 1033, "avg_max_pool": 567, "mean_std_pool": 567, "pma": 714},
+    "covariance_pool": 38,
+}
+_HIDDEN_UNITS_FOR_ONE_SIZE = {  # these depend on the number of elements, and take one size of images only
+    ("cifar10", "conv1x1"): 1050,
+    ("cifar10", "flatten"): 19,
+    ("fashion_mnist", "conv1x1"): 1313,
+    ("fashion_mnist", "flatten"): 25,
+    ("digits", "conv1x1"): 5252,
+    ("digits", "flatten"): 295,
+}
+POOLINGS = tuple(sorted({*_FREE_SIZE, *_HIDDEN_UNITS, "conv1x1", "flatten"}))
+_FEW_IMAGES = {"num_train": 10_000, "batch_size": 64}  # fifteen aggregators and several seeds in hours without a GPU
+AGGREGATORS = ("flatten", "avg", "max", "conv1x1", "san", "original", *sorted({*POOLINGS} - {*_OWN_SIZE}))
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table or figure: each of its values with each other.
+    """The product of all values of a table or figure.
 
     Args:
         aggregators: short names.
@@ -49,106 +61,119 @@ class Grid:
         train_sizes: None for images of one size.
         backbone: name of the backbone.
         epochs: of training.
+        vary: returns the runs made of each element of the product.
     """
 
-    aggregators: tuple[str, ...]
-    data: tuple[str, ...] = ("cifar10", "fashion_mnist")
-    sizes: tuple[int, ...] = (1024,)
-    train_sizes: tuple[str | None, ...] = (None,)
+    aggregators: Sequence[str]
+    data: Sequence[str] = ("cifar10", "fashion_mnist")
+    sizes: Sequence[int] = (1024,)
+    train_sizes: Sequence[str | None] = (None,)
     backbone: str = "small_cnn"
     epochs: int = _EPOCHS
-
-    def runs(self, choice: Choice) -> Iterator[Settings]:
-        """Gives the runs, a seed after the other, so that what is there after some time is a table of fewer seeds.
-
-        Args:
-            choice: of them.
-        """
-        axes = (
-            choice.seeds,
-            choice.data or self.data,
-            choice.train_sizes or self.train_sizes,
-            choice.aggregators or self.aggregators,
-        )
-        epochs = choice.epochs or self.epochs
-        for seed, data, train_sizes, aggregator in product(*axes):
-            for size in _OWN_SIZE.get(aggregator, choice.sizes or self.sizes):
-                yield Settings(data, aggregator, size, seed, epochs, choice.preset, self.backbone, train_sizes)
-
-    def check(self, experiment: str, choice: Choice) -> None:
-        """Refuses what this grid does not have.
-
-        Args:
-            experiment: its name.
-            choice: of its runs.
-
-        Raises:
-            ValueError: other data or aggregators, or sizes trained on where images have one size.
-        """
-        for name, there, chosen in (
-            ("data", (*self.data, "digits"), choice.data or ()),
-            ("aggregators", self.aggregators, choice.aggregators or ()),
-            ("train_sizes", self.train_sizes, choice.train_sizes or ()),
-        ):
-            if wrong := next((value for value in chosen if value not in there), None):
-                expected = ", ".join(str(value) for value in there if value is not None) or "none: images have one size"
-                raise ValueError(f"got --{name} {wrong} for {experiment}, expected {expected}")
+    vary: Callable[[RunSpec], Iterator[RunSpec]] = lambda run: iter((run,))
 
 
-def expand(experiment: str, choice: Choice) -> list[Settings]:
-    """The runs of an experiment, each once, in the order in which they are made.
+def expand(
+    experiment: str,
+    *,
+    data: Sequence[str] | None = None,
+    aggregators: Sequence[str] | None = None,
+    sizes: Sequence[int] | None = None,
+    train_sizes: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    epochs: int | None = None,
+    preset: str = "paper",
+) -> list[RunSpec]:
+    """Return the runs of an experiment, each once: all of the first seed, then all of the second, and so on.
 
     Args:
         experiment: one of :data:`EXPERIMENTS`.
-        choice: of its runs.
+        data: names of data sets; like the next four, by default those of the paper.
+        aggregators: short names.
+        sizes: the paper's sizes, except that of flatten.
+        train_sizes: ``"all"``, ``"original"``.
+        seeds: by default 0 to 4.
+        epochs: of training; by default the grid's, and 15 for the preset ``short``.
+        preset: one of :data:`~reproduction.run_spec.PRESETS`.
 
     Raises:
-        ValueError: a choice that this experiment does not have.
+        ValueError: a value that this experiment does not have.
 
     Example:
-        >>> len(expand("table2", Choice()))
+        >>> len(expand("table2"))
         250
     """
-    grid, vary = EXPERIMENTS[experiment]
-    grid.check(experiment, choice)
-    runs = (varied for settings in grid.runs(choice) for varied in vary(settings))
-    return list({settings.key: settings for settings in runs}.values())
+    grid = EXPERIMENTS[experiment]
+    _check(experiment, "data", data, (*grid.data, "digits"))
+    _check(experiment, "aggregators", aggregators, grid.aggregators)
+    _check(experiment, "train_sizes", train_sizes, grid.train_sizes)
+    if preset != "paper" and experiment in ("ablations", "pooling"):
+        raise ValueError(f"got --preset {preset} for {experiment}, expected paper; leave it out")
+    epochs = epochs or (_EPOCHS if preset == "short" else grid.epochs)
+    axes = (seeds or range(5), data or grid.data, train_sizes or grid.train_sizes, aggregators or grid.aggregators)
+    runs = (
+        varied
+        for seed, data_set, trained_on, aggregator in product(*axes)
+        for size in _OWN_SIZE.get(aggregator, sizes or grid.sizes)
+        for varied in grid.vary(RunSpec(data_set, aggregator, size, seed, epochs, preset, grid.backbone, trained_on))
+    )
+    return list({run.key: run for run in runs}.values())
 
 
-def _as_it_is(settings: Settings) -> Iterator[Settings]:
-    yield settings
+def _check(experiment: str, name: str, chosen: Sequence[str] | None, known: Sequence[str | None]) -> None:
+    if wrong := next((value for value in chosen or () if value not in known), None):
+        expected = ", ".join(value for value in known if value) or "none, since the images have one size"
+        raise ValueError(f"got --{name} {wrong} for {experiment}, expected {expected}")
 
 
-def _with_dropout(settings: Settings) -> Iterator[Settings]:
-    """Flatten with dropout, against flatten without it and SAN."""
-    yield settings
-    if settings.aggregator == "flatten":
-        yield replace(settings, dropout=0.5)
+def _with_dropout(run: RunSpec) -> Iterator[RunSpec]:
+    yield run
+    if run.aggregator == "flatten":
+        yield replace(run, dropout=0.5)
 
 
-def _with_open_points(settings: Settings) -> Iterator[Settings]:
-    """Each open point alone, against the preset."""
-    if settings.preset != "paper":
-        raise ValueError(f"got --preset {settings.preset} for open_points, which are measured against the preset paper")
-    yield settings
-    if settings.train_sizes is None and settings.epochs == _EPOCHS:
-        yield replace(settings, epochs=_MANY_EPOCHS)
-    one_size = replace(settings, train_sizes=None)
-    for name, point in OPEN_POINTS.items():
-        # Of images of several sizes, what those of one size do not have.
-        if point.applies(settings) and (settings == one_size or not point.applies(one_size)):
-            yield from (replace(settings, overrides={name: value}) for value in point.others)
+def _with_ablations(run: RunSpec) -> Iterator[RunSpec]:
+    """Yield the baseline and each change to it; with several sizes only the changes that one size does not have.
+
+    conv1x1, which takes one size only, is for its number of channels.
+    """
+    if run.aggregator == "conv1x1":
+        changes = ({}, {"channels": 32}) if run.train_sizes is None else ()
+        yield from (replace(run, overrides=overrides) for overrides in changes)
+        return
+    yield run
+    one_size = replace(run, train_sizes=None)
+    if run == one_size and run.epochs == _EPOCHS:
+        yield replace(run, epochs=_MANY_EPOCHS)
+    for overrides in ABLATIONS:
+        if not all(OPTIONS[name].applies(run) for name in overrides):
+            continue
+        if run == one_size or not all(OPTIONS[name].applies(one_size) for name in overrides):
+            yield replace(run, overrides=dict(overrides))
+
+
+def _at_equal_parameters(run: RunSpec) -> Iterator[RunSpec]:
+    """Yield the run with its size for the comparison of poolings, unless the aggregator cannot take several sizes."""
+    for_one_size = _HIDDEN_UNITS_FOR_ONE_SIZE.get((run.data, run.aggregator))
+    if run.train_sizes is not None and for_one_size is not None:
+        return
+    overrides: dict[str, Any] = {} if run.data == "digits" else dict(_FEW_IMAGES)  # digits has fewer images
+    free = _FREE_SIZE.get(run.aggregator)
+    if free is None:
+        overrides["hidden_activation"] = "relu"
+    yield replace(run, size=free or for_one_size or _HIDDEN_UNITS[run.aggregator], overrides=overrides)
 
 
 _TABLE2 = Grid(("flatten", "avg", "max", "conv1x1", "san"), sizes=SIZES)
-_TABLE4 = Grid(("original", "avg", "max", "conv1x1", "san"), ("cifar10",), (4096,), backbone="resnet56", epochs=200)
-EXPERIMENTS: Mapping[str, tuple[Grid, Callable[[Settings], Iterator[Settings]]]] = {
-    "table2": (_TABLE2, _as_it_is),
-    "table3": (Grid(("max", "avg", "san"), train_sizes=("all", "original")), _as_it_is),
-    "table4": (_TABLE4, _as_it_is),
-    "figure3": (replace(_TABLE2, data=("cifar10",)), _as_it_is),
-    "figure4": (replace(_TABLE2, data=("fashion_mnist",)), _as_it_is),
-    "dropout": (Grid(("flatten", "san"), sizes=(4096,)), _with_dropout),
-    "open_points": (Grid(("max", "san"), ("cifar10",), train_sizes=(None, "all")), _with_open_points),
-    "pooling": (Grid(tuple(pooling.CLASSES), train_sizes=(None, "all")), pooling.at_equal_parameters),
+EXPERIMENTS: Mapping[str, Grid] = {
+    "table2": _TABLE2,
+    "table3": Grid(("max", "avg", "san"), train_sizes=("all", "original")),
+    "table4": Grid(
+        ("original", "avg", "max", "conv1x1", "san"), ("cifar10",), (4096,), backbone="resnet56", epochs=200
+    ),
+    "figure3": replace(_TABLE2, data=("cifar10",)),
+    "figure4": replace(_TABLE2, data=("fashion_mnist",)),
+    "dropout": Grid(("flatten", "san"), sizes=(4096,), vary=_with_dropout),
+    "ablations": Grid(("max", "conv1x1", "san"), ("cifar10",), train_sizes=(None, "all"), vary=_with_ablations),
+    "pooling": Grid(POOLINGS, train_sizes=(None, "all"), vary=_at_equal_parameters),
 }

@@ -1,12 +1,15 @@
-"""Which pooling: every aggregator in one network of equal parameters, on images of one size and of several."""
+"""The comparison of all aggregators at equal parameters: a table and a figure."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+import math
+from collections.abc import Mapping, Sequence
 
-from reproduction.settings import Settings
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-# Few images, so that fifteen aggregators and several seeds take hours without a GPU; small batches, for enough steps.
-_TRAINING: Mapping[str, int] = {"num_train": 10_000, "batch_size": 64}
+from reproduction.paper_numbers import DATA
+from reproduction.statistics import t_interval
+from reproduction.tables import NOT_RUN, Table, measured
 
 CLASSES = {
     "attention_pool": "AttentionPool",
@@ -25,61 +28,128 @@ CLASSES = {
     "power_mean_san": "PowerMeanSAN",
     "san": "SAN",
 }
-# Each gives, with the dense layers behind it, as nearly as whole units allow the 78,858 parameters of SAN with M = 1024
-# on the 64 channels of the small network: M of those whose output is free, and the units of a hidden layer of the rest.
-OF_FREE_SIZE = {"san": 1024, "power_mean_san": 1024, "deep_sets": 244}
-_HIDDEN_UNITS = {
-    "avg": 1051,
-    "max": 1051,
-    "gem": 1051,
-    "log_sum_exp": 1051,
-    "attention_pool": 1050,
-    "fs_pool": 1033,
-    "avg_max_pool": 567,
-    "mean_std_pool": 567,
-    "pma": 714,
-    "covariance_pool": 38,
-}
-_FOR_ONE_SIZE = {  # which depend on the number of elements
-    ("cifar10", "conv1x1"): 1050,
-    ("cifar10", "flatten"): 19,
-    ("fashion_mnist", "conv1x1"): 1313,
-    ("fashion_mnist", "flatten"): 25,
-    ("digits", "conv1x1"): 5252,
-    ("digits", "flatten"): 295,
-}
-# Those for which configs/ has no network of their own, and one that differs in nothing but the aggregator.
-LIKE: Mapping[str, str] = {
-    name: "san" if name in OF_FREE_SIZE else "max"
-    for name in CLASSES
-    if name not in ("avg", "conv1x1", "flatten", "max", "san")
-}
+_PANELS = [(data, train_sizes) for data in DATA for train_sizes in ("", "all")]
+_COLORS = {"equal epochs": "#0072B2", "equal time": "#D55E00"}  # of Okabe and Ito
+_NOTE = (
+    "The small network of the paper's Table 1, trained on 10,000 images in batches of 64 for {epochs} epochs "
+    "({steps:,} steps). All have the parameters of SAN with M = 1024 behind the backbone, 78,858, to 1.1 %: aggregators without a "
+    "free output size are followed by a hidden dense layer with a ReLU. Cells are test accuracy ± half a 95 % interval "
+    "over (n) seeds, with several sizes the mean over them; a single number is one seed. Step: time of a training step "
+    "on one size, CIFAR-10, relative to average pooling."
+)
 
 
-def at_equal_parameters(settings: Settings) -> Iterator[Settings]:
-    """Gives the run of an aggregator, unless it cannot take images of several sizes.
+def pooling_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of the comparison with the number of epochs that most of them have; ``score`` is their accuracy.
 
     Args:
-        settings: with any size.
+        runs: all.
+    """
+    runs = runs[runs["overrides"].str.contains("num_train") & (runs["preset"] == "paper")]
+    if runs.empty:
+        return runs
+    runs = runs[runs["epochs"] == runs["epochs"].mode().max()]
+    scores = [_mean(run["sizes"]) if run["train_sizes"] else run["best"] for run in runs.to_dict("records")]
+    return runs.assign(score=scores)
 
-    Raises:
-        ValueError: another preset, which would change the network.
+
+def pooling_table(runs: pd.DataFrame, measurements: pd.DataFrame) -> Table:
+    """Return a row for each aggregator, the best on CIFAR-10 first.
+
+    Args:
+        runs: from :func:`pooling_runs`.
+        measurements: of :class:`~reproduction.records.Results`.
+    """
+    cells = {key: list(group["score"]) for key, group in runs.groupby(["aggregator", "data", "train_sizes"])}
+    ratios = _ratios(measurements, "cifar10", "")
+    best_first = sorted(set(runs["aggregator"]), key=lambda name: -t_interval(cells.get((name, *_PANELS[0]), [0])).mean)
+    rows = [
+        (
+            CLASSES.get(name, name),
+            f"{ratios[name]:.2f}" if name in ratios else NOT_RUN,
+            *(measured(cells.get((name, *panel), [])) for panel in _PANELS),
+        )
+        for name in best_first
+    ]
+    epochs = int(runs["epochs"].iloc[0])
+    header = ("aggregator", "step", *(_title(panel) for panel in _PANELS))
+    note = _NOTE.format(epochs=epochs, steps=epochs * math.ceil(10_000 / 64))
+    return Table("All aggregators at equal parameters", note, header, rows)
+
+
+def pooling_figure(runs: pd.DataFrame, measurements: pd.DataFrame) -> Figure:
+    """Draw validation accuracy with 95 % intervals over the seeds, at equal epochs and in the time of average pooling.
+
+    Args:
+        runs: from :func:`pooling_runs`.
+        measurements: of :class:`~reproduction.records.Results`.
+    """
+    figure = Figure((11, 9), layout="constrained")
+    for axes, panel in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
+        own = runs[(runs["data"] == panel[0]) & (runs["train_sizes"] == panel[1])]
+        _draw(axes, own, _ratios(measurements, *panel))
+        axes.set_title(_title(panel), fontsize=10)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def accuracy_after(epochs: float, curves: Sequence[Mapping[str, float]]) -> float:
+    """Return the validation accuracy after a number of epochs, interpolated; NaN before the first.
+
+    Args:
+        epochs: at most as many as were trained.
+        curves: a row for each epoch.
 
     Example:
-        >>> runs = list(at_equal_parameters(Settings("cifar10", "gem", size=1, seed=0, epochs=15)))
-        >>> runs[0].size, runs[0].overrides
-        (1051, {'num_train': 10000, 'batch_size': 64, 'hidden_activation': 'relu'})
+        >>> accuracy_after(1.5, [{"epoch": 1, "val_accuracy": 0.5}, {"epoch": 2, "val_accuracy": 0.6}])
+        0.55
     """
-    if settings.preset != "paper":
-        raise ValueError(f"got --preset {settings.preset} for pooling, expected paper: its networks are of one kind")
-    name = settings.aggregator
-    for_one_size = _FOR_ONE_SIZE.get((settings.data, name))
-    if settings.train_sizes is not None and for_one_size is not None:
-        return
-    free = OF_FREE_SIZE.get(name)
-    yield replace(
-        settings,
-        size=free or for_one_size or _HIDDEN_UNITS[name],
-        overrides=({} if settings.data == "digits" else dict(_TRAINING))  # of digits there are fewer
-        | ({} if free else {"hidden_activation": "relu"}),
-    )
+    points = {row["epoch"]: row["val_accuracy"] for row in curves if "val_accuracy" in row}
+    before, after = math.floor(epochs), math.ceil(epochs)
+    if not {before, after} <= points.keys():
+        return math.nan
+    return points[before] + (epochs - before) * (points[after] - points[before])
+
+
+def _draw(axes: Axes, runs: pd.DataFrame, ratios: Mapping[str, float]) -> None:
+    worst_first = list(runs.groupby("aggregator")["score"].mean().sort_values().index)
+    for shift, label in ((0.12, "equal epochs"), (-0.12, "equal time")):
+        for position, name in enumerate(worst_first):
+            slower = max(ratios.get(name, 1.0), 1.0) if label == "equal time" else 1.0
+            own = runs[runs["aggregator"] == name]
+            values = [accuracy_after(run.epochs / slower, run.curves) for run in own.itertuples()]
+            if any(math.isnan(value) for value in values):
+                continue  # less than an epoch
+            interval = t_interval(values)
+            axes.errorbar(
+                interval.mean,
+                position + shift,
+                xerr=interval.half_width or 0.0,
+                fmt="o",
+                markersize=4,
+                linewidth=1,
+                color=_COLORS[label],
+                label=label if position == len(worst_first) - 1 else None,
+            )
+    axes.set_yticks(range(len(worst_first)), [CLASSES.get(name, name) for name in worst_first], fontsize=8)
+    axes.set_xlabel("validation accuracy", fontsize=8)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(axis="x", color="0.9")
+
+
+def _ratios(measurements: pd.DataFrame, data: str, train_sizes: str) -> dict[str, float]:
+    if "ratio" not in measurements:
+        return {}
+    lines = measurements[(measurements["experiment"] == "pooling_time") & (measurements["data"] == data)]
+    lines = lines[lines["train_sizes"].fillna("") == train_sizes]
+    return dict(zip(lines["aggregator"], lines["ratio"], strict=True))
+
+
+def _mean(sizes: Mapping[str, float]) -> float:
+    return sum(sizes.values()) / len(sizes)
+
+
+def _title(panel: tuple[str, str]) -> str:
+    data, train_sizes = panel
+    return f"{DATA[data]}, {'several sizes' if train_sizes else 'one size'}"

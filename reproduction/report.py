@@ -1,134 +1,109 @@
-"""The report on the paper's experiments, made from ``results/*.jsonl``: ``REPORT.md``, ``report.html``, pictures."""
+"""The report on the paper's experiments: ``results/REPORT.md``, its pictures, and the summaries in README and docs."""
 
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from matplotlib.figure import Figure
 
-from reproduction.judgement import judgements
-from reproduction.pooling_report import (
-    READING,
-    pooling_figure,
-    pooling_groups,
-    pooling_results,
-    pooling_tables,
-)
-from reproduction.reading import Results, read
-from reproduction.sections import NO_RESULTS, Section, environments, sections, summary_tables
-from set_aggregation.reports.comparison_figure import as_file
+from reproduction import claims, tables
+from reproduction.figures import FIGURES, curves_of, learning_curves, png, summary_figure
+from reproduction.paper_numbers import DATA
+from reproduction.pooling import pooling_figure, pooling_runs, pooling_table
+from reproduction.records import Results, read
+from reproduction.theory_figures import theory_figure, theory_table
 
-START, END = "<!-- paper summary -->", "<!-- end of paper summary -->"
-POOLING_START, POOLING_END = "<!-- comparison of poolings -->", "<!-- end of comparison of poolings -->"
-
-_POOLING_PICTURE = "pooling.png"
+_README = ("<!-- paper summary -->", "<!-- end of paper summary -->")
+_POOLING = ("<!-- comparison of poolings -->", "<!-- end of comparison of poolings -->")
+_NO_RESULTS = "No results yet: `python -m reproduction run table2` makes some."
 
 
-def write_report(results_dir: Path) -> Path:
-    """Writes the report into the folder of the results. Beside that folder it writes the summary between the marks of
-    ``README.md`` and the comparison of poolings between those of ``docs/pooling.md``, where there are such.
+def write_report(folder: Path) -> Path:
+    """Write the report into the folder of the results, and what README.md and docs/pooling.md beside it show.
 
-    ``REPORT.md`` is the same, byte for byte, for the same lines. The pictures, and ``report.html``, which has them
-    inside, are so with the same version of matplotlib only.
+    ``REPORT.md`` has the same bytes for the same lines. The pictures have them with the same version of matplotlib.
 
     Args:
-        results_dir: the folder of the results.
+        folder: of the results.
 
     Returns:
         The file ``REPORT.md``.
 
     Raises:
-        ValueError: a line cannot be used, or there is no such folder.
+        ValueError: a line cannot be used, or the folder is missing.
     """
-    if not results_dir.is_dir():
-        raise ValueError(
-            f"got {results_dir}, which is no folder; expected that of the results, as "
-            "python -m reproduction run makes it"
-        )
-    results = read(results_dir)
-    chapters = sections(results, judgements(results))
-    for picture in (each for chapter in chapters for each in chapter.pictures):
-        _write(results_dir / picture.file, as_file(picture.draw, "png"))
-    _write(results_dir / "report.html", page(chapters).encode())
-    _write(results_dir / "REPORT.md", markdown(chapters).encode())
-    project = results_dir.absolute().parent
-    _write_between(project / "README.md", (START, END), summary(results))
-    if _write_between(project / "docs" / "pooling.md", (POOLING_START, POOLING_END), comparison(results)):
-        for group in pooling_groups(results.runs)[:1]:
-            draw = partial(pooling_figure, results, group)
-            _write(project / "docs" / _POOLING_PICTURE, as_file(draw, "png"))
-    return results_dir / "REPORT.md"
+    if not folder.is_dir():
+        raise ValueError(f"got no folder {folder}; python -m reproduction run makes it")
+    results = read(folder)
+    project = folder.absolute().parent
+    pictures = _pictures(results)
+    for file, (_, draw) in pictures.items():
+        _write(folder / file, png(draw))
+    _write(folder / "REPORT.md", report(results, {file: caption for file, (caption, _) in pictures.items()}).encode())
+    _write_between(project / "README.md", _README, summary(results, "summary.png" in pictures))
+    pooling = pooling_runs(results.runs)
+    table = None if pooling.empty else pooling_table(pooling, results.measurements)
+    if _write_between(project / "docs" / "pooling.md", _POOLING, _render("pooling.md.jinja", table=table)) and table:
+        _write(project / "docs" / "pooling.png", (folder / "pooling.png").read_bytes())
+    return folder / "REPORT.md"
 
 
-def markdown(chapters: list[Section]) -> str:
-    """The report as Markdown.
-
-    Args:
-        chapters: all.
-    """
-    return _environment(False).get_template("report.md.jinja").render(sections=chapters)
-
-
-def page(chapters: list[Section]) -> str:
-    """The report as a page, which needs nothing but itself to be read.
-
-    Args:
-        chapters: all.
-    """
-    drawings: Mapping[str, Markup] = {
-        picture.file: _drawing(as_file(picture.draw, "svg")) for chapter in chapters for picture in chapter.pictures
-    }
-    return _environment(True).get_template("report.html.jinja").render(sections=chapters, drawings=drawings)
-
-
-def summary(results: Results) -> str:
-    """What the README shows: accuracies, verdicts, and how much is run.
+def report(results: Results, captions: dict[str, str]) -> str:
+    """Return the report as Markdown.
 
     Args:
         results: all lines.
+        captions: of the pictures, by file.
     """
-    if not results.runs and not results.measurements:
-        return NO_RESULTS
-    template = _environment(False).get_template("summary.md.jinja")
-    return template.render(tables=summary_tables(results, judgements(results)))
-
-
-def comparison(results: Results) -> str:
-    """What the page on poolings shows: of the preset and number of epochs with most runs.
-
-    Args:
-        results: all lines.
-    """
-    groups = pooling_groups(results.runs)
-    if not groups:
-        return "Not run yet: `python -m reproduction run pooling` makes it."
-    of_it = pooling_results(results, groups[0])
-    return (
-        _environment(False)
-        .get_template("pooling.md.jinja")
-        .render(
-            reading=READING,
-            seeds=sorted({run.seed for run in of_it.runs}),
-            epochs=groups[0].epochs,
-            picture=_POOLING_PICTURE,
-            tables=[*pooling_tables(results, groups[0]), environments(of_it)],
-        )
+    runs, measurements = results.runs, results.measurements
+    if runs.empty and measurements.empty:
+        return f"# The paper's experiments, reproduced\n\n{_NO_RESULTS}\n"
+    pooling = pooling_runs(runs)
+    return _render(
+        "report.md.jinja",
+        verdicts=tables.verdicts(claims.judge(runs, measurements)),
+        rule="\n".join((claims.__doc__ or "").splitlines()[2:]),
+        tables=tables.paper_tables(runs),
+        captions={file: caption for file, caption in captions.items() if file.startswith("figure")},
+        theory=theory_table(measurements) if "theory.png" in captions else None,
+        pooling=None if pooling.empty else pooling_table(pooling, measurements),
+        environments=tables.environments(runs, measurements),
     )
 
 
+def summary(results: Results, has_picture: bool) -> str:
+    """Return what the README shows: a row for each claim, and one picture.
+
+    Args:
+        results: all lines.
+        has_picture: whether ``summary.png`` exists.
+    """
+    if results.runs.empty and results.measurements.empty:
+        return _NO_RESULTS
+    judged = claims.judge(results.runs, results.measurements)
+    rows = []
+    for number, claim in enumerate(claims.CLAIMS, start=1):
+        verdicts = [(each, each.verdict) for each in judged if each.number == number]
+        texts = [
+            f"{verdict} ({each.epochs} epochs)" if each.epochs else verdict if each.num_runs else "not run"
+            for each, verdict in verdicts
+        ]
+        rows.append((f"{number}. {claim}", "; ".join(texts)))
+    return _render("summary.md.jinja", table=tables.Table("", "", ("claim", "verdict"), rows), has_picture=has_picture)
+
+
 def between(page: str, marks: tuple[str, str], text: str) -> str:
-    """A page with another text between its marks.
+    """Return a page with another text between its marks.
 
     Args:
         page: its text.
         marks: the first and the second one.
-        text: to stand between them.
+        text: to put between them.
 
     Raises:
-        ValueError: it lacks the second mark.
+        ValueError: the second mark is missing.
 
     Example:
         >>> between("a [ old ] b", ("[", "]"), "new").split()
@@ -138,51 +113,54 @@ def between(page: str, marks: tuple[str, str], text: str) -> str:
     before, _, rest = page.partition(start)
     _, found, after = rest.partition(end)
     if not found:
-        raise ValueError(f"got a page with {start} alone, expected {end} behind it; write it there")
+        raise ValueError(f"got a page with {start} alone, expected {end} after it")
     return f"{before}{start}\n\n{text.strip()}\n\n{end}{after}"
 
 
+def _pictures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
+    """Return caption and drawing function of each picture, by file."""
+    pictures: dict[str, tuple[str, Callable[[], Figure]]] = {}
+    curves = curves_of(results.runs)
+    for (preset, epochs), group in curves.groupby(["preset", "epochs"]):
+        for data, figure in FIGURES.items():
+            if data in set(group["data"]):
+                file = f"{figure.replace(' ', '').lower()}_{preset}_{epochs}.png"
+                caption = f"{figure}: learning curves on {DATA[data]}, preset {preset}, {epochs} epochs"
+                pictures[file] = caption, partial(learning_curves, group, data)
+    if (summary_picture := summary_figure(results.runs)) is not None:
+        pictures["summary.png"] = "", lambda: summary_picture
+    measured = set(results.measurements.get("experiment", ()))
+    if {"theorem1", "remark1"} <= measured:
+        pictures["theory.png"] = "", partial(theory_figure, results.measurements)
+    if len(pooling := pooling_runs(results.runs)):
+        pictures["pooling.png"] = "", partial(pooling_figure, pooling, results.measurements)
+    return pictures
+
+
 def _write_between(file: Path, marks: tuple[str, str], text: str) -> bool:
-    """Writes where there are marks, and says whether there are."""
-    there = file.is_file() and marks[0] in (page := file.read_text(encoding="utf-8"))
-    if there:
-        _write(file, between(page, marks, text).encode())
-    return there
+    """Write between the marks of a page; return whether it has them."""
+    page = file.read_text(encoding="utf-8") if file.is_file() else ""
+    if marks[0] not in page:
+        return False
+    _write(file, between(page, marks, text).encode())
+    return True
 
 
-def _environment(is_page: bool) -> Environment:
+def _render(template: str, **values: object) -> str:
     environment = Environment(
         loader=PackageLoader("reproduction"),
-        autoescape=is_page,
+        autoescape=False,  # it is Markdown
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"cell": _as_cell, "prose": _as_prose}
-    return environment
-
-
-def _as_cell(text: str) -> str:
-    """A text inside a table of Markdown."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
-
-
-def _as_prose(text: str) -> Markup:
-    """A paragraph of Markdown, which has nothing but code in it, on a page."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def _drawing(svg: bytes) -> Markup:
-    text = svg.decode()
-    return Markup(text[text.index("<svg") :])  # matplotlib has escaped the names in it
+    environment.filters["cell"] = lambda text: " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return environment.get_template(template).render(**values)
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Writes at once: a reader finds all of it or what was there before."""
+    """Write atomically."""
     unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, file)  # noqa: PTH105
-    finally:
-        unfinished.unlink(missing_ok=True)
+    unfinished.write_bytes(content)
+    os.replace(unfinished, file)  # noqa: PTH105

@@ -1,8 +1,7 @@
-"""What a training step of each network of the comparison of poolings costs, against that with average pooling."""
+"""Time of a training step of each network of the comparison of poolings, relative to average pooling."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -12,9 +11,8 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from reproduction.grid import Choice, expand
-from reproduction.pooling import at_equal_parameters
-from reproduction.settings import Settings
+from reproduction.grid import expand
+from reproduction.run_spec import RunSpec
 from set_aggregation import aggregators
 from set_aggregation.backbones import SmallCNN
 from set_aggregation.models.classifier import SetClassifier
@@ -25,30 +23,35 @@ _BATCH, _ROUNDS = 64, 15
 
 
 def measurements() -> Iterator[tuple[dict[str, Any], Callable[[], dict[str, float]]]]:
-    """Gives the settings of each measurement, and what makes it, in the folder of the project.
+    """Yield the settings of each measurement, and the function that makes it in the folder of the project.
 
     Example:
         >>> settings, measure = next(measurements())
         >>> settings["experiment"], settings["data"], settings["aggregator"], settings["size"]
         ('pooling_time', 'cifar10', 'attention_pool', 1050)
     """
-    for run in expand("pooling", Choice(seeds=[0])):
+    for run in expand("pooling", seeds=[0]):
         settings = {"data": run.data, "train_sizes": run.train_sizes, "aggregator": run.aggregator, "size": run.size}
         yield {"experiment": "pooling_time", **settings}, partial(time_of_a_step, run)
 
 
-def time_of_a_step(run: Settings) -> dict[str, float]:
-    """Trains the network of a run and that with average pooling in turn, one step each at each size of the images.
+def time_of_a_step(run: RunSpec) -> dict[str, float]:
+    """Train the network of a run and that with average pooling in turn, one step each at each size of the images.
 
     Args:
         run: of the comparison of poolings.
 
     Returns:
-        ``milliseconds`` of a step on 64 images, the median of fifteen, and ``ratio``, the median over the fifteen turns
-        of this time to that with average pooling.
+        ``milliseconds`` of a step on 64 images, and ``ratio`` of this time to that with average pooling; each is the
+        median of fifteen turns.
     """
     channels, sizes = _IMAGES[run.data]
-    avg = next(at_equal_parameters(replace(run, aggregator="avg")))
+    trained_on = [run.train_sizes] if run.train_sizes else None
+    avg = next(
+        each
+        for each in expand("pooling", data=[run.data], aggregators=["avg"], train_sizes=trained_on, seeds=[0])
+        if each.train_sizes == run.train_sizes
+    )
     batches = [torch.rand(_BATCH, channels, side, side) for side in (sizes if run.train_sizes else sizes[:1])]
     steps = [_step(network(each), batches) for each in (run, avg)]
     seconds = [[step() for step in steps] for _ in range(_ROUNDS + 1)][1:]
@@ -58,8 +61,8 @@ def time_of_a_step(run: Settings) -> dict[str, float]:
     }
 
 
-def network(run: Settings) -> SetClassifier:
-    """The network that ``main.py fit`` trains.
+def network(run: RunSpec) -> SetClassifier:
+    """Return the network that ``main.py fit`` trains.
 
     Args:
         run: of the comparison of poolings.

@@ -1,230 +1,236 @@
-"""Tables of the paper beside what was measured, as text."""
+"""The paper's tables with the paper's number and ours in each cell."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from reproduction.cells import (
-    DROPOUT,
-    OPEN_POINT_SIZE,
-    TRAIN_SIZES,
-    Cell,
-    Group,
-    cell,
-    groups,
-    has_open_point,
-    multires_sizes,
-    one_size,
-    open_points,
-    resnet,
-    several_sizes,
-)
-from reproduction.claims import sides
-from reproduction.contrast import Contrast, Measure, Measured, accuracy, accuracy_at, contrast
-from reproduction.published import (
-    DATA,
-    FLATTEN_ROW,
-    NAMES,
-    SIZES,
-    TABLE3_AGGREGATORS,
-    TABLE4_ERROR,
-    table2,
-    table3,
-)
-from reproduction.reading import FinishedRun
+import pandas as pd
 
-Runs = Sequence[FinishedRun]
+from reproduction.claims import SEVERAL_SIZES, Difference, Judgement, at_sizes, select
+from reproduction.paper_numbers import DATA, FLATTEN_ROW, NAMES, TABLE2_SIZES, TABLE4_ERROR, table2, table3
+from reproduction.statistics import t_interval
 
-NOT_RUN = "not run"
-NOTHING = "-"
-SINGLE = "†"  # of an interval that is of the test images, not of seeds
+NOT_RUN = "-"
+_TRAIN_SIZES = {"": "one size", "all": "all sizes", "original": "the original size"}
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table of texts.
 
     Args:
         title: what it shows.
-        header: a text for each column.
+        note: how to read it; may be empty.
+        header: of the columns.
         rows: a text for each column.
-        num_labels: how many columns, from the left, are words.
-        note: what a reader must know; may be empty.
     """
 
     title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    num_labels: int = 1
-    note: str = ""
+    note: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
-_OURS = ("paper", "ours, best on validation", "n", "difference", "ours, last epoch", "difference, last epoch")
+def measured(values: Iterable[float], digits: int = 3, factor: float = 1, sign: str = "") -> str:
+    """Return mean, interval and number of the values.
+
+    Args:
+        values: one for each seed.
+        digits: after the decimal point.
+        factor: to multiply with.
+        sign: ``"+"`` to mark positive numbers.
+
+    Example:
+        >>> measured([0.7, 0.72]), measured([0.7])
+        ('0.710 ± 0.127 (2)', '0.700')
+    """
+    values = [factor * value for value in values]
+    if not values:
+        return NOT_RUN
+    interval = t_interval(values)
+    text = f"{interval.mean:{sign}.{digits}f}"
+    return text if interval.half_width is None else f"{text} ± {interval.half_width:.{digits}f} ({interval.number})"
 
 
-def paper_tables(runs: Runs, group: Group) -> list[Table]:
-    """Tables 2 to 4, dropout and open points, of those runs that may be compared; without rows where none is run.
+def verdicts(judged: Sequence[Judgement]) -> Table:
+    """Return a row for each claim and number of epochs.
+
+    Args:
+        judged: the claims.
+    """
+    rows = []
+    for each in judged:
+        done = [difference for difference in each.differences if len(difference.values)]
+        missing = [difference.name for difference in each.differences if not len(difference.values)]
+        ours = [_ours(difference) for difference in done] + [f"{name}: not run" for name in missing]
+        paper = [
+            _in_unit(difference.paper, difference) for difference in each.differences if difference.paper is not None
+        ]
+        epochs = f"{each.epochs}{'' if each.preset == 'paper' else f', {each.preset}'}" if each.preset else NOT_RUN
+        rows.append(
+            (
+                *(f"{each.number}. {each.claim}", epochs, "; ".join(paper) or NOT_RUN, "; ".join(ours)),
+                *(str(each.num_runs), each.verdict),
+            )
+        )
+    return Table("Verdicts", "", ("claim", "epochs", "paper", "ours", "runs", "verdict"), rows)
+
+
+def paper_tables(runs: pd.DataFrame) -> list[Table]:
+    """Return Tables 2 to 4, dropout and ablations, as far as they were run.
 
     Args:
         runs: all.
-        group: preset and epochs.
     """
-    several = [_table3(runs, group, size) for size in multires_sizes(runs, group)]
-    tables = [
-        *(_table2(runs, group, data) for data in DATA),
-        *(table for tables in several for table in tables),
-        _table4(runs, group),
-        _dropout(runs, group),
-        _open_points(runs, group),
-    ]
-    return [
-        table if any(NOT_RUN not in row for row in table.rows) else Table(table.title, table.header, ())
-        for table in tables
-    ]
+    tables = [_table2(runs), _table3(runs), _table4(runs), _dropout(runs), _ablations(runs)]
+    return [table for table in tables if table.rows]
 
 
-def interval(measured: Contrast, factor: float = 1.0, digits: int = 4, sign: str = "") -> str:
-    """A mean and half its 95 % interval.
+def environments(runs: pd.DataFrame, measurements: pd.DataFrame) -> Table:
+    """Return where the lines were made.
 
     Args:
-        measured: what to write; without runs it says so.
-        factor: to multiply with.
-        digits: behind the point.
-        sign: ``"+"`` to write that of positive numbers.
-
-    Example:
-        >>> interval(Contrast("", {0: 0.7, 1: 0.72}, None, ())), interval(Contrast("", {0: 0.7}, 0.006, ()))
-        ('0.7100 ± 0.1271', '0.7000 ± 0.0118†')
+        runs: all.
+        measurements: all.
     """
-    if not measured.values:
-        return NOT_RUN
-    text = f"{factor * measured.mean:{sign}z.{digits}f}"
-    if measured.half_width is None:
-        return text
-    mark = SINGLE if len(measured.values) == 1 else ""
-    return f"{text} ± {factor * measured.half_width:.{digits}f}{mark}"
+    names = ["commit", "devices", "system", "versions"]
+    columns = [f"environment.{name}" for name in names]
+    lines = pd.concat([each.reindex(columns=[*columns, "seconds"]) for each in (runs, measurements) if len(each)])
+    lines[columns] = lines[columns].fillna(NOT_RUN)
+    lines["environment.commit"] = lines["environment.commit"].str[:9]
+    totals = lines.groupby(columns)["seconds"].agg(["size", "sum"]).reset_index()
+    rows = [(*map(str, row[:-1]), f"{row[-1] / 3600:.1f}") for row in totals.itertuples(index=False)]
+    return Table("Machines and versions", "", (*names, "lines", "hours"), rows)
 
 
-def _ours(runs: Cell, paper: float | None, measure: Callable[[str], Measure], digits: int) -> tuple[str, ...]:
-    """The columns of ``_OURS``."""
-    best, last = (contrast("", [(1, runs, measure(which))]) for which in ("best", "last"))
-
-    def difference(measured: Contrast) -> str:
-        if not measured.values:
-            return NOT_RUN
-        return NOTHING if paper is None else f"{measured.mean - paper:+z.4f}"
-
-    return (
-        NOTHING if paper is None else f"{paper:.{digits}f}",
-        interval(best),
-        str(len(best.values)),
-        difference(best),
-        interval(last),
-        difference(last),
-    )
+def _ours(difference: Difference) -> str:
+    cells, seeds = difference.over_cells, difference.over_seeds
+    text = f"{difference.name} {_in_unit(cells.mean, difference)}"
+    if cells.half_width is not None:
+        text += f" ± {_in_unit(cells.half_width, difference, sign='')} over {cells.number} cells"
+    if seeds is not None and seeds.half_width is not None:
+        mean = "" if abs(seeds.mean - cells.mean) < 1e-9 else f"{_in_unit(seeds.mean, difference)} "
+        text += (
+            f"{',' if cells.half_width is not None else ''} {mean}± {_in_unit(seeds.half_width, difference, sign='')}"
+        )
+        text += f" over {seeds.number} seeds"
+    return text
 
 
-def _table2(runs: Runs, group: Group, data: str) -> Table:
-    def rows() -> Iterator[tuple[str, ...]]:
-        for size in SIZES:
-            for name in ("flatten", "avg", "max", "conv1x1", "san"):
-                if name == "flatten" and size != FLATTEN_ROW:
-                    continue
-                measured = cell(runs, group, one_size(data, name, size))
-                yield str(size), NAMES[name], *_ours(measured, table2(data, name, size), accuracy, 3)
-
-    return Table(f"Table 2, {DATA[data]}: accuracy", ("size", "aggregator", *_OURS), tuple(rows()), 2)
+def _in_unit(value: float | None, difference: Difference, sign: str = "+") -> str:
+    factor = 100 if difference.unit == "points" else 1
+    return f"{factor * (value or 0):{'' if difference.unit == '%' else sign}.1f}"
 
 
-def _table3(runs: Runs, group: Group, size: int) -> Iterator[Table]:
-    for data in DATA:
-        for train_sizes, words in TRAIN_SIZES.items():
-            cells = {
-                name: cell(runs, group, several_sizes(data, name, train_sizes, size)) for name in TABLE3_AGGREGATORS
-            }
-            measured = [run for runs_of_one in cells.values() for run in runs_of_one.values()]
-            rows = tuple(
-                (
-                    f"{side}x{side}",
-                    NAMES[name],
-                    *_ours(cells[name], table3(data, train_sizes, side, name), _at(side), 4),
-                )
-                for side in sides(data, measured)
-                for name in TABLE3_AGGREGATORS
-            )
-            title = f"Table 3, {DATA[data]}, trained on {words}: accuracy at each size"
-            note = (
-                f"Size of the aggregation layer {size}; the paper does not say its own. The best weights are so on "
-                "validation images of all sizes, also where one only was trained on; the last ones owe them nothing."
-            )
-            yield Table(title, ("image", "aggregator", *_OURS), rows, 2, note)
+def _groups(runs: pd.DataFrame, rows: Sequence[str]) -> Iterable[tuple[Any, pd.DataFrame]]:
+    """Yield preset, epochs and the values of the row columns, with their runs; the preset of the paper first."""
+    runs = runs.assign(other_preset=runs["preset"] != "paper")
+    for key, group in runs.groupby(["other_preset", "preset", "epochs", *rows], sort=True):
+        yield key[1:], group
 
 
-def _at(side: int) -> Callable[[str], Measure]:
-    return lambda which: accuracy_at(f"{side}x{side}", which)
+def _beside(paper: float | None, values: Iterable[float], digits: int) -> str:
+    text = measured(values, digits)
+    return NOT_RUN if text == NOT_RUN else f"{NOT_RUN if paper is None else f'{paper:.{digits}f}'} / {text}"
 
 
-def _table4(runs: Runs, group: Group) -> Table:
-    def error(which: str) -> Measure:
-        def measure(run: FinishedRun) -> Measured | None:
-            measured = accuracy(which)(run)
-            return None if measured is None else Measured(1 - measured.value, measured.variance)
-
-        return measure
-
-    rows = tuple(
-        (NAMES.get(name, name), *_ours(cell(runs, group, resnet(name)), paper, error, 4))
-        for name, paper in TABLE4_ERROR.items()
-    )
-    return Table("Table 4, CIFAR-10, ResNet-56: test error", ("network", *_OURS), rows)
+def _epochs(preset: str, epochs: int) -> str:
+    return str(epochs) if preset == "paper" else f"{epochs}, {preset}"
 
 
-def _dropout(runs: Runs, group: Group) -> Table:
-    def rows() -> Iterator[tuple[str, ...]]:
-        for data in DATA:
-            for label, name, rate in (
-                ("flatten", "flatten", 0.0),
-                (f"flatten, dropout {DROPOUT}", "flatten", DROPOUT),
-                (f"SAN, {FLATTEN_ROW}", "san", 0.0),
-            ):
-                measured = cell(runs, group, one_size(data, name, FLATTEN_ROW, dropout=rate))
-                paper = None if rate else table2(data, name, FLATTEN_ROW)
-                yield DATA[data], label, *_ours(measured, paper, accuracy, 3)
-
-    note = "The paper says that dropout makes flatten comparable to SAN, and gives no numbers."
-    return Table("Dropout: accuracy", ("data", "network", *_OURS), tuple(rows()), 2, note)
-
-
-def _open_points(runs: Runs, group: Group) -> Table:
-    turned: list[tuple[str, str, str | None, Group, Mapping[str, Any]]] = [
-        (name, str(value), train_sizes, group, {name: value})
-        for train_sizes, override in open_points(runs, group)
-        for name, value in override.items()
+def _table2(runs: pd.DataFrame) -> Table:
+    runs = select(runs, data=list(DATA))
+    runs.loc[runs["aggregator"] == "flatten", "size"] = FLATTEN_ROW
+    runs = runs[runs["size"].isin(TABLE2_SIZES)]
+    names = ("flatten", "avg", "max", "conv1x1", "san")
+    rows = [
+        (
+            *(DATA[data], str(size), _epochs(preset, epochs)),
+            *(_beside(table2(data, name, size), _of(group, name), 3) for name in names),
+        )
+        for (preset, epochs, data, size), group in _groups(runs, ["data", "size"])
     ]
-    if turned:  # else there is no such experiment
-        others = [other for other in groups(runs) if other.preset == group.preset and other != group]
-        plain = [one_size("cifar10", name, OPEN_POINT_SIZE) for name in ("san", "max")]
-        turned += [
-            ("epochs", str(other.epochs), None, other, {})
-            for other in others
-            if any(cell(runs, other, wanted) for wanted in plain)
+    return Table("Table 2: test accuracy, images of one size", "", ("data", "size", "epochs", *_titles(names)), rows)
+
+
+def _table3(runs: pd.DataFrame) -> Table:
+    names = ("max", "avg", "san")
+    rows = [
+        (
+            *(DATA[data], _TRAIN_SIZES[train_sizes], str(side), _epochs(preset, epochs)),
+            *(_beside(table3(data, train_sizes, side, name), _of(group, name), 3) for name in names),
+        )
+        for (preset, epochs, data, train_sizes, side), group in _groups(at_sizes(runs), ["data", "train_sizes", "side"])
+    ]
+    note = f"The layer has size {SEVERAL_SIZES}; the paper does not state its own."
+    header = ("data", "trained on", "tested at", "epochs", *_titles(names))
+    return Table("Table 3: test accuracy, images of several sizes", note, header, rows)
+
+
+def _table4(runs: pd.DataFrame) -> Table:
+    runs = select(runs, backbone="resnet56", data="cifar10")
+    runs = runs.assign(best=1 - runs["best"])
+    rows = [
+        (_epochs(preset, epochs), *(_beside(paper, _of(group, name), 4) for name, paper in TABLE4_ERROR.items()))
+        for (preset, epochs), group in _groups(runs, [])
+    ]
+    return Table("Table 4: test error, ResNet-56 on CIFAR-10", "", ("epochs", *_titles(TABLE4_ERROR)), rows)
+
+
+def _dropout(runs: pd.DataFrame) -> Table:
+    runs = pd.concat(
+        [
+            select(runs, data=list(DATA), aggregator="flatten", dropout=0.5).assign(aggregator="dropout"),
+            select(runs, data=list(DATA), aggregator="flatten"),
+            select(runs, data=list(DATA), aggregator="san", size=FLATTEN_ROW),
         ]
-    rows = []
-    for point, value, train_sizes, other, override in turned:
-        row = [point, value, TRAIN_SIZES[train_sizes] if train_sizes else "one size"]
-        for name in ("san", "max"):
-            if override and not has_open_point(name, point, train_sizes, group):
-                row += ["does not apply", "-"]
-                continue
-            wanted = one_size("cifar10", name, OPEN_POINT_SIZE, train_sizes=train_sizes)
-            base, changed = cell(runs, group, wanted), cell(runs, other, {**wanted, "overrides": override})
-            effect = contrast("", [(1, changed, accuracy()), (-1, base, accuracy())])
-            row += [interval(effect, 100, 2, "+"), str(len(effect.values))]
-        rows.append(tuple(row))
-    return Table(
-        "Open points, CIFAR-10: what turning a single one changes, in points of accuracy",
-        ("open point", "turned to", "images of", f"SAN, {OPEN_POINT_SIZE}", "n", f"max, {OPEN_POINT_SIZE}", "n"),
-        tuple(rows),
-        3,
-        "Difference to the baseline of the preset, mean over the seeds that both have.",
     )
+    rows = [
+        (DATA[data], _epochs(preset, epochs), *(measured(_of(group, name)) for name in ("flatten", "dropout", "san")))
+        for (preset, epochs, data), group in _groups(runs, ["data"])
+        if "dropout" in set(group["aggregator"])
+    ]
+    header = ("data", "epochs", "flatten", "flatten, dropout 0.5", f"SAN, {FLATTEN_ROW}")
+    return Table("Dropout: test accuracy", "The paper gives no numbers.", header, rows)
+
+
+def _ablations(runs: pd.DataFrame) -> Table:
+    """Return what single changes do to a network of size 1024 on CIFAR-10, over the seeds that both have."""
+    runs = runs.query("preset == 'paper' and backbone == 'small_cnn' and data == 'cifar10' and size == 1024")
+    runs = runs[
+        (runs["dropout"] == 0) & (runs["train_sizes"] != "original") & ~runs["overrides"].str.contains("num_train")
+    ]
+    runs = runs.assign(score=[_mean_accuracy(run) for run in runs.to_dict("records")])
+    by_change = dict(iter(runs.groupby(["train_sizes", "epochs", "overrides"])))
+    rows = []
+    for (train_sizes, epochs, overrides), group in by_change.items():
+        baseline = by_change.get((train_sizes, 15, "{}"))
+        if baseline is None or group is baseline or (overrides != "{}" and epochs != 15):
+            continue
+        change = overrides.strip("{}").replace('"', "") if overrides != "{}" else f"epochs: {epochs}"
+        effects = [_effect(group, baseline, name) for name in ("san", "max", "conv1x1")]
+        if any(effects):
+            texts = (measured(each, digits=1, factor=100, sign="+") for each in effects)
+            rows.append((change, _TRAIN_SIZES[train_sizes], *texts))
+    note = (
+        "Points of accuracy, less the same network with the preset paper and 15 epochs. An empty cell does not apply."
+    )
+    header = ("changed to", "images of", "SAN, 1024", "max, 1024", "conv-1x1, 1024")
+    return Table("Ablations: what a single change does on CIFAR-10", note, header, rows)
+
+
+def _mean_accuracy(run: Mapping[Any, Any]) -> float:
+    """Return the test accuracy, with several sizes the mean over them."""
+    sizes = run["sizes"]
+    return sum(sizes.values()) / len(sizes) if isinstance(sizes, dict) and sizes else run["best"]
+
+
+def _effect(changed: pd.DataFrame, baseline: pd.DataFrame, name: str) -> list[float]:
+    one, other = (runs[runs["aggregator"] == name].set_index("seed")["score"] for runs in (changed, baseline))
+    return list((one - other).dropna())
+
+
+def _of(group: pd.DataFrame, name: str) -> list[float]:
+    return list(group.loc[group["aggregator"] == name].sort_values("seed")["best"])
+
+
+def _titles(names: Iterable[str]) -> list[str]:
+    return [NAMES[name] for name in names]

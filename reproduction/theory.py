@@ -1,14 +1,19 @@
-"""The experiments on the paper's theory: Remark 1 and Theorem 1."""
+"""The experiments on the paper's theory: Remark 1 (a limit) and Theorem 1 (a search for a set, given its embedding)."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.optimize import least_squares, linear_sum_assignment
 
-from reproduction.set_recovery import Kind, recover
 from set_aggregation.aggregators import PowerMeanSAN
 
+Points = Float[NDArray[np.float64], "N K"]
+Kind = Literal["san", "max", "avg"]
 Measurement = Callable[[], dict[str, float]]
 
 SEEDS = range(5)
@@ -16,10 +21,12 @@ EXPONENTS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
 ELEMENTS, FEATURES = (4, 8, 16), (2, 4)
 AGGREGATORS: tuple[Kind, ...] = ("san", "max", "avg")
 NUMBERS_PER_UNKNOWN = (0.5, 1, 2, 4, 8, 16)  # M / (N K)
+_MET = 1e-9  # residual at which the search has found a set of the given embedding, and ends
+_STEPS = 200  # of a start
 
 
 def measurements() -> Iterator[tuple[dict[str, Any], Measurement]]:
-    """Gives the settings of each measurement, and what makes it.
+    """Yield the settings of each measurement, and the function that makes it.
 
     Example:
         >>> settings, measure = next(measurements())
@@ -46,11 +53,11 @@ def measurements() -> Iterator[tuple[dict[str, Any], Measurement]]:
 
 @torch.no_grad()
 def difference_to_max(p: float, seed: int) -> dict[str, float]:
-    r"""Measures how far a power-mean SAN is from max pooling of the same projections.
+    r"""Return the distance of a power-mean SAN from max pooling of the same projections.
 
-    Remark 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_, with the sum that stands there: for 64
-    sets of N = 64 elements from the standard normal distribution in 8 dimensions, and 16 directions and biases as a
-    layer draws them,
+    Remark 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_, with its sum over the set: for 64 sets of
+    N = 64 elements from the standard normal distribution in 8 dimensions, and 16 directions and biases as a layer draws
+    them,
 
     .. math::
         \Big| \Big( \sum_{i=1}^{N} \mathrm{ReLU}(v_m^\top x_i + b_m)^p \Big)^{1/p}
@@ -74,3 +81,115 @@ def difference_to_max(p: float, seed: int) -> dict[str, float]:
     maximum = layer.projection(x).relu().amax(1)
     difference = (layer(x) - maximum).abs()
     return {"difference": difference.mean().item(), "largest": difference.max().item()}
+
+
+def recover(elements: int, features: int, aggregator: Kind, size: int, seed: int, starts: int = 20) -> dict[str, float]:
+    r"""Draw a set, embed it, search for a set of this embedding, and return the distance of the two sets.
+
+    By Theorem 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_ all numbers
+
+    .. math::
+        y_{v, b} = \sum_{i=1}^{N} \mathrm{ReLU}(v^\top x_i + b)
+
+    together determine a set. Here M of them are given, with directions v uniform on the unit sphere and b uniform in
+    [-1, 1]; the points are uniform in the unit ball. The controls take the maximum or the mean of the same projections
+    instead of the sum of their ReLUs: for any M the maximum depends on the corners of the convex hull only, and the
+    mean on the mean of the set.
+
+    The search takes Gauss-Newton steps in a trust region (``scipy.optimize.least_squares``), which are exact in the
+    right piece of a piecewise linear function. It starts from up to ``starts`` sets drawn like the first one, with N
+    known, and ends at the first set of the given embedding; else the result is the set of the smallest residual.
+
+    **A large error with a residual near zero is another set of the same embedding**: the embedding does not determine
+    the set. A large error with a large residual is a failed search, from which nothing follows.
+
+    The set, the directions and the starts depend on the seed, N and K only: a larger M adds directions.
+
+    Args:
+        elements: number N of points.
+        features: dimension K of the points.
+        aggregator: ``"san"``, or a control: ``"max"`` or ``"avg"``.
+        size: number M of directions.
+        seed: of all that is drawn.
+        starts: largest number of starts.
+
+    Returns:
+        ``error``, mean distance of points in the best matching of the two sets; ``residual``, largest difference of
+        the two embeddings; ``starts``, the number made; ``chance``, the error of another random set.
+
+    Example:
+        >>> recover(elements=4, features=2, aggregator="san", size=64, seed=0)["error"] < 1e-9
+        True
+        >>> recover(elements=4, features=2, aggregator="avg", size=64, seed=0)["error"] > 0.1
+        True
+    """
+    for_set, for_directions, for_biases, for_starts = np.random.default_rng([seed, elements, features]).spawn(4)
+    wanted = _points_in_ball(for_set, elements, features)
+    directions = for_directions.standard_normal((size, features))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    biases = for_biases.uniform(-1, 1, size)
+    embedding = embed(wanted, directions, biases, aggregator)
+
+    def residuals(flat: NDArray[np.float64]) -> NDArray[np.float64]:
+        return embed(flat.reshape(wanted.shape), directions, biases, aggregator) - embedding
+
+    def jacobian(flat: NDArray[np.float64]) -> NDArray[np.float64]:
+        weights = _weights(flat.reshape(wanted.shape) @ directions.T + biases, aggregator)  # N M
+        return (weights.T[:, :, None] * directions[:, None]).reshape(size, -1)  # M N*K
+
+    begin = best = _points_in_ball(for_starts, elements, features)
+    chance, smallest, tried = matching_error(begin, wanted), np.inf, 0
+    while tried < starts and smallest >= _MET:
+        found = least_squares(residuals, begin.ravel(), jacobian, max_nfev=_STEPS)
+        residual = float(np.abs(found.fun).max())
+        if residual < smallest:
+            best, smallest = found.x.reshape(wanted.shape), residual
+        tried += 1
+        begin = _points_in_ball(for_starts, elements, features)
+    return {"error": matching_error(best, wanted), "residual": smallest, "starts": tried, "chance": chance}
+
+
+def embed(
+    points: Points,
+    directions: Float[NDArray[np.float64], "M K"],
+    biases: Float[NDArray[np.float64], "M"],
+    aggregator: Kind,
+) -> Float[NDArray[np.float64], "M"]:
+    """Aggregate the projections of the points: the sum of their ReLUs, their maximum, or their mean.
+
+    Args:
+        points: the set.
+        directions: M of them.
+        biases: one for each direction.
+        aggregator: ``"san"``, ``"max"`` or ``"avg"``.
+    """
+    z = points @ directions.T + biases  # N M
+    return (_weights(z, aggregator) * z).sum(0)
+
+
+def matching_error(one: Points, other: Points) -> float:
+    """Return the smallest mean distance of points over all matchings of two sets.
+
+    Args:
+        one: a set.
+        other: a set of as many points.
+
+    Example:
+        >>> matching_error(np.array([[0.0], [1.0]]), np.array([[1.5], [0.0]]))
+        0.25
+    """
+    distances = np.linalg.norm(one[:, None] - other[None], axis=2)  # N N
+    return float(distances[linear_sum_assignment(distances)].mean())
+
+
+def _weights(z: Float[NDArray[np.float64], "N M"], aggregator: Kind) -> Float[NDArray[np.float64], "N M"]:
+    """Return the weight of each projection, which is also the slope of the piecewise linear aggregate."""
+    if aggregator == "avg":
+        return np.full(z.shape, 1 / len(z))
+    return np.where(z > 0 if aggregator == "san" else z == z.max(0), 1.0, 0.0)
+
+
+def _points_in_ball(generator: np.random.Generator, num: int, dimension: int) -> Points:
+    points = generator.standard_normal((num, dimension))
+    radii = generator.random((num, 1)) ** (1 / dimension)
+    return points / np.linalg.norm(points, axis=1, keepdims=True) * radii

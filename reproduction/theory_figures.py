@@ -1,160 +1,113 @@
-"""Figures on the paper's theory: Figure 2, the limit of Remark 1, and the searches of Theorem 1."""
-
-from collections.abc import Sequence
-from itertools import groupby
-from statistics import median
-from typing import Any
+"""The figure and the table on the paper's theory: Figure 2, Theorem 1 and Remark 1."""
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-Line = dict[str, Any]  # of results/theory.jsonl
+from reproduction.claims import FOUND
+from reproduction.tables import Table
 
-_COLORS = ("#0072B2", "#D55E00", "#009E73")  # of Okabe and Ito, told apart by everybody
+_COLORS = ("#0072B2", "#D55E00", "#009E73")  # of Okabe and Ito, distinct for colour-blind readers
 _NAMES = {"san": "SAN", "max": "max of projections", "avg": "mean of projections"}
-_POINTS = ((-0.9, -0.1), (-0.4, 0.2), (0.1, -0.3), (0.5, 0.1), (0.9, 0.5), (1.3, 0.2))
-_ANGLES = (10.0, 65.0, 125.0)
-_MET = 1e-6  # residual of a search that has found a set of the given embedding
+_POINTS = np.array([(-0.9, -0.1), (-0.4, 0.2), (0.1, -0.3), (0.5, 0.1), (0.9, 0.5), (1.3, 0.2)])
+_ANGLES = np.radians([10.0, 65.0, 125.0])
 _FLOOR = 1e-17  # of errors, some of which are zero
 
 
-def figure2(points: Float[NDArray[np.float64], "N 2"] | None = None, angles: Sequence[float] = _ANGLES) -> Figure:
-    r"""Draws Figure 2 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_ from data.
+def theory_figure(measurements: pd.DataFrame) -> Figure:
+    r"""Draw Figure 2 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_, Theorem 1 and Remark 1.
 
-    On the left a set is projected on a few directions v; on the right stands, in the colours of the directions, the sum
-    over the set
-
-    .. math::
-        b \mapsto \sum_{i=1}^{N} \mathrm{ReLU}(v^\top x_i + b),
-
-    whose slope grows by one at each :math:`-v^\top x_i` (dots): it holds all that the projection knows of the set.
+    Figure 2: a set is projected on a few directions v. The sum :math:`\sum_i \mathrm{ReLU}(v^\top x_i + b)` over the
+    set has a bend at each :math:`b = -v^\top x_i` (dots).
 
     Args:
-        points: the set; by default six points.
-        angles: of the directions, in degrees, up to three.
-
-    Example:
-        >>> len(figure2().axes)
-        2
+        measurements: of :class:`~reproduction.records.Results`.
     """
-    x = np.array(_POINTS) if points is None else points  # N 2
-    figure = Figure((9, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    radius = 1.25 * float(np.linalg.norm(x, axis=1).max())
-    for color, angle in zip(_COLORS, np.radians(angles), strict=False):
+    figure = Figure((16, 3.6), layout="constrained")
+    panels = figure.subplots(1, 4)
+    _draw_figure2(panels[0], panels[1])
+    _draw_theorem1(panels[2], measurements.query("experiment == 'theorem1'"))
+    _draw_remark1(panels[3], measurements.query("experiment == 'remark1'"))
+    return figure
+
+
+def theory_table(measurements: pd.DataFrame) -> Table:
+    """Return how many searches found the set again, at the largest M of each number of elements and features.
+
+    Args:
+        measurements: of :class:`~reproduction.records.Results`.
+    """
+    lines = measurements.query("experiment == 'theorem1'")
+    lines = lines[lines["size"] == lines.groupby(["elements", "features"])["size"].transform("max")]
+    rows = [
+        tuple(f"{number:g}" for number in key)
+        + tuple(
+            f"{(errors <= FOUND).sum()} of {len(errors)}"
+            for name in _NAMES
+            for errors in [group.loc[group["aggregator"] == name, "error"]]
+        )
+        for key, group in lines.groupby(["elements", "features", "size"])
+    ]
+    remark = measurements.query("experiment == 'remark1'").groupby("p")["difference"].mean()
+    note = f"A set counts as found at a mean distance of its points of at most {FOUND}."
+    if len(remark):
+        first, last = (f"{remark.iloc[end]:.2g} at p = {remark.index[end]:g}" for end in (0, -1))
+        note += f" Remark 1: the mean distance of power-mean SAN from max is {first} and {last}."
+    header = ("elements N", "features K", "M", *_NAMES.values())
+    return Table("Theorem 1: sets found again from their embedding", note, header, rows)
+
+
+def _draw_figure2(left: Axes, right: Axes) -> None:
+    radius = 1.25 * float(np.linalg.norm(_POINTS, axis=1).max())
+    b = np.linspace(-radius, radius, 201)
+    for color, angle in zip(_COLORS, _ANGLES, strict=True):
         v = np.array([np.cos(angle), np.sin(angle)])
-        projections = x @ v  # N
+        projections = _POINTS @ v  # N
         feet = projections[:, None] * v  # N 2
         left.plot(*np.outer(v, (-radius, radius)), color=color, linewidth=1)
-        left.annotate("", radius * v, 0.9 * radius * v, arrowprops={"arrowstyle": "->", "color": color})
-        for point, foot in zip(x, feet, strict=True):
+        tip, before = (tuple(share * radius * v) for share in (1, 0.9))
+        left.annotate("", tip, before, arrowprops={"arrowstyle": "->", "color": color})
+        for point, foot in zip(_POINTS, feet, strict=True):
             left.plot(*zip(point, foot, strict=True), color=color, linewidth=0.6, linestyle=":")
         left.plot(*feet.T, "o", color=color, markersize=4)
-        b = np.linspace(-radius, radius, 201)
         right.plot(b, _sum_of_relus(projections, b), color=color)
         right.plot(-projections, _sum_of_relus(projections, -projections), "o", color=color, markersize=4)
-    left.plot(*x.T, "ko", markersize=5)
-    left.set(aspect="equal", title="a set and its projections $v^T x_i$")
+    left.plot(*_POINTS.T, "ko", markersize=5)
+    left.set(aspect="equal", title="Figure 2: projections $v^T x_i$")
     left.set_axis_off()
     right.set(title="aggregated", xlabel="bias $b$", ylabel=r"$\sum_i\,\mathrm{ReLU}(v^T x_i + b)$")
     right.spines[["top", "right"]].set_visible(False)
-    return figure
 
 
-def remark1_figure(lines: Sequence[Line]) -> Figure:
-    """Draws the distance of a power-mean SAN from max pooling against p.
-
-    Args:
-        lines: of ``results/theory.jsonl``; those of other experiments are left out.
-    """
-    figure = Figure((5, 3.6), layout="constrained")
-    axes = figure.subplots()
-    found = _differences(lines)
-    for p, differences in found:
-        axes.plot([p] * len(differences), differences, "o", color=_COLORS[0], alpha=0.4, markersize=4)
-    axes.plot([p for p, _ in found], [median(each) for _, each in found], color=_COLORS[0], label="median over seeds")
-    axes.set(xscale="log", yscale="log", xlabel="$p$", ylabel="mean distance from the maximum")
-    axes.set_title("Remark 1: power-mean SAN tends to max pooling", fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    return figure
-
-
-def theorem1_figure(lines: Sequence[Line]) -> Figure:
-    """Draws how well sets are found again, given their embedding, against its size M.
-
-    A panel for each number N of elements and K of features, M in parts of the NK unknown numbers, a dot for each seed,
-    lines through the medians. Full dots are sets whose embedding is the given one; hollow dots are searches that
-    failed.
-
-    Args:
-        lines: of ``results/theory.jsonl``; those of other experiments are left out.
-    """
-    found = [line for line in lines if line["settings"]["experiment"] == "theorem1"]
-    columns = sorted({line["settings"]["elements"] for line in found}) or [0]
-    rows = sorted({line["settings"]["features"] for line in found}) or [0]
-    figure = Figure((1 + 2.8 * len(columns), 1 + 2.3 * len(rows)), layout="constrained")
-    panels = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
-    for features, panels_of_row in zip(rows, panels, strict=True):
-        for elements, axes in zip(columns, panels_of_row, strict=True):
-            sizes = {"elements": elements, "features": features}
-            _draw_searches(axes, [line for line in found if sizes.items() <= line["settings"].items()])
-            axes.set_title(f"N = {elements}, K = {features}", fontsize=9)
-    for axes in panels[-1]:
-        axes.set_xlabel("$M / NK$")
-    for axes in panels[:, 0]:
-        axes.set_ylabel("matching error")
-    handles = [
-        *(
-            Line2D([], [], color=color, marker="o", markersize=4, label=label)
-            for color, label in zip(_COLORS, _NAMES.values(), strict=True)
-        ),
-        Line2D(
-            [], [], color="grey", marker="o", linestyle="", markerfacecolor="white", markersize=4, label="search failed"
-        ),
-    ]
-    figure.legend(handles=handles, ncols=4, fontsize=8, frameon=False, loc="outside lower center")
-    figure.suptitle("Theorem 1: sets found again from their embedding", fontsize=10)
-    return figure
-
-
-def _draw_searches(axes: Axes, lines: Sequence[Line]) -> None:
-    for color, aggregator in zip(_COLORS, _NAMES, strict=True):
-        own = [line for line in lines if line["settings"]["aggregator"] == aggregator]
-        medians = []
-        for size, group in _grouped(own, "size"):
-            unknowns = group[0]["settings"]["elements"] * group[0]["settings"]["features"]
-            errors = [max(line["measured"]["error"], _FLOOR) for line in group]
-            fill = [color if line["measured"]["residual"] <= _MET else "white" for line in group]
-            axes.scatter(
-                [size / unknowns] * len(errors), errors, s=12, c=fill, edgecolors=color, linewidths=0.7, zorder=3
-            )
-            medians.append((size / unknowns, median(errors)))
-        if medians:
-            axes.plot(*zip(*medians, strict=True), color=color, linewidth=1.2)
-    axes.set(yscale="log")
+def _draw_theorem1(axes: Axes, lines: pd.DataFrame) -> None:
+    lines = lines.assign(
+        ratio=lines["size"] / (lines["elements"] * lines["features"]), error=lines["error"].clip(_FLOOR)
+    )
+    for color, (name, label) in zip(_COLORS, _NAMES.items(), strict=True):
+        own = lines[lines["aggregator"] == name]
+        axes.plot(own["ratio"], own["error"], "o", color=color, markersize=3, alpha=0.25)
+        median = own.groupby("ratio")["error"].median()
+        axes.plot(median.index, median, color=color, label=label)
+    axes.set(yscale="log", xlabel="$M / NK$", ylabel="matching error", title="Theorem 1: sets found again")
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
 
 
-def _differences(lines: Sequence[Line]) -> list[tuple[float, list[float]]]:
-    found = [line for line in lines if line["settings"]["experiment"] == "remark1"]
-    return [(p, [line["measured"]["difference"] for line in group]) for p, group in _grouped(found, "p")]
+def _draw_remark1(axes: Axes, lines: pd.DataFrame) -> None:
+    axes.plot(lines["p"], lines["difference"], "o", color=_COLORS[0], alpha=0.4, markersize=4)
+    median = lines.groupby("p")["difference"].median()
+    axes.plot(median.index, median, color=_COLORS[0])
+    axes.set(xscale="log", yscale="log", xlabel="$p$", ylabel="mean distance from max")
+    axes.set_title("Remark 1: SAN tends to max")
+    axes.spines[["top", "right"]].set_visible(False)
 
 
-def _grouped(lines: Sequence[Line], name: str) -> list[tuple[float, list[Line]]]:
-    """The lines by a setting, which rises."""
-
-    def key(line: Line) -> float:
-        return line["settings"][name]
-
-    return [(value, list(group)) for value, group in groupby(sorted(lines, key=key), key)]
-
-
-def _sum_of_relus(projections: Float[NDArray[np.float64], "N"], b: Float[NDArray[np.float64], "n"]) -> Any:
+def _sum_of_relus(
+    projections: Float[NDArray[np.float64], "N"], b: Float[NDArray[np.float64], "n"]
+) -> Float[NDArray[np.float64], "n"]:
     return np.maximum(projections[:, None] + b, 0).sum(0)

@@ -1,0 +1,179 @@
+"""The settings that identify a run, and its command line."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from reproduction.records import key_of
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A run of the paper's experiments; equal settings mean the same run.
+
+    Args:
+        data: name of the data set: ``"cifar10"``, ``"fashion_mnist"``, or ``"digits"`` to try a grid quickly.
+        aggregator: short name of the aggregator; ``"original"`` is average pooling without a hidden dense layer.
+        size: the paper's size, the number of inputs of the last dense layer.
+        seed: of the run.
+        epochs: of training.
+        preset: one of :data:`PRESETS`.
+        backbone: ``"small_cnn"`` or ``"resnet56"``.
+        train_sizes: None for images of one size; with several sizes, the ones trained on: ``"all"`` or ``"original"``.
+        dropout: probability of dropping an input of the last dense layer.
+        overrides: values of single :data:`OPTIONS` that differ from the preset.
+
+    Example:
+        >>> RunSpec("cifar10", "san", size=1024, seed=0, epochs=15, train_sizes="all").label
+        'cifar10, san, 1024, seed 0, trained on all, 15 epochs'
+    """
+
+    data: str
+    aggregator: str
+    size: int
+    seed: int
+    epochs: int
+    preset: str = "paper"
+    backbone: str = "small_cnn"
+    train_sizes: str | None = None
+    dropout: float = 0.0
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as ``results/*.jsonl`` holds them."""
+        return asdict(self)
+
+    @property
+    def key(self) -> str:
+        """A text that equals that of another run only if all settings do."""
+        return key_of(self.settings)
+
+    @property
+    def label(self) -> str:
+        """A readable description."""
+        words = [self.data, self.aggregator, str(self.size), f"seed {self.seed}"]
+        words += [self.preset] if self.preset != "paper" else []
+        words += [self.backbone] if self.backbone != "small_cnn" else []
+        words += [f"trained on {self.train_sizes}"] if self.train_sizes else []
+        words += [f"dropout {self.dropout}"] if self.dropout else []
+        words += [f"{name} {value}" for name, value in self.overrides.items()]
+        return ", ".join([*words, f"{self.epochs} epochs"])
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        digest = hashlib.sha256(self.key.encode()).hexdigest()[:8]
+        return f"{self.data}-{self.aggregator}-{self.size}-seed{self.seed}-{self.epochs}epochs-{digest}"
+
+
+class Option(NamedTuple):
+    """An option of ``main.py fit`` that a preset or an ablation sets.
+
+    Args:
+        name: of the option.
+        applies: returns whether a run has it.
+    """
+
+    name: str
+    applies: Callable[[RunSpec], bool] = lambda run: True
+
+
+OPTIONS: Mapping[str, Option] = {
+    "reduction": Option("model.aggregator.reduction", lambda run: run.aggregator == "san"),
+    "channels": Option("model.aggregator.channels", lambda run: run.aggregator == "conv1x1"),
+    "hidden_activation": Option("model.hidden_activation", lambda run: run.aggregator not in ("san", "original")),
+    "positions": Option("model.positions", lambda run: run.aggregator == "san"),
+    "initialization": Option("model.initialization"),
+    "learning_rate": Option("model.optimizer.lr"),
+    "split": Option("data.split", lambda run: run.data != "digits"),
+    "normalize": Option("data.normalize"),
+    "augment": Option("data.augment"),
+    "antialias": Option("data.antialias", lambda run: run.train_sizes is not None),
+    "sizes": Option("data.sizes", lambda run: run.train_sizes is not None),
+    "val_size": Option("data.val_size"),
+    "test_size": Option("data.test_size"),
+    "num_train": Option("data.num_train"),
+    "batch_size": Option("data.batch_size"),
+    "schedule": Option("model.scheduler", lambda run: run.backbone != "small_cnn"),
+}
+
+# Differences from the files under configs/, which are the preset ``paper``.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    "authors_code": {"reduction": "mean", "channels": 32, "hidden_activation": "none", "antialias": False},
+    "modern": {"split": "official", "normalize": True, "augment": True, "hidden_activation": "relu"},
+    "short": {"schedule": "one_cycle"},
+}
+# The authors' code holds out a twelfth each, and has sizes of its own.
+_AUTHORS_FASHION_MNIST = {"val_size": 5833, "test_size": 5833, "sizes": [12, 20, 28, 36, 44]}
+
+_STEPS_PER_EPOCH = math.ceil(45_000 / 128)  # training images and batch size of configs/data/cifar10_augmented.yaml
+_EXPERIMENTS = {"cifar10": "cifar", "fashion_mnist": "fashion_mnist", "digits": "cifar"}
+_DIGITS_SIZES = [8, 12, 16, 20, 24]
+# The aggregators of the comparison of poolings that have no configs/model/NAME.yaml, and the one that stands in.
+_BUILT_AS = {
+    **dict.fromkeys(("power_mean_san", "deep_sets"), "san"),
+    **dict.fromkeys(("attention_pool", "avg_max_pool", "covariance_pool", "fs_pool", "gem"), "max"),
+    **dict.fromkeys(("log_sum_exp", "mean_std_pool", "pma"), "max"),
+}
+
+
+def fit_arguments(run: RunSpec) -> dict[str, Any]:
+    """Return the options of ``main.py fit`` and their values, in the order in which they are given.
+
+    Args:
+        run: the run.
+
+    Example:
+        >>> print(*as_words(fit_arguments(RunSpec("cifar10", "max", 128, seed=0, epochs=15))), sep="\\n")
+        --config=configs/san_cifar.yaml
+        --model=configs/model/max.yaml
+        --width=128
+        --seed_everything=0
+        --trainer.max_epochs=15
+    """
+    backbone = "" if run.backbone == "small_cnn" else f"_{run.backbone}"
+    several = "_multires" if run.train_sizes else ""
+    arguments: dict[str, Any] = {"config": f"configs/san{backbone}_{_EXPERIMENTS[run.data]}{several}.yaml"}
+    arguments["model"] = f"configs/model/{_BUILT_AS.get(run.aggregator, run.aggregator)}.yaml"
+    if run.aggregator in _BUILT_AS:
+        arguments["model.aggregator"] = f"configs/aggregator/{run.aggregator}.yaml"
+    if run.data == "digits":
+        arguments["data"] = "configs/data/digits.yaml"
+        arguments |= {"data.sizes": _DIGITS_SIZES} if run.train_sizes else {}
+        arguments["trainer.log_every_n_steps"] = 10  # an epoch has few steps
+    arguments["width"] = None if run.aggregator == "original" else run.size
+    arguments["seed_everything"] = run.seed
+    arguments["trainer.max_epochs"] = run.epochs
+    if run.train_sizes == "original":
+        arguments["data.train_sizes"] = "original"
+    if run.dropout:
+        arguments["model.dropout"] = run.dropout
+    return arguments | _preset_arguments(run)
+
+
+def as_words(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the words of a command line.
+
+    Args:
+        arguments: options and values.
+    """
+    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in arguments.items()]
+
+
+def _preset_arguments(run: RunSpec) -> dict[str, Any]:
+    preset = dict(PRESETS[run.preset])
+    if (run.preset, run.data) == ("authors_code", "fashion_mnist"):
+        preset |= _AUTHORS_FASHION_MNIST
+    values = {name: value for name, value in preset.items() if OPTIONS[name].applies(run)} | dict(run.overrides)
+    one_cycle = {
+        "model.scheduler": "configs/scheduler/one_cycle.yaml",
+        "model.scheduler_interval": "step",
+        "model.scheduler.total_steps": run.epochs * _STEPS_PER_EPOCH,
+    }
+    arguments = one_cycle if values.pop("schedule", None) == "one_cycle" else {}
+    return arguments | {OPTIONS[name].name: value for name, value in values.items()}

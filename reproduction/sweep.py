@@ -1,0 +1,56 @@
+"""A table of the paper as a W&B sweep."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import yaml
+
+from reproduction.run_spec import RunSpec, fit_arguments
+
+
+def sweep(experiment: str, runs: Sequence[RunSpec]) -> str:
+    """Return the YAML of a sweep over the runs.
+
+    A sweep is the product of its parameters' values. Aggregators that do not fit into one product with most of the
+    others, such as flatten, which has one size, are named in a comment.
+
+    Args:
+        experiment: its name.
+        runs: of the experiment.
+
+    Raises:
+        ValueError: the runs of an aggregator are no product.
+    """
+    values: dict[str, dict[str, list[Any]]] = {}
+    for run in runs:
+        of_aggregator = values.setdefault(run.aggregator, {})
+        for name, value in fit_arguments(run).items():
+            found = of_aggregator.setdefault(name, [])
+            found += [] if value in found else [value]
+    for aggregator, parameters in values.items():
+        number = sum(run.aggregator == aggregator for run in runs)
+        if prod(map(len, parameters.values())) != number:
+            raise ValueError(
+                f"got {number} runs of {aggregator}, which are no product; expected a part of {experiment}"
+            )
+    alike: dict[str, list[str]] = {}
+    for aggregator, parameters in values.items():
+        others = {name: each for name, each in parameters.items() if name != "model"}
+        alike.setdefault(repr(others), []).append(aggregator)
+    chosen = max(alike.values(), key=len)
+    parameters = {**values[chosen[0]], "model": [model for name in chosen for model in values[name]["model"]]}
+    left_out = [name for names in alike.values() for name in names if names != chosen]
+    comment = f"# Not part of this sweep: --aggregators {' '.join(left_out)}\n" if left_out else ""
+    return comment + yaml.safe_dump(
+        {
+            "program": "main.py",
+            "project": "set-aggregation",
+            "name": experiment,
+            "method": "grid",
+            "metric": {"name": "val/accuracy", "goal": "maximize"},
+            "command": ["${env}", "${interpreter}", "${program}", "fit", "${args}"],
+            "parameters": {name: {"values": each} for name, each in parameters.items()},
+        },
+        sort_keys=False,
+    )
