@@ -262,8 +262,6 @@ def _resnet(runs: pd.DataFrame) -> Iterator[Difference]:
 def _theorem1(measurements: pd.DataFrame) -> Difference:
     name = "searches that met SAN's embedding at the largest M and found the set"
     cells = ["elements", "features"]
-    if "experiment" not in measurements:
-        return _empty(name, cells, null=50, unit="%")
     lines = measurements.query("experiment == 'theorem1' and aggregator == 'san' and residual <= @_MET")
     lines = lines[lines["size"] == lines.groupby(cells)["size"].transform("max")]
     found = 100.0 * (lines.set_index(["seed", *cells])["error"] <= FOUND)
@@ -272,8 +270,6 @@ def _theorem1(measurements: pd.DataFrame) -> Difference:
 
 def _remark1(measurements: pd.DataFrame) -> Difference:
     name = "decrease of power-mean SAN's distance from max, from p = 1 to the largest p"
-    if "experiment" not in measurements:
-        return _empty(name, ["draw"], null=99, unit="%")
     lines = measurements.query("experiment == 'remark1'").sort_values("p")
     ends = lines.groupby("seed")["difference"].agg(["first", "last"])
     decrease = 100 * (1 - ends["last"] / ends["first"])

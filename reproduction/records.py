@@ -138,7 +138,7 @@ def read(folder: Path) -> Results:
         needed = _RUN if experiment is None else dict.fromkeys(_MEASURED.get(experiment, ()), (int, float))
         _check(place, line, needed)
         (runs if experiment is None else measurements).append({**line, "place": place})
-    return Results(_as_runs(runs), pd.json_normalize(measurements).rename(columns=_short_name))
+    return Results(_as_runs(runs), _as_measurements(measurements))
 
 
 def run_line(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -259,6 +259,13 @@ def _as_runs(lines: list[dict[str, Any]]) -> pd.DataFrame:
             runs[name] = None
     runs["parameters"] = runs["parameters.aggregator"] + runs["parameters.head"]
     return runs
+
+
+def _as_measurements(lines: list[dict[str, Any]]) -> pd.DataFrame:
+    table = pd.json_normalize(lines).rename(columns=_short_name)
+    names = {_short_name(name) for needed in _MEASURED.values() for name in needed}
+    missing = ({*names, "experiment", "aggregator", "residual", "data", "train_sizes", "place"}) - {*table.columns}
+    return table.assign(**dict.fromkeys(missing))
 
 
 def _short_name(name: str) -> str:

@@ -129,7 +129,7 @@ def _pictures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
                 pictures[file] = caption, partial(learning_curves, group, data)
     if (summary_picture := summary_figure(results.runs)) is not None:
         pictures["summary.png"] = "", lambda: summary_picture
-    measured = set(results.measurements.get("experiment", ()))
+    measured = set(results.measurements["experiment"])
     if {"theorem1", "remark1"} <= measured:
         pictures["theory.png"] = "", partial(theory_figure, results.measurements)
     if len(pooling := pooling_runs(results.runs)):

@@ -1,305 +1,231 @@
-"""Each claim on made-up results that it is true, false or unknown of."""
+"""The claims and their verdicts."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from reproduction.cells import Group
-from reproduction.claims import ON_ACCURACY
-from reproduction.contrast import TEST_IMAGES
-from reproduction.judgement import judgements, verdict_table
-from reproduction.published import CLAIMS, FLATTEN_ROW, SIZES
-from reproduction.reading import read
-from reproduction.verdict import Outcome, Verdict, conjunction, judge
-from tests.support.paper_lines import FASHION_SIZES, everything, line, theory, write
-
-SUPPORTED, CONTRADICTED, UNDECIDED = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.UNDECIDED
-SEEDS = range(4)
-
-
-@pytest.fixture
-def judged(tmp_path):
-    """The verdicts on a claim, by group."""
-
-    def judged(number, lines):
-        found = judgements(read(write(tmp_path / "results", lines)))
-        return {each.group: each for each in found if each.number == number}
-
-    return judged
-
-
-def verdict(judged, number, lines):
-    return judged(number, lines)[Group("paper", 3)].verdict
-
-
-def near(value, seed):
-    """A value with some noise of the seed, which two cells do not share."""
-    return round(value + np.random.default_rng([seed, int(1e4 * value)]).normal(0, 0.002), 4)
-
-
-def lines(aggregator, size=1024, accuracy=0.7, seeds=SEEDS, **more):
-    return [line(aggregator, size, seed, near(accuracy, seed), **more) for seed in seeds]
-
-
-def test_all_claims_are_found_true_where_all_effects_are_planted(tmp_path):
-    found = judgements(read(write(tmp_path / "results", everything())))
-    assert [(each.number, each.verdict) for each in found] == [(i, SUPPORTED) for i in range(1, 9)]
-    assert [each.claim for each in found] == list(CLAIMS)
-
-
-def test_nothing_run_is_undecided(judged):
-    for number in range(1, 9):
-        (only,) = judged(number, []).values()
-        assert (only.verdict, only.is_run, only.group) == (UNDECIDED, False, None)
-
-
-def test_the_table_says_how_many_parts_are_supported(tmp_path):
-    # Ahead of average pooling at all sizes, of max-pooling at none.
-    tops = {"san": 0.7, "avg": 0.6, "max": 0.7}
-    ahead = [each for size in SIZES for name, top in tops.items() for each in lines(name, size, top)]
-    rows = verdict_table(judgements(read(write(tmp_path / "results", ahead)))).rows
-    assert [row[4] for row in rows] == [
-        *("undecided (1 of 2 parts supported)", "undecided (not run)", "undecided"),
-        *["undecided (not run)"] * 5,
-    ]
-
-
-def test_presets_and_epochs_have_verdicts_of_their_own(judged):
-    good = [
-        each
-        for size in SIZES
-        for name, top in (("san", 0.7), ("avg", 0.6), ("max", 0.6))
-        for each in lines(name, size, top)
-    ]
-    bad = [
-        each
-        for size in SIZES
-        for name, top in (("san", 0.6), ("avg", 0.7), ("max", 0.7))
-        for each in lines(name, size, top, preset="code")
-    ]
-    few = lines("san", epochs=40) + lines("avg", accuracy=0.6, epochs=40)
-    found = judged(1, good + bad + few)
-    assert {group: each.verdict for group, each in found.items()} == {
-        Group("paper", 3): SUPPORTED,
-        Group("paper", 40): UNDECIDED,
-        Group("code", 3): CONTRADICTED,
-    }
-    assert found[Group("paper", 40)].count(Outcome.IN_FAVOUR) == 1
-    assert found[Group("paper", 40)].count(Outcome.NOT_RUN) == 11
-
-
-@pytest.mark.parametrize(("accuracy", "expected"), [(0.905, SUPPORTED), (0.86, CONTRADICTED), (0.885, UNDECIDED)])
-def test_2_as_accurate_is_within_the_margin(judged, accuracy, expected):
-    data = {"data": "fashion_mnist"}
-    flatten = lines("flatten", 128, 0.9, parameters=200_000, **data)
-    sizes = [each for size in SIZES for each in lines("san", size, accuracy, **data)]
-    assert verdict(judged, 2, flatten + sizes) == expected
-
-
-def test_2_one_size_is_enough(judged):
-    data = {"data": "fashion_mnist"}
-    flatten = lines("flatten", 128, 0.9, parameters=200_000, **data)
-    assert (
-        verdict(judged, 2, flatten + lines("san", 2048, 0.9001, **data) + lines("san", 128, 0.8, **data)) == SUPPORTED
-    )
-
-
-def test_2_more_parameters_do_not_count(judged):
-    data = {"data": "fashion_mnist"}
-    flatten = lines("flatten", 128, 0.9, parameters=100, **data)
-    sizes = [each for size in SIZES for each in lines("san", size, 0.95, **data)]
-    found = judged(2, flatten + sizes)
-    assert not any(each.is_run for each in found.values())
-
-
-@pytest.mark.parametrize(
-    ("max_gap", "conv_gap", "avg_train", "expected"),
-    [(0.2, 0.2, 0.6, SUPPORTED), (0.01, 0.2, 0.6, CONTRADICTED), (0.2, 0.2, 0.9, CONTRADICTED)],
+from reproduction.claims import (
+    CLAIMS,
+    CONTRADICTED,
+    SUPPORTED,
+    UNDECIDED,
+    Difference,
+    Judgement,
+    at_sizes,
+    epochs_to,
+    judge,
+    select,
 )
-def test_3_gaps_and_training_accuracy(judged, max_gap, conv_gap, avg_train, expected):
-    made = []
-    for data in ("cifar10", "fashion_mnist"):
-        for size in SIZES:
-            for seed in SEEDS:
-                more = {"data": data, "curve": [0.2, 0.5, near(0.7, seed)]}
-                made.append(line("san", size, seed, gap=near(0.1, seed), **more))
-                made.append(line("max", size, seed, gap=near(max_gap, seed), **more))
-                made.append(line("conv1x1", size, seed, gap=near(conv_gap, seed), **more))
-                made.append(
-                    line("avg", size, seed, data=data, curve=[0.2, 0.5, near(avg_train - 0.01, seed)], gap=0.01)
-                )
-    assert verdict(judged, 3, made) == expected
+from reproduction.paper_numbers import TABLE2_SIZES
+from reproduction.records import read
+from tests.support.paper_lines import everything, line, theory, write
 
 
-def converging(aggregator, curve):
-    return [
-        line(aggregator, size, seed, data="fashion_mnist", curve=[near(each, seed) for each in curve])
-        for size in SIZES
-        for seed in SEEDS
-    ]
+def judged(folder, lines):
+    """Return the first judgement of each claim."""
+    results = read(write(folder, lines))
+    found = judge(results.runs, results.measurements)
+    return {each.number: each for each in reversed(found)}
+
+
+def table2(accuracies, sizes=TABLE2_SIZES, **more):
+    return [line(name, size, 0, accuracy, **more) for size in sizes for name, accuracy in accuracies.items()]
+
+
+def difference(cells, null=0.0):
+    """Return a difference with these values: a list for each cell, one value for each seed."""
+    index = [(seed, cell) for cell, values in enumerate(cells) for seed, _ in enumerate(values)]
+    values = [value for each in cells for value in each]
+    series = pd.Series(values, pd.MultiIndex.from_tuples(index, names=["seed", "cell"]), dtype=float)
+    return Difference("a less b", series, frozenset(), null)
 
 
 @pytest.mark.parametrize(
-    ("san", "avg", "expected", "level"),
+    ("cells", "null", "verdict"),
     [
-        ([0.85, 0.92, 0.93], [0.7, 0.8, 0.92], SUPPORTED, 90),
-        ([0.85, 0.92, 0.93], [0.7, 0.8, 0.89], SUPPORTED, 90),  # which it never reaches
-        ([0.7, 0.8, 0.92], [0.85, 0.92, 0.93], CONTRADICTED, 90),
-        ([0.5, 0.75, 0.8], [0.4, 0.5, 0.735], SUPPORTED, 73),  # where none reaches 90 %
-        ([0.7, 0.85, 0.95], [0.7, 0.85, 0.95], UNDECIDED, 90),
+        ([[1.0], [1.1], [0.9]], 0.0, SUPPORTED),
+        ([[-1.0], [-1.1], [-0.9]], 0.0, CONTRADICTED),
+        ([[-1.0], [-1.1], [-0.9]], -1.5, SUPPORTED),
+        ([[1.0], [-1.0], [0.5]], 0.0, UNDECIDED),
+        ([[1.0], [1.0]], 0.0, UNDECIDED),  # too few cells, and one seed
+        ([[1.0, 1.1, 0.9], [2.0, 2.1, 1.9]], 0.0, SUPPORTED),  # by the seeds
+        ([[1.0, 1.1, 0.9], [2.0]], 0.0, UNDECIDED),  # no second seed in all cells
+        ([[5.0, -5.0, 1.0], [5.0, -5.0, 1.2], [5.0, -5.0, 0.8]], 0.0, SUPPORTED),  # three cells, near 0.33
+        ([], 0.0, UNDECIDED),
     ],
 )
-def test_4_epochs_to_a_level(judged, san, avg, expected, level):
-    (found,) = judged(4, converging("san", san) + converging("avg", avg)).values()
-    assert found.verdict == expected
-    assert f"epochs of avg to {level} %" in found.evidence[0].table.rows[0][0]
+def test_verdict_on_a_difference(cells, null, verdict):
+    assert difference(cells, null).verdict == verdict
 
 
-def test_4_single_seeds_decide_nothing(judged):
-    curves = {"san": [0.95, 0.95, 0.95], "avg": [0.1, 0.2, 0.3]}
-    made = [line(name, size, curve=curve, data="fashion_mnist") for name, curve in curves.items() for size in SIZES]
-    assert verdict(judged, 4, made) == UNDECIDED
-
-
-@pytest.mark.parametrize(
-    ("plain", "dropped", "expected"),
-    [(0.72, 0.75, SUPPORTED), (0.72, 0.80, CONTRADICTED), (0.72, 0.73, CONTRADICTED), (0.75, 0.751, UNDECIDED)],
-)
-def test_5_comparable_is_within_the_margin_on_both_sides(judged, plain, dropped, expected):
-    made = lines("flatten", 128, plain) + lines("flatten", 128, dropped, dropout=0.5) + lines("san", FLATTEN_ROW, 0.755)
-    assert verdict(judged, 5, made) == expected
-
-
-def several(leads, data=("cifar10", "fashion_mnist"), **more):
-    return [
-        each
-        for name in data
-        for train_sizes, lead in leads.items()
-        for aggregator, top in (("san", 0.6 + lead), ("max", 0.6003), ("avg", 0.6006))
-        for each in lines(aggregator, 1024, top, data=name, train_sizes=train_sizes, **more)
-    ]
+def test_a_cell_is_the_mean_over_its_seeds_and_the_seeds_are_those_of_all_cells():
+    each = difference([[1.0, 3.0], [4.0], [6.0, 8.0]])
+    assert (each.over_cells.mean, each.over_cells.number) == (np.mean([2.0, 4.0, 7.0]), 3)
+    assert each.over_seeds is None
+    assert difference([[1.0, 3.0], [6.0, 8.0]]).over_seeds.mean == 4.5
 
 
 @pytest.mark.parametrize(
-    ("leads", "expected"),
+    ("verdicts", "expected"),
     [
-        ({"all": 0.05, "original": 0.10}, SUPPORTED),
-        ({"all": 0.05, "original": 0.05}, UNDECIDED),
-        ({"all": 0.10, "original": 0.05}, CONTRADICTED),
-        ({"all": -0.10, "original": -0.05}, CONTRADICTED),
+        ((SUPPORTED, SUPPORTED), SUPPORTED),
+        ((SUPPORTED, UNDECIDED), UNDECIDED),
+        ((UNDECIDED, CONTRADICTED), CONTRADICTED),
     ],
 )
-def test_6_ahead_and_further_ahead(judged, leads, expected):
-    assert verdict(judged, 6, several(leads)) == expected
+def test_verdict_on_a_claim(verdicts, expected):
+    signs = {SUPPORTED: 1.0, CONTRADICTED: -1.0}
+    parts = [difference([[signs[each]]] * 3 if each in signs else [[1.0]]) for each in verdicts]
+    assert Judgement(1, "paper", 15, parts).verdict == expected
 
 
-def test_6_the_paper_s_exceptions_are_not_counted(judged):
-    (found,) = judged(6, several({"all": 0.05, "original": 0.1})).values()
-    names = [row[0] for row in found.evidence[0].table.rows]
-    assert len(names) == 38
-    assert "CIFAR-10, 32x32, trained on the original size only: SAN less avg" not in names
-    assert "CIFAR-10, 32x32, trained on the original size only: SAN less max" in names
-    assert "Fashion-MNIST, 42x42, trained on all sizes: SAN less avg" not in names
+def test_everything_as_the_paper_claims_it(tmp_path):
+    found = judged(tmp_path, everything())
+    assert {number: each.verdict for number, each in found.items()} == dict.fromkeys(range(1, 9), SUPPORTED)
+    assert found[1].num_runs == 3 * 6 * 3
+    assert len(CLAIMS) == 8
 
 
-def test_6_sizes_that_the_paper_does_not_have_count(judged):
-    sizes = dict.fromkeys(["12x12", *FASHION_SIZES[2:3]], 0.5)
-    (found,) = judged(6, several({"all": 0.05}, ["fashion_mnist"], per_size=sizes)).values()
-    names = [
-        row[0]
-        for row, outcome in zip(found.evidence[0].table.rows, found.evidence[0].outcomes, strict=True)
-        if outcome != Outcome.NOT_RUN
+def test_nothing_run(tmp_path):
+    found = judged(tmp_path, [])
+    assert {each.verdict for each in found.values()} == {UNDECIDED}
+    assert {each.num_runs for each in found.values()} == {0}
+
+
+def test_other_presets_and_epochs_are_other_rows(tmp_path):
+    lines = [
+        run
+        for kind in ({"epochs": 3}, {"epochs": 5}, {"epochs": 3, "preset": "modern"})
+        for run in table2({"san": 0.7, "avg": 0.6, "max": 0.65}, **kind)
     ]
-    assert [name.split(",")[1].strip() for name in names] == ["12x12", "28x28"] * 2
-
-
-def networks(**tops):
-    return [
-        each
-        for name, top in tops.items()
-        for each in lines(name, 64 if name == "original" else 4096, top, backbone="resnet56")
+    results = read(write(tmp_path, lines))
+    rows = [
+        (each.preset, each.epochs, each.num_runs)
+        for each in judge(results.runs, results.measurements)
+        if each.number == 1
     ]
+    assert rows == [("paper", 3, 18), ("paper", 5, 18), ("modern", 3, 18)]
 
 
-@pytest.mark.parametrize(
-    ("original", "conv1x1", "expected"),
-    [(0.90, 0.90, SUPPORTED), (0.94, 0.90, CONTRADICTED), (0.90, 0.94, UNDECIDED), (0.92, 0.90, UNDECIDED)],
-)
-def test_7_lower_error(judged, original, conv1x1, expected):
-    assert verdict(judged, 7, networks(san=0.9201, avg=0.9, max=0.9, conv1x1=conv1x1, original=original)) == expected
+def test_san_behind_max_contradicts_claim_1(tmp_path):
+    found = judged(tmp_path, table2({"san": 0.7, "avg": 0.6, "max": 0.75}))
+    assert [each.verdict for each in found[1].differences] == [SUPPORTED, CONTRADICTED]
+    assert [each.over_cells.mean for each in found[1].differences] == pytest.approx([0.1, -0.05])
+    assert [each.paper for each in found[1].differences] == pytest.approx([0.07, 0.0488], abs=1e-4)
 
 
-def test_7_the_original_is_one_part_and_the_others_another(judged):
-    (found,) = judged(7, networks(san=0.92, avg=0.9, original=0.9)).values()
-    cells = [[row[0] for row in each.table.rows] for each in found.evidence]
-    assert cells == [
-        ["ResNet-56: SAN less original"],
-        ["ResNet-56: SAN less avg", "ResNet-56: SAN less max", "ResNet-56: SAN less conv1x1"],
+@pytest.mark.parametrize(("accuracy", "verdict"), [(0.70, SUPPORTED), (0.69, SUPPORTED), (0.67, CONTRADICTED)])
+def test_as_good_as_flatten_is_within_the_margin(tmp_path, accuracy, verdict):
+    lines = table2({"san": accuracy}, data="fashion_mnist")
+    lines.append(line("flatten", 128, 0, 0.70, data="fashion_mnist", parameters=5000))
+    found = judged(tmp_path, lines)[2]
+    assert found.verdict == verdict
+    assert found.differences[0].over_cells.number == len(TABLE2_SIZES)
+
+
+def test_san_with_more_parameters_than_flatten_does_not_count(tmp_path):
+    lines = table2({"san": 0.70}, data="fashion_mnist")  # as many parameters as the size
+    lines.append(line("flatten", 128, 0, 0.70, data="fashion_mnist", parameters=2000))
+    cells = judged(tmp_path, lines)[2].differences[0].values.index.get_level_values("size")
+    assert list(cells) == [128, 256, 512, 1024]
+
+
+def test_overfitting_is_the_gap_after_the_last_epoch(tmp_path):
+    gaps = {"max": 0.1, "conv1x1": 0.02, "san": 0.05, "avg": 0.01}
+    lines = [line(name, size, 0, 0.7, gap=gap) for size in TABLE2_SIZES for name, gap in gaps.items()]
+    found = judged(tmp_path, lines)[3]
+    assert [each.over_cells.mean for each in found.differences] == pytest.approx([0.05, -0.03, 0.04])
+    assert found.verdict == CONTRADICTED
+
+
+def test_convergence_is_the_number_of_epochs_to_90_percent(tmp_path):
+    curves = {"san": [0.8, 0.9, 0.91], "avg": [0.7, 0.8, 0.85]}  # avg never
+    lines = [
+        line(name, size, 0, 0.9, curve=curve, data="fashion_mnist")
+        for size in TABLE2_SIZES
+        for name, curve in curves.items()
     ]
+    (found,) = judged(tmp_path, lines)[4].differences
+    assert (found.over_cells.mean, found.verdict, found.unit) == (2.0, SUPPORTED, "epochs")
 
 
-@pytest.mark.parametrize(("lead", "expected"), [(0.012, UNDECIDED), (0.05, SUPPORTED)])
-def test_7_single_seeds_need_a_large_difference(judged, lead, expected):
-    made = [
-        line(
-            name, 64 if name == "original" else 4096, accuracy=0.9 if name != "san" else 0.9 + lead, backbone="resnet56"
+def test_epochs_to_a_level_that_the_first_epoch_reaches():
+    assert epochs_to(0.5, [{"epoch": 1, "test_accuracy": 0.8}]) == 1
+
+
+def test_dropout_is_decided_by_seeds(tmp_path):
+    lines = []
+    for seed in range(3):
+        for data in ("cifar10", "fashion_mnist"):
+            lines += [
+                line("flatten", 128, seed, 0.7 + 0.001 * seed, data=data, dropout=0.5),
+                line("san", 4096, seed, 0.7, data=data),
+            ]
+    assert judged(tmp_path / "three", lines)[5].verdict == SUPPORTED
+    assert judged(tmp_path / "one", lines[:4])[5].verdict == UNDECIDED
+
+
+def test_lead_at_each_resolution(tmp_path):
+    def several(name, seed, train_sizes, lead):
+        sizes = {f"{side}x{side}": 0.5 + lead for side in (16, 24, 32)}
+        return line(name, 1024, seed, 0.5, train_sizes=train_sizes, per_size=sizes)
+
+    lines = [several(name, 0, "all", lead) for name, lead in (("san", 0.02), ("max", 0.03), ("avg", 0.0))]
+    lines += [several(name, 0, "original", lead) for name, lead in (("san", 0.05), ("max", 0.0), ("avg", 0.0))]
+    over_max, over_avg, change = judged(tmp_path, lines)[6].differences
+    assert over_max.over_cells.mean == pytest.approx(0.02)
+    assert over_avg.over_cells.mean == pytest.approx(0.035)
+    assert (change.over_cells.mean, change.over_cells.number) == (pytest.approx(0.045), 6)
+    assert over_avg.verdict == SUPPORTED
+
+
+def test_resnet_is_compared_to_each_other_network(tmp_path):
+    errors = {"original": 0.08, "avg": 0.085, "max": 0.08, "conv1x1": 0.09, "san": 0.07}
+    lines = [
+        line(name, 64 if name == "original" else 4096, 0, 1 - error, backbone="resnet56", preset="short")
+        for name, error in errors.items()
+    ]
+    found = judged(tmp_path, lines)[7]
+    assert (found.preset, found.num_runs, found.verdict) == ("short", 5, SUPPORTED)
+    assert found.differences[0].over_cells.mean == pytest.approx(0.01375)
+
+
+def test_another_set_of_the_same_embedding_contradicts_theorem_1(tmp_path):
+    def search(size, error, residual, seed):
+        return theory(
+            "theorem1",
+            {"error": error, "residual": residual},
+            elements=4,
+            features=2,
+            aggregator="san",
+            size=size,
+            seed=seed,
         )
-        for name in ("original", "avg", "max", "conv1x1", "san")
-    ]
-    assert verdict(judged, 7, made) == expected
+
+    smaller = [search(8, 0.3, 1e-9, seed) for seed in range(3)]
+    failed = [search(64, 0.3, 1e-2, 9)]
+    found = judged(tmp_path / "same", [*smaller, *failed, *(search(64, 1e-9, 1e-9, seed) for seed in range(3))])[
+        8
+    ].differences[0]
+    assert (found.over_cells.mean, found.verdict) == (100, SUPPORTED)
+    found = judged(tmp_path / "other", [*smaller, *failed, *(search(64, 0.3, 1e-9, seed) for seed in range(3))])[
+        8
+    ].differences[0]
+    assert (found.over_cells.mean, found.verdict) == (0, CONTRADICTED)
 
 
-def test_7_equal_networks_have_a_false_verdict_as_rarely_as_is_said(tmp_path):
-    """Noise of seeds and of test images, from the lines on."""
-    noise = np.random.default_rng(0)
-    num, group, names = 300, Group("paper", 3), ("original", "avg", "max", "conv1x1", "san")
-    wrong = 0
-    for _ in range(num):
-        tops = np.clip(noise.normal(0.92, 0.004, (len(names), 3)), 0, 1)
-        counts = noise.binomial(TEST_IMAGES["paper"], tops) / TEST_IMAGES["paper"]
-        made = [
-            line(name, 64 if name == "original" else 4096, seed, float(counts[i, seed]), backbone="resnet56", curve=[])
-            for i, name in enumerate(names)
-            for seed in range(3)
-        ]
-        runs = read(write(tmp_path / "results", made)).runs
-        wrong += conjunction([each.verdict for each in judge(ON_ACCURACY[7](runs, group))]) != UNDECIDED
-    assert wrong / num <= 0.05 + 3 * (0.05 * 0.95 / num) ** 0.5
+def test_remark_1_is_a_limit(tmp_path):
+    lines = [theory("remark1", {"difference": 2.0 / p}, p=p, seed=seed) for p in (1, 10, 1000) for seed in range(3)]
+    found = judged(tmp_path, lines)[8].differences[1]
+    assert found.over_cells.mean == pytest.approx(99.9)
+    assert found.verdict == SUPPORTED
+    lines = [theory("remark1", {"difference": 2.0 / p}, p=p, seed=seed) for p in (1, 10) for seed in range(3)]
+    assert judged(tmp_path / "no_limit", lines)[8].differences[1].verdict == CONTRADICTED
 
 
-def searches(error, residual=1e-9, aggregator="san", size=64, elements=2):
-    settings = {"elements": elements, "features": 2, "aggregator": aggregator, "size": size}
-    return [theory("theorem1", {"error": error, "residual": residual}, seed=seed, **settings) for seed in SEEDS]
-
-
-def limit(first, last):
-    return [
-        theory("remark1", {"difference": value}, p=p, seed=seed)
-        for seed in SEEDS
-        for p, value in ((1, first), (900, last))
-    ]
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        (searches(1e-4) + searches(0.5, size=8) + searches(0.5, aggregator="max"), SUPPORTED),
-        (searches(1e-4) + searches(0.5, residual=0.1, elements=5), UNDECIDED),  # a search that failed
-        (searches(1e-4) + searches(0.5, elements=5), CONTRADICTED),  # another set with this embedding
-        (searches(1e-4, aggregator="max"), UNDECIDED),
-        ([], UNDECIDED),
-    ],
-)
-def test_8_theorem_1(judged, found, expected):
-    assert judged(8, found + limit(1.0, 0.001))[None].verdict == expected
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [(limit(1.0, 0.009), SUPPORTED), (limit(1.0, 0.1), UNDECIDED), (limit(1.0, 0.6), CONTRADICTED), ([], UNDECIDED)],
-)
-def test_8_remark_1(judged, found, expected):
-    assert judged(8, searches(1e-4) + found)[None].verdict == expected
-
-
-def test_8_one_p_is_no_limit(judged):
-    assert judged(8, searches(1e-4) + limit(1.0, 0.001)[:1])[None].verdict == UNDECIDED
+def test_runs_of_other_tables_are_not_selected(tmp_path):
+    others = [{"dropout": 0.5}, {"overrides": {"augment": True}}, {"backbone": "resnet56"}, {"train_sizes": "all"}]
+    runs = read(write(tmp_path, [line(**each) for each in ({}, *others)])).runs
+    assert list(select(runs)["place"]) == ["table2:1"]
+    assert set(at_sizes(runs)["place"]) == {"table2:5"}
+    assert list(at_sizes(runs)["side"]) == [16, 24, 32, 40, 48]

@@ -1,60 +1,59 @@
-"""Mistakes end in one line."""
+"""The command line."""
 
 import subprocess
 import sys
 
 import pytest
+import yaml
 
-from reproduction import __main__ as command
+from reproduction.__main__ import main, parser
+from tests.support.cli_runner import ROOT
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
-        (("run", "table9"), "invalid choice: 'table9'"),
-        (("run", "table2", "--seed", "1"), "unrecognized arguments: --seed 1"),
-        (("run", "table2", "--seeds", "4-2"), "got 4-2, expected a seed such as 3 or several such as 0-4"),
-        (("run", "table2", "--seeds", "1-"), "got 1-, expected a seed"),
-        (("run", "table2", "--seeds", "-1"), "got -1, expected a seed"),
-        (("run", "table2", "--sizes", "0"), "got 0, expected a number of at least 1"),
-        (("run", "table2", "--shard", "0/2"), "got 0/2, expected a share such as 1/8"),
-        (("run", "table2", "--shard", "3/2"), "got 3/2, expected a share such as 1/8"),
-        (("run", "table2", "--preset", "old"), "invalid choice: 'old'"),
-        (("build",), "invalid choice: 'build'"),
-        ((), "the following arguments are required: command"),
+        (["run", "table9"], "invalid choice"),
+        (["run", "table2", "--seeds", "3-1"], "got 3-1, expected a seed such as 3"),
+        (["run", "table2", "--sizes", "0"], "got 0, expected a number of at least 1"),
+        (["run", "table2", "--shard", "3/2"], "got 3/2, expected a share such as 1/8"),
+        (["run", "table2", "--seed", "1"], "unrecognized arguments"),
+        (["report", "--seeds", "1"], "unrecognized arguments"),
     ],
 )
-def test_wrong_words(arguments, said, capsys):
+def test_wrong_arguments_are_named_in_one_line(capsys, arguments, words):
     with pytest.raises(SystemExit) as end:
-        command.main(arguments)
+        main(arguments)
+    error = capsys.readouterr().err
     assert end.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ")
-    assert said in line
+    assert words in error
+    assert error.count("\n") == 1
 
 
-def test_choice_that_there_is_not(capsys):
-    assert command.main(["run", "table2", "--train_sizes", "all"]) == 1
-    assert capsys.readouterr().err == "error: got --train_sizes all for table2, expected none: images have one size\n"
+def test_seeds():
+    assert parser().parse_args(["run", "table2", "--seeds", "0-2", "7", "1"]).seeds == [0, 1, 2, 7]
 
 
-@pytest.mark.parametrize(
-    ("missing", "need"),
-    [
-        ("yaml", "pip install 'set-aggregation[train]'"),
-        ("fcntl", "which Windows does not have; use Linux, macOS or WSL"),
-    ],
-)
-def test_missing_package_is_named(monkeypatch, capsys, forget_modules, missing, need):
-    forget_modules("reproduction.")
-    monkeypatch.setitem(sys.modules, missing, None)
-    assert command.main(["run", "table2"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: got no {missing}, ")
-    assert line.endswith(need)
+def test_options_of_trainings_are_refused_for_measurements(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(["run", "theory", "--seeds", "0"]) == 1
+    assert "trains nothing" in capsys.readouterr().err
 
 
+def test_another_folder_is_refused(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "table2"]) == 1
+    assert "main.py" in capsys.readouterr().err
+
+
+def test_sweep_is_printed(capsys):
+    assert main(["sweep", "table2", "--data", "cifar10"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["parameters"]["width"] == {
+        "values": [128, 256, 512, 1024, 2048, 4096]
+    }
+
+
+@pytest.mark.slow
 def test_help_needs_no_torch():
-    """Which takes seconds."""
-    words = "import sys; from reproduction import command; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
+    code = "import sys; from reproduction.__main__ import parser; parser(); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

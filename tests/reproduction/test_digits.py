@@ -1,4 +1,4 @@
-"""A run of a grid that is really trained: killed with its runner, gone on with, and the same as one by hand."""
+"""A really trained grid: killed with SIGKILL and resumed, it equals a run by hand."""
 
 import signal
 import subprocess
@@ -6,14 +6,15 @@ import sys
 import time
 
 import psutil
+import pytest
 
-from reproduction.fit_arguments import fit_arguments
-from reproduction.grid import Choice, expand
-from reproduction.result_line import result_line
+from reproduction.grid import expand
+from reproduction.records import run_line
+from reproduction.run_spec import as_words, fit_arguments
 from tests.support.cli_runner import CSV, ROOT, environment_of_a_person, run_cli
 from tests.support.stand_in import children, kill, lines
 
-CHOICE = Choice(["digits"], ["san"], [8], ["all"], seeds=[3], epochs=4)
+CHOICE = {"data": ["digits"], "aggregators": ["san"], "sizes": [8], "train_sizes": ["all"], "seeds": [3], "epochs": 4}
 COMMAND = ("run", "table3", "--data=digits", "--aggregators=san", "--sizes=8", "--train_sizes=all", "--seeds=3")
 
 
@@ -24,13 +25,14 @@ def start(folder):
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.e2e
 def test_killed_run_ends_as_one_by_hand(tmp_path):
     folder = tmp_path / "project"
     folder.mkdir()
     for name in ("main.py", "configs"):
         (folder / name).symlink_to(ROOT / name)
-    (settings,) = expand("table3", CHOICE)
-    run = folder / "lightning_logs" / "paper" / settings.name
+    (spec,) = expand("table3", **CHOICE)
+    run = folder / "lightning_logs" / "paper" / spec.name
     log = run.with_name(f"{run.name}.log")
 
     first, ours, deadline = start(folder), [], time.monotonic() + 120
@@ -51,10 +53,10 @@ def test_killed_run_ends_as_one_by_hand(tmp_path):
     (line,) = lines(folder)
 
     arguments = ("--test_last=true", "--run.root=by_hand", "--run.name=a")
-    code, _, err = run_cli(folder, "fit", *fit_arguments(settings), *CSV, *arguments)
+    code, _, err = run_cli(folder, "fit", *as_words(fit_arguments(spec)), *CSV, *arguments)
     assert code == 0, err
     (by_hand,) = (folder / "by_hand").glob("*/a")
-    expected = result_line(settings, by_hand)
+    expected = run_line(spec.settings, by_hand)
     for each in (line, expected):
         del each["seconds"], each["finished"], each["environment"]
     assert line == expected

@@ -1,123 +1,99 @@
+"""Tables with the paper's number and ours in each cell."""
+
 import pytest
 
-from reproduction.cells import Group
-from reproduction.contrast import Contrast
-from reproduction.published import DATA, SIZES, TABLE2, TABLE3, table2, table3
-from reproduction.reading import read
-from reproduction.tables import interval, paper_tables
+from reproduction.claims import judge
+from reproduction.records import read
+from reproduction.tables import environments, measured, paper_tables, verdicts
 from tests.support.paper_lines import everything, line, write
 
-PAPER = Group("paper", 3)
+
+def tables(folder, lines):
+    return {table.title.split(":")[0]: table for table in paper_tables(read(write(folder, lines)).runs)}
 
 
-@pytest.fixture
-def table(tmp_path):
-    """The table with this title, of these lines; a row by its words."""
-
-    def table(title, *lines, group=PAPER):
-        runs = read(write(tmp_path / "results", lines)).runs
-        (found,) = (each for each in paper_tables(runs, group) if each.title.startswith(title))
-        return {row[: found.num_labels]: row[found.num_labels :] for row in found.rows}
-
-    return table
+def test_mean_and_interval():
+    assert measured([0.7, 0.72, 0.74]) == "0.720 ± 0.050 (3)"
+    assert measured([0.7]) == "0.700"
+    assert measured([]) == "-"
+    assert measured([0.01], digits=1, factor=100, sign="+") == "+1.0"
 
 
-def test_the_paper_s_numbers_beside_ours(table):
-    rows = table("Table 2, CIFAR-10", *(line(seed=seed, accuracy=0.7 + 0.02 * seed, last=0.6) for seed in (0, 1, 2)))
-    assert rows["1024", "SAN"] == ("0.756", "0.7200 ± 0.0497", "3", "-0.0360", "0.6000 ± 0.0000", "-0.1560")
-
-
-def test_cells_that_are_not_run_say_so(table):
-    rows = table("Table 2, CIFAR-10", line())
-    assert len(rows) == 25
-    assert rows["4096", "flatten"] == ("0.720", "not run", "0", "not run", "not run", "not run")
-    assert sum("not run" in row for row in rows.values()) == 24
-
-
-def test_a_single_seed_is_marked(table):
-    rows = table("Table 2, CIFAR-10", line(accuracy=0.75), line("max", accuracy=0.5, split="official"))
-    assert rows["1024", "SAN"][1:3] == ("0.7500 ± 0.0120†", "1")
-    assert rows["1024", "max-pool"][1:3] == ("0.5000 ± 0.0098†", "1")
-
-
-def test_a_table_of_another_preset_is_empty(table):
-    lines = line(seed=0), line(seed=0, preset="code"), line(seed=1, epochs=40)
-    assert table("Table 2, CIFAR-10", *lines)["1024", "SAN"][2] == "1"
-    assert table("Table 2, CIFAR-10", *lines, group=Group("modern", 3)) == {}
-
-
-def test_flatten(table):
-    rows = table("Table 2, Fashion", line("flatten", 128, data="fashion_mnist", accuracy=0.9))
-    assert rows["4096", "flatten"][0:2] == ("0.919", "0.9000 ± 0.0083†")
-
-
-def test_each_size(table):
-    per_size = {"16x16": 0.5, "24x24": 0.6, "32x32": 0.7, "40x40": 0.65, "48x48": 0.6}
-    rows = table("Table 3, CIFAR-10, trained on the original", line(train_sizes="original", per_size=per_size))
-    assert rows["16x16", "SAN"][::3] == ("0.3808", "+0.1192")
-    assert rows["48x48", "SAN"][1].startswith("0.6000")
-    assert rows["48x48", "max-pool"][:2] == ("0.5325", "not run")
-    assert len(rows) == 15
-
-
-def test_sizes_that_the_paper_does_not_have(table):
-    made = line(data="fashion_mnist", train_sizes="all", per_size={"12x12": 0.5, "28x28": 0.7})
-    rows = table("Table 3, Fashion-MNIST, trained on all", made)
-    assert rows["12x12", "SAN"][0::3] == ("-", "-")
-    assert rows["28x28", "SAN"][0] == "0.9111"
-    assert {image for image, _ in rows} == {"12x12", "28x28"}
-
-
-def test_widths_of_table_3_have_tables_of_their_own(tmp_path):
-    runs = read(write(tmp_path, [line("san", size, train_sizes="all") for size in (128, 1024)])).runs
-    notes = [table.note for table in paper_tables(runs, PAPER) if table.title.startswith("Table 3") and table.rows]
-    assert [note.split(";")[0] for note in notes] == [f"Size of the aggregation layer {size}" for size in (128, 1024)]
-
-
-def test_errors_of_table_4(table):
-    rows = table("Table 4", line("original", 64, accuracy=0.93, backbone="resnet56"))
-    assert rows[("original",)][:4] == ("0.0735", "0.0700 ± 0.0071†", "1", "-0.0035")
-    assert rows[("SAN",)][:2] == ("0.0697", "not run")
-
-
-def test_dropout(table):
-    rows = table("Dropout", line("flatten", 128, dropout=0.5), line("flatten", 128, accuracy=0.6))
-    assert [rows["CIFAR-10", name][0] for name in ("flatten", "flatten, dropout 0.5", "SAN, 4096")] == [
-        "0.720",
-        "-",
-        "0.762",
+def test_table_2_has_only_what_was_run(tmp_path):
+    lines = [line("san", 1024, seed, 0.70 + 0.02 * seed) for seed in range(2)]
+    lines += [line("flatten", 128, 0, 0.71), line("max", 128, 0, 0.6, data="fashion_mnist", epochs=15)]
+    lines.append(line("max", 128, 0, 0.6, data="digits"))
+    table = tables(tmp_path, lines)["Table 2"]
+    assert table.header[:4] == ("data", "size", "epochs", "flatten")
+    assert table.rows == [
+        ("CIFAR-10", "1024", "3", "-", "-", "-", "-", "0.756 / 0.710 ± 0.127 (2)"),
+        ("CIFAR-10", "4096", "3", "0.720 / 0.710", "-", "-", "-", "-"),
+        ("Fashion-MNIST", "128", "15", "-", "-", "0.901 / 0.600", "-", "-"),
     ]
-    assert rows["CIFAR-10", "flatten, dropout 0.5"][1].startswith("0.7000")
 
 
-def test_open_points_are_differences_to_the_baseline_over_common_seeds(table):
-    base = [line(seed=seed, accuracy=0.7 + 0.05 * seed) for seed in (0, 1, 2)]
-    turned = [line(seed=seed, accuracy=0.72 + 0.05 * seed, overrides={"reduction": "mean"}) for seed in (1, 2, 3)]
-    several = [line(train_sizes="all"), line(train_sizes="all", accuracy=0.6, overrides={"antialias": False})]
-    longer = [line(accuracy=0.74, epochs=40), line("max", epochs=40), line("max", accuracy=0.71)]
-    longer += [line(accuracy=0.9, epochs=40, preset="code"), line("max", 4096, epochs=200, backbone="resnet56")]
-    rows = table("Open points", *base, *turned, *several, *longer)
-    assert rows["reduction", "mean", "one size"] == ("+2.00 ± 0.00", "2", "does not apply", "-")
-    assert rows["antialias", "False", "all sizes"] == ("-10.00 ± 1.86†", "1", "not run", "0")
-    assert [point for point, *_ in rows] == ["reduction", "antialias", "epochs"]
-    assert rows["epochs", "40", "one size"] == ("+4.00 ± 1.76†", "1", "-1.00 ± 1.79†", "1")
+def test_table_3_has_a_row_for_each_size(tmp_path):
+    lines = [line("san", 1024, 0, train_sizes="original", per_size={"16x16": 0.4, "32x32": 0.75, "20x20": 0.5})]
+    rows = tables(tmp_path, lines)["Table 3"].rows
+    assert [row[2] for row in rows] == ["16", "20", "32"]
+    assert [row[-1] for row in rows] == ["0.381 / 0.400", "- / 0.500", "0.753 / 0.750"]
 
 
-def test_no_number_is_minus_nothing():
-    assert interval(Contrast("", {0: -1e-9, 1: -1e-9}, None, ()), sign="+") == "+0.0000 ± 0.0000"
-
-
-def test_the_paper_s_numbers_are_all_there():
-    assert len(TABLE2) * len(SIZES) == 48
-    assert len(TABLE3) == 20
-    assert {data for data, *_ in TABLE2} == {data for data, *_ in TABLE3} == set(DATA)
-    assert [table2("fashion_mnist", name, 4096) for name in ("flatten", "avg", "max", "conv1x1", "san")] == [
-        *(0.919, 0.912, 0.900, 0.914, 0.912)
+def test_table_4_has_errors(tmp_path):
+    lines = [
+        line("san", 4096, 0, 0.93, backbone="resnet56"),
+        line("original", 64, 0, 0.92, backbone="resnet56", preset="short"),
     ]
-    assert [table3("cifar10", "original", 32, name) for name in ("max", "avg", "san")] == [0.7131, 0.7637, 0.7534]
+    assert tables(tmp_path, lines)["Table 4"].rows == [
+        ("3", "-", "-", "-", "-", "0.0697 / 0.0700"),
+        ("3, short", "0.0735 / 0.0800", "-", "-", "-", "-"),
+    ]
 
 
-def test_all_that_is_run_is_told(tmp_path):
-    runs = read(write(tmp_path, everything(seeds=(0, 1)))).runs
-    found = [table for table in paper_tables(runs, Group("paper", 4)) if table.rows]
-    assert [row for table in found for row in table.rows if "not run" in row] == []
+def test_dropout(tmp_path):
+    lines = [line("flatten", 128, 0, 0.7), line("flatten", 128, 0, 0.72, dropout=0.5), line("san", 4096, 0, 0.73)]
+    assert tables(tmp_path, lines)["Dropout"].rows == [("CIFAR-10", "3", "0.700", "0.720", "0.730")]
+
+
+def test_ablations_are_less_the_baseline_over_common_seeds(tmp_path):
+    lines = [line("san", 1024, seed, 0.70, epochs=15) for seed in range(3)]
+    lines += [
+        line("san", 1024, seed, 0.71 + 0.01 * seed, epochs=15, overrides={"reduction": "mean"}) for seed in (0, 1)
+    ]
+    lines += [line("max", 1024, 0, 0.70, epochs=15), line("max", 1024, 0, 0.74, epochs=40)]
+    lines += [line("max", 1024, 0, 0.70, epochs=15, overrides={"num_train": 10_000})]
+    rows = tables(tmp_path, lines)["Ablations"].rows
+    assert rows == [
+        ("reduction: mean", "one size", "+1.5 ± 6.4 (2)", "-", "-"),
+        ("epochs: 40", "one size", "-", "+4.0", "-"),
+    ]
+
+
+def test_verdicts_have_both_numbers(tmp_path):
+    results = read(write(tmp_path, everything()))
+    table = verdicts(judge(results.runs, results.measurements))
+    first, fifth, seventh = table.rows[0], table.rows[4], table.rows[6]
+    assert first[1:3] == ("4", "+7.0; +4.9")
+    assert first[3].startswith("SAN less avg +")
+    assert "over 6 cells, ± " in first[3]
+    assert "over 3 seeds" in first[3]
+    assert first[4:] == ("54", "supported")
+    assert fifth[2] == "-"
+    assert seventh[2] == "+0.6"
+
+
+def test_verdicts_name_what_was_not_run(tmp_path):
+    results = read(write(tmp_path, [line("san"), line("max")]))
+    table = verdicts(judge(results.runs, results.measurements))
+    assert table.rows[0][3:] == ("SAN less max +0.0; SAN less avg: not run", "2", "undecided")
+
+
+def test_environments_count_lines_and_hours(tmp_path):
+    results = read(write(tmp_path, [line(seed=seed, seconds=1800) for seed in range(4)]))
+    (row,) = environments(results.runs, results.measurements).rows
+    assert row == ("0123abc", "1 x cpu", "Linux", "torch 2.15.0", "4", "2.0")
+
+
+@pytest.mark.parametrize("lines", [[], [line(data="digits")]])
+def test_no_tables(tmp_path, lines):
+    assert tables(tmp_path, lines) == {}

@@ -1,6 +1,6 @@
-"""A folder that looks like that of the project, whose main.py trains nothing and takes a moment, and the runner in it.
+"""A project whose main.py trains nothing and takes a moment, and the reproduction's runner in it.
 
-Importing all that training needs takes seconds, and what is tested here is what goes on around the runs.
+Importing what training needs takes seconds, and these tests are on what the runner does around the runs.
 """
 
 import json
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
-# Like training: an epoch after the other with a checkpoint after each, 75 after a signal, results at the end; two of
-# them never write one run at a time. Seeds from 90 on are for
-# what goes wrong, or slowly.
+# Like training: a checkpoint after each epoch, exit code 75 after a signal, results at the end; two processes never
+# write one run at a time. Seeds from 90 on are for failures: 90 exits, 91 ignores signals, 92 leaves no results, 93 is
+# slow.
 _MAIN = """
 import fcntl, json, os, signal, sys, time
 from pathlib import Path
@@ -41,7 +41,7 @@ lock.write(json.dumps({"data": {"init_args": {}}}))
 lock.flush()
 stopped = []
 for number in (signal.SIGTERM, signal.SIGUSR1):
-    signal.signal(number, lambda number, frame: None if seed == 91 else stopped.append(number))
+    signal.signal(number, lambda number, _: print(signal.Signals(number).name, flush=True) or stopped.append(number))
 last = folder / "checkpoints" / "last.ckpt"
 done = int(last.read_text()) if last.exists() else 0
 print("starts at", done, flush=True)
@@ -51,7 +51,7 @@ while done < epochs:
     last.with_suffix(".tmp").write_text(str(done))
     os.replace(last.with_suffix(".tmp"), last)
     print(f"epoch {done}/{epochs}  val/accuracy 0.5", flush=True)
-    if stopped:
+    if stopped and seed != 91:
         sys.exit(75)
 if seed == 92:
     sys.exit(0)  # as on a full disk
@@ -64,24 +64,24 @@ results = {
 (folder / "results.tmp").write_text(json.dumps(results))
 os.replace(folder / "results.tmp", folder / "results.json")
 """
-# torch, which counts the accelerators, takes seconds too, and so does a look at the runs every fifth of one.
+# torch, which counts the accelerators, takes seconds too.
 _RUNNER = """
 import sys
-from reproduction import __main__, places, runner
-places._accelerators, runner._PAUSE = list, 0.02
+from reproduction import __main__, runner
+runner._accelerators, runner._POLL = list, 0.02
 sys.exit(__main__.main())
 """
 
 
 def make_project(folder: Path) -> Path:
-    """Makes the folder, and gives it back."""
+    """Make the folder, and return it."""
     (folder / "configs").mkdir(parents=True)
     (folder / "main.py").write_text(_MAIN)
     return folder
 
 
 def start(project: Path, *arguments: object) -> subprocess.Popen[str]:
-    """Starts ``python -m reproduction run ARGUMENTS``."""
+    """Start ``python -m reproduction run ARGUMENTS``."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SAN_", "OMP_", "MALLOC"))}
     return subprocess.Popen(
         [sys.executable, "-c", _RUNNER, "run", *map(str, arguments)],
@@ -95,33 +95,33 @@ def start(project: Path, *arguments: object) -> subprocess.Popen[str]:
 
 
 def run(project: Path, *arguments: object) -> tuple[int, str]:
-    """Runs it to its end; gives the exit code and what it said."""
+    """Run it to its end; return the exit code and the output."""
     process = start(project, *arguments)
     out, _ = process.communicate(timeout=60)
     return process.returncode, out
 
 
 def lines(project: Path) -> list[dict]:
-    """The lines of results."""
+    """Return the lines of results."""
     return [
         json.loads(text) for file in (project / "results").glob("*.jsonl") for text in file.read_text().splitlines()
     ]
 
 
 def runs(project: Path) -> list[tuple]:
-    """Aggregator, size and seed of each line."""
+    """Return aggregator, size and seed of each line."""
     settings = [line["settings"] for line in lines(project)]
     return sorted((each["aggregator"], each["size"], each["seed"]) for each in settings)
 
 
 def log(project: Path, name: str) -> str:
-    """What a run printed, named by how the name of its folder begins."""
+    """Return the log of the run whose folder has this start of a name."""
     (file,) = (project / "lightning_logs" / "paper").glob(f"{name}*.log")
     return file.read_text()
 
 
 def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The runs that a runner is making."""
+    """Return the processes that a runner has started."""
     try:
         return psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -129,7 +129,7 @@ def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def kill(processes: list[psutil.Process]) -> None:
-    """Kills them, as far as they are there, and waits until they are not."""
+    """Kill the processes that exist, and wait for their end."""
     for process in processes:
         try:
             process.send_signal(signal.SIGKILL)
