@@ -32,10 +32,10 @@ _PANELS = [(data, train_sizes) for data in DATA for train_sizes in ("", "all")]
 _COLORS = {"equal epochs": "#0072B2", "equal time": "#D55E00"}  # of Okabe and Ito
 _NOTE = (
     "The small network of the paper's Table 1, trained on 10,000 images in batches of 64 for {epochs} epochs "
-    "({steps:,} steps). All have the parameters of SAN with M = 1024 behind the backbone, 78,858, to 1.1 %: aggregators "
-    "without a free output size are followed by a hidden dense layer with a ReLU. Cells are test accuracy ± half a 95 % interval "
-    "over (n) seeds, with several sizes the mean over them; a single number is one seed. Step: time of a training step "
-    "on one size, CIFAR-10, relative to average pooling."
+    "({steps:,} steps). All have the parameters of SAN with M = 1024 behind the backbone, 78,858, to 1.1 %: "
+    "aggregators without a free output size are followed by a hidden dense layer with a ReLU. Cells are test accuracy "
+    "± half a 95 % interval over (n) seeds, with several sizes the mean over them; a single number is one seed. Step: "
+    "time of a training step on one size, CIFAR-10, relative to average pooling."
 )
 
 

@@ -95,7 +95,7 @@ def test_failed_run_is_named_and_stops_no_other(project):
     assert code == 1
     assert runs(project) == [("max", 8, 0), ("san", 8, 0)]
     assert "2 made, 4 failed" in out
-    end = out[out.index("2 runs made") :]
+    end = out[out.index("2 made, 4 failed") :]
     assert "failed digits, max, 8, seed 90, 4 epochs: exit code 1;" in end
     assert "    what went wrong\n" in end
     assert "    error: got nothing good\n" in end
