@@ -72,11 +72,11 @@ def _measure(experiment: str, file: Path) -> int:
 
     from reproduction import step_time, theory
     from reproduction.records import measure
-    from set_aggregation.runs.environment import environment_with, processor
+    from set_aggregation.runs.environment import environment, processor
 
     measurements = theory.measurements() if experiment == "theory" else step_time.measurements()
     try:
-        measure(measurements, file, environment_with(f"cpu, {processor()}, {torch.get_num_threads()} threads"))
+        measure(measurements, file, environment(f"cpu, {processor()}, {torch.get_num_threads()} threads"))
     except KeyboardInterrupt:
         print("interrupted; the same command resumes")  # noqa: T201
         return os.EX_TEMPFAIL

@@ -141,10 +141,11 @@ def places() -> dict[str, tuple[Any, str]]:
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     import set_aggregation.cli.finish as run_end
-    from set_aggregation.callbacks import CurvesPicture, LearningCurves, Recovery, RunDirectory
+    from set_aggregation.callbacks import LearningCurves, PlotCurves, Recovery
     from set_aggregation.cli.lightning_cli import SetAggregationCLI
     from set_aggregation.loggers.csv import MetricsFile
     from set_aggregation.models.classifier import SetClassifier
+    from set_aggregation.runs.directory import RunDirectory
 
     return {
         "os.replace": (os, "replace"),
@@ -166,7 +167,7 @@ def places() -> dict[str, tuple[Any, str]]:
         "Recovery.on_train_end": (Recovery, "on_train_end"),
         "ModelCheckpoint.on_validation_end": (ModelCheckpoint, "on_validation_end"),
         "LearningCurves.on_train_epoch_end": (LearningCurves, "on_train_epoch_end"),
-        "CurvesPicture.on_fit_end": (CurvesPicture, "on_fit_end"),
+        "PlotCurves.on_fit_end": (PlotCurves, "on_fit_end"),
         "MetricsFile.save": (MetricsFile, "save"),
         "MetricsFile.load_state_dict": (MetricsFile, "load_state_dict"),
         "end_run": (sys.modules["set_aggregation.cli.lightning_cli"], "end_run"),
@@ -294,7 +295,7 @@ def _write_half(place: str, *args: Any) -> None:
         csv.DictWriter(rows, writer.fieldnames).writer.writerows(map(writer._dict_to_list, values))
         # A writer does not give its file away.
         half = rows.getvalue()[: len(rows.getvalue()) // 2]
-        file = next(file for file in _open_files() if str(file.name).endswith(("metrics.csv", "metrics.tmp")))
+        file = next(file for file in _open_files() if str(file.name).endswith(("metrics.csv", ".metrics.csv.tmp")))
         file.write(half)
         file.flush()
     elif place == "torch.save":
@@ -432,7 +433,7 @@ def differences(folder: Path, expected: Path) -> list[str]:
             del recovery["seconds"]
             if name == "best.ckpt":  # written in the middle of a step, and not to go on from bit for bit
                 del recovery["random"]
-            keeper = next(value for key, value in state["callbacks"].items() if key.startswith("ModelCheckpoint"))
+            keeper = next(value for key, value in state["callbacks"].items() if key.startswith("BestCheckpoint"))
             for key, value in keeper.items():
                 if key == "current_score":  # of the best epoch; Lightning neither loads nor reads it
                     keeper[key] = None

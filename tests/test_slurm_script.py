@@ -170,7 +170,7 @@ def test_training_that_is_preempted_ends_as_one_that_is_not(slurm, tmp_path, mon
         job = slurm.wait_for(number, "COMPLETED", "FAILED", "TIMEOUT", seconds=240)
         said = (tmp_path / f"{number}.out").read_text()
         assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "1" if interrupted else "0"), said
-        assert ("stopped by SIGTERM: the same command goes on from here" in said) == interrupted
+        assert ("stopped by SIGTERM: the same command resumes it" in said) == interrupted
         jobs.append(run)
     preempted, whole = jobs
     assert (preempted / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()

@@ -84,9 +84,9 @@ COMMAND_LINE = {
     ),
     "unknown accelerator": ((*FIT, "--trainer.accelerator=gpuu"), ("accelerator='gpuu'", "auto, ")),
     "no checkpoint given": (("test", *DIGITS), ("--ckpt_path",)),
-    "checkpoint not there": (("test", *DIGITS, "--ckpt_path=no.ckpt"), ("the checkpoint no.ckpt", "not there")),
-    "checkpoint to go on with not there": ((*FIT, "--ckpt_path=no.ckpt"), ("the checkpoint no.ckpt", "not there")),
-    "checkpoint is a folder": (("test", *DIGITS, "--ckpt_path=."), ("the checkpoint .", "not there")),
+    "checkpoint not there": (("test", *DIGITS, "--ckpt_path=no.ckpt"), ("checkpoint not found: no.ckpt",)),
+    "checkpoint to go on with not there": ((*FIT, "--ckpt_path=no.ckpt"), ("checkpoint not found: no.ckpt",)),
+    "checkpoint is a folder": (("test", *DIGITS, "--ckpt_path=."), ("checkpoint not found: .;",)),
     "no subcommand": ((), ("fit", "validate", "test", "predict")),
     "unknown subcommand": (("fitt", *DIGITS), ("fitt", "fit", "validate", "test", "predict")),
     "unknown config file": (("fit", "--config=no.yaml"), ("no.yaml",)),
@@ -378,7 +378,7 @@ def test_file_where_the_log_folder_should_be(here, way):
 def test_run_folder_that_is_there(here):
     (here / "lightning_logs" / "san_digits" / "a").mkdir(parents=True)
     line = refused(here, *FIT, "--run.name=a")
-    assert "lightning_logs/san_digits/a is there already" in line
+    assert "lightning_logs/san_digits/a exists" in line
     assert "--run.name" in line
 
 

@@ -81,7 +81,7 @@ def test_goes_on_in_files_and_in_wandb(here, number):
 def test_signal_to_the_first_of_two_ranks(here, number):
     run = Started(here, *TWO, *CSV, "--trainer.max_epochs=2000")
     assert run.end(number) == 75
-    assert f"stopped by {number.name}: the same command goes on from here" in run.said
+    assert f"stopped by {number.name}: the same command resumes it" in run.said
     assert "Traceback" not in run.said
 
 

@@ -4,9 +4,9 @@ import pytest
 from jsonargparse import Namespace
 from lightning.pytorch.loggers import CSVLogger
 
-from set_aggregation.callbacks import RunDirectory
 from set_aggregation.cli.logger_defaults import put_into, wandb_loggers
 from set_aggregation.loggers import SafeWandbLogger
+from set_aggregation.runs.directory import RunDirectory
 
 RUN = RunDirectory("digits", Path("logs"), "first")
 TAGS = ["SAN", "CIFAR10", "M=1024"]

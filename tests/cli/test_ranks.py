@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback
 
-from set_aggregation.callbacks import AccuracyPerSize, Mistakes, Recovery
+from set_aggregation.callbacks import AccuracyPerSize, Misclassifications, Recovery
 from set_aggregation.cli.ranks import broadcast_from_rank_zero, is_peer_failure
 from tests.support.noise import noise, small_classifier, trainer_of_ranks
 
@@ -49,7 +49,7 @@ class Record(Callback):
 def measured(folder, num_ranks, part, several_sizes):
     """What each rank has logged."""
     folder.mkdir()
-    trainer = trainer_of_ranks(folder, num_ranks, callbacks=[AccuracyPerSize(), Mistakes(), Record(folder)])
+    trainer = trainer_of_ranks(folder, num_ranks, callbacks=[AccuracyPerSize(), Misclassifications(), Record(folder)])
     run = trainer.test if part == "test" else trainer.validate
     run(small_classifier(), noise(several_sizes), verbose=False)
     return [json.loads((folder / f"{part}_{rank}.json").read_text()) for rank in range(num_ranks)]

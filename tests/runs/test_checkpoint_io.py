@@ -1,13 +1,12 @@
 import errno
 import os
 import threading
-import warnings
 
 import pytest
 import torch
 
 import set_aggregation.runs.checkpoint_io as module
-from set_aggregation.runs.checkpoint import read_checkpoint
+from set_aggregation.runs.checkpoint import DamagedCheckpointError, read_checkpoint
 from set_aggregation.runs.checkpoint_io import LAST, PREVIOUS, DurableCheckpointIO
 
 
@@ -15,23 +14,13 @@ def checkpoint(number):
     return {"state_dict": {"weight": torch.full((3,), float(number))}, "epoch": number}
 
 
-@pytest.fixture
-def disk():
-    made = []
-
-    def make(*arguments):
-        made.append(DurableCheckpointIO(*arguments))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each._pending = None
-        each.teardown()
+def epoch(path):
+    return read_checkpoint(path)["epoch"]
 
 
 @pytest.fixture
 def slow(monkeypatch):
-    """Writing does not begin before this is set."""
+    """Writing does not begin before this event is set."""
     gate, write = threading.Event(), module.write_checkpoint
 
     def wait_then_write(*arguments):
@@ -43,110 +32,69 @@ def slow(monkeypatch):
     gate.set()
 
 
-def full(*arguments):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@pytest.fixture
+def full(monkeypatch):
+    """Lets no checkpoint be written after it is called."""
+
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return lambda: monkeypatch.setattr(module, "write_checkpoint", fail)
 
 
-def test_round_trip(tmp_path, disk):
-    io = disk()
-    io.save_checkpoint(checkpoint(1), tmp_path / LAST)
-    assert io.load_checkpoint(tmp_path / LAST)["epoch"] == 1
-
-
-def test_last_is_written_while_training_goes_on_as_it_was(tmp_path, disk, slow):
-    io, saved = disk(), checkpoint(1)
+def test_last_is_written_in_the_background_as_it_was(tmp_path, slow):
+    io, saved = DurableCheckpointIO(), checkpoint(1)
     io.save_checkpoint(saved, tmp_path / LAST)
     saved["state_dict"]["weight"].zero_()  # the next step
+    io.save_checkpoint(checkpoint(2), tmp_path / LAST)  # skipped
     assert not (tmp_path / LAST).exists()
     slow.set()
     io.wait()
     assert read_checkpoint(tmp_path / LAST)["state_dict"]["weight"].tolist() == [1, 1, 1]
+    io.teardown()
 
 
-def test_one_that_is_due_meanwhile_is_left_out(tmp_path, disk, slow):
-    io = disk()
-    for number in (1, 2):
-        io.save_checkpoint(checkpoint(number), tmp_path / LAST)
-    slow.set()
-    io.wait()
-    assert read_checkpoint(tmp_path / LAST)["epoch"] == 1
-    io.save_checkpoint(checkpoint(3), tmp_path / LAST)
-    io.wait()
-    assert read_checkpoint(tmp_path / LAST)["epoch"] == 3
-
-
-def test_the_one_before_stays(tmp_path, disk):
-    io = disk()
+def test_previous_stays_and_teardown_waits(tmp_path):
+    io = DurableCheckpointIO()
     for number in (1, 2, 3):
         io.save_checkpoint(checkpoint(number), tmp_path / LAST)
-        io.wait()
-    assert [read_checkpoint(tmp_path / name)["epoch"] for name in (LAST, PREVIOUS)] == [3, 2]
+        io.teardown()
+    assert [epoch(tmp_path / name) for name in (LAST, PREVIOUS)] == [3, 2]
 
 
-def test_others_are_there_at_once_and_have_no_previous(tmp_path, disk):
-    io = disk()
+def test_others_are_written_at_once_without_a_previous(tmp_path):
     for number in (1, 2):
-        io.save_checkpoint(checkpoint(number), tmp_path / "best.ckpt")
-        assert read_checkpoint(tmp_path / "best.ckpt")["epoch"] == number
+        DurableCheckpointIO().save_checkpoint(checkpoint(number), tmp_path / "best.ckpt")
+        assert epoch(tmp_path / "best.ckpt") == number
     assert [path.name for path in tmp_path.iterdir()] == ["best.ckpt"]
 
 
-def test_teardown_waits_and_it_can_be_used_again(tmp_path, disk):
-    io = disk()
-    for number in (1, 2):
-        io.save_checkpoint(checkpoint(number), tmp_path / LAST)
-        io.teardown()
-        assert read_checkpoint(tmp_path / LAST)["epoch"] == number
-
-
 @pytest.mark.parametrize("name", [LAST, "best.ckpt"])
-def test_continue_says_so_and_goes_on(tmp_path, disk, monkeypatch, name):
-    io = disk("continue")
-    io.save_checkpoint(checkpoint(1), tmp_path / name)
+def test_continue_warns_and_notes_the_failure_until_one_is_written(tmp_path, full, monkeypatch, name):
+    io, file = DurableCheckpointIO("continue"), tmp_path / name
+    io.save_checkpoint(checkpoint(1), file)
     io.wait()
-    monkeypatch.setattr(module, "write_checkpoint", full)
-    words = rf"{name}, which cannot be written \(No space left on device\).*goes on"
-    with pytest.warns(UserWarning, match=words):  # noqa: PT031
-        io.save_checkpoint(checkpoint(2), tmp_path / name)
-        io.wait()
-    assert read_checkpoint(tmp_path / name)["epoch"] == 1
+    with monkeypatch.context():
+        full()
+        with pytest.warns(UserWarning, match=rf"{name} cannot be written \(No space left on device\)"):  # noqa: PT031
+            io.save_checkpoint(checkpoint(2), file)
+            io.wait()
+    assert (epoch(file), list(io.failed)) == (1, [file])
+    monkeypatch.undo()
+    io.save_checkpoint(checkpoint(3), file)
+    io.teardown()
+    assert (epoch(file), io.failed) == (3, {})
 
 
-@pytest.mark.parametrize("name", [LAST, "best.ckpt"])
-def test_stop_is_an_error(tmp_path, disk, monkeypatch, name):
-    io = disk("stop")
-    monkeypatch.setattr(module, "write_checkpoint", full)
-    with pytest.raises(OSError, match=rf"{name}, which cannot be written \(No space left on device\)"):  # noqa: PT012
-        io.save_checkpoint(checkpoint(1), tmp_path / name)
-        io.wait()
+def test_stop_raises(tmp_path, full):
+    full()
+    with pytest.raises(OSError, match=r"best\.ckpt cannot be written \(No space left on device\)"):
+        DurableCheckpointIO("stop").save_checkpoint(checkpoint(1), tmp_path / "best.ckpt")
 
 
-def test_failure_is_told_once(tmp_path, disk, monkeypatch):
-    io = disk("continue")
-    monkeypatch.setattr(module, "write_checkpoint", full)
-    io.save_checkpoint(checkpoint(1), tmp_path / LAST)
-    with pytest.warns(UserWarning, match="cannot be written"):
-        io.wait()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        io.wait()
-
-
-def test_failure_is_told_at_the_end(tmp_path, disk, monkeypatch):
-    io = disk("continue")
-    monkeypatch.setattr(module, "write_checkpoint", full)
-    io.save_checkpoint(checkpoint(1), tmp_path / LAST)
-    with pytest.warns(UserWarning, match="cannot be written"):
-        io.teardown()
-
-
-def test_damaged_one_is_an_error(tmp_path, disk):
+def test_damaged_file_and_code_are_refused(tmp_path):
     (tmp_path / LAST).write_bytes(b"PK")
-    with pytest.raises(ValueError, match=r"last\.ckpt, which is damaged"):
-        disk().load_checkpoint(tmp_path / LAST)
-
-
-def test_code_is_not_executed(tmp_path, disk):
     torch.save({"state_dict": {}, "code": print}, tmp_path / "other.ckpt")
-    with pytest.raises(ValueError, match="damaged or no checkpoint"):
-        disk().load_checkpoint(tmp_path / "other.ckpt", weights_only=False)
+    for name in (LAST, "other.ckpt"):
+        with pytest.raises(DamagedCheckpointError):
+            DurableCheckpointIO().load_checkpoint(tmp_path / name, weights_only=False)

@@ -6,21 +6,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from set_aggregation.callbacks import RunDirectory
-from set_aggregation.runs.resume import find_run
+from set_aggregation.runs.directory import RunDirectory
+from set_aggregation.runs.resume import changed_optimizer_arguments, find_run
 
 CONFIG = {
     "seed_everything": 0,
     "trainer": {"max_epochs": 3, "devices": 1, "accelerator": "cpu", "callbacks": None},
     "model": {"dropout": 0.5, "aggregator": {"class_path": "SAN", "init_args": {"out_features": 8}}},
+    "data": {"class_path": "CIFAR10", "init_args": {"data_dir": "data", "batch_size": 8}},
     "run": {"experiment": "a", "name": None},
-    "recovery": {"every_n_steps": None},
     "resume": None,
 }
 
 
 def config(**changes):
-    """As YAML, with other values by dotted name."""
+    """Return YAML with other values by dotted name."""
     values = json.loads(json.dumps(CONFIG))
     for name, value in changes.items():
         *above, last = name.split("__")
@@ -33,7 +33,7 @@ def config(**changes):
 
 @pytest.fixture
 def left(tmp_path):
-    """Makes the folder of a run that was interrupted."""
+    """Makes the folder of an interrupted run."""
 
     def make(name, text=None, age=0, finished=False):
         run = RunDirectory("a", tmp_path, name)
@@ -41,8 +41,8 @@ def left(tmp_path):
         run.unlock()
         if finished:
             run.results.touch()
-        time = run.config_file.stat().st_mtime - age
-        os.utime(run.config_file, (time, time))
+        changed_at = run.config_file.stat().st_mtime - age
+        os.utime(run.config_file, (changed_at, changed_at))
         return run
 
     return make
@@ -59,17 +59,21 @@ def test_new_run(asked, left):
 
 
 class TestFolder:
-    def test_is_gone_on_with(self, asked, left):
+    def test_is_resumed_with_any_configuration(self, asked, left):
         run = left("before", config(model__dropout=0.1))
-        found = find_run(run.folder, asked, False, config())
-        assert found.folder == run.folder
+        assert find_run(run.folder, asked, False, config()).folder == run.folder
 
     def test_relative(self, asked, left, monkeypatch):
         run = left("before")
-        monkeypatch.chdir(run.folder)
-        assert find_run(Path(), asked, False, config()).folder.resolve() == run.folder.resolve()
-        monkeypatch.chdir(run.folder.parent)
-        assert find_run(Path("before"), asked, False, config()).folder.resolve() == run.folder.resolve()
+        for folder, path in ((run.folder, Path()), (run.folder.parent, Path("before"))):
+            monkeypatch.chdir(folder)
+            assert find_run(path, asked, False, config()).folder.resolve() == run.folder.resolve()
+
+    def test_without_configuration(self, asked, left):
+        run = left("before")
+        run.checkpoints.mkdir()
+        run.config_file.unlink()
+        assert find_run(run.folder, asked, False, config()).folder == run.folder
 
     @pytest.mark.parametrize("name", ["a/none", "a"])
     def test_of_no_run(self, asked, left, tmp_path, name):
@@ -79,84 +83,107 @@ class TestFolder:
 
 
 class TestAutoWithName:
-    def test_not_there(self, asked):
+    def test_missing_or_equal(self, asked, left):
         assert find_run("auto", asked, True, config()) is asked
-
-    def test_same_configuration(self, asked, left):
         left("asked")
         assert find_run("auto", asked, True, config()) is asked
 
     @pytest.mark.parametrize(
-        ("name", "changed"),
+        ("names", "other"),
         [
-            ("model.dropout", {"model__dropout": 0.1}),
             ("model.aggregator.init_args.out_features", {"model__aggregator__init_args__out_features": 9}),
-            ("seed_everything", {"seed_everything": 1}),
-            ("trainer.max_epochs", {"trainer__max_epochs": 4}),
-            ("trainer.callbacks", {"trainer__callbacks": []}),
-            ("data", {"data": {}}),
+            ("data.init_args.batch_size", {"data__init_args__batch_size": 9}),
             ("model.dropout, seed_everything", {"model__dropout": 0.1, "seed_everything": 1}),
         ],
     )
-    def test_another_configuration_is_named(self, asked, left, name, changed):
-        left("asked", config(**changed))
-        with pytest.raises(ValueError, match=rf"which has other {re.escape(name)};.*--run\.name"):
+    def test_another_configuration_is_named(self, asked, left, names, other):
+        left("asked", config(**other))
+        with pytest.raises(ValueError, match=rf"which has other {re.escape(names)};.*--run\.name"):
             find_run("auto", asked, True, config())
 
     @pytest.mark.parametrize(
-        "changed",
+        "other",
         [
             {"trainer__devices": 2},
-            {"trainer__accelerator": "gpu"},
             {"trainer__logger": False},
             {"recovery__every_n_steps": 5},
             {"run__root": "elsewhere"},
             {"test_after_fit": False},
+            {"data__init_args__data_dir": "elsewhere"},
+            {"data__init_args__num_workers": 4},
+            {"trainer__log_every_n_steps": 1},
+            {"model__dropout": 0.50},
         ],
         ids=str,
     )
-    def test_where_and_how_it_runs_may_change(self, asked, left, changed):
-        left("asked", config(**changed))
+    def test_settings_that_change_no_result_may_differ(self, asked, left, other):
+        left("asked", config(**other))
         assert find_run("auto", asked, True, config()) is asked
 
     @pytest.mark.parametrize("text", ["", "a: [", "[]"])
-    def test_configuration_that_is_none(self, asked, left, text):
-        left("asked", config())
-        asked.config_file.write_text(text)
+    def test_broken_configuration(self, asked, left, text):
+        left("asked").config_file.write_text(text)
         with pytest.raises(ValueError, match="which has other"):
             find_run("auto", asked, True, config())
 
+    def test_missing_configuration_warns(self, asked, left):
+        run = left("asked")
+        run.checkpoints.mkdir()
+        run.config_file.unlink()
+        with pytest.warns(UserWarning, match="is missing"):
+            assert find_run("auto", asked, True, config()) is asked
+
 
 class TestAuto:
-    def test_nothing_there(self, asked):
-        assert find_run("auto", asked, False, config()) is asked
-
     def test_newest_of_the_same_configuration(self, asked, left):
+        assert find_run("auto", asked, False, config()) is asked
         left("older", age=100)
         newest = left("newest", age=50)
         left("of another model", config(model__dropout=0.1), age=10)
         left("finished", finished=True)
-        assert find_run("auto", asked, False, config()).folder == newest.folder
+        left(".being.made.tmp")
+        found = find_run("auto", asked, False, config())
+        assert found.folder == newest.folder
+        assert not newest.lock()  # it is held from now on
 
-    def test_one_that_is_being_written_is_not_taken(self, asked, left):
+    def test_running_one_is_skipped(self, asked, left):
         older, newest = left("older", age=100), left("newest")
         assert newest.lock()
         assert find_run("auto", asked, False, config()).folder == older.folder
         newest.unlock()
 
-    def test_it_can_be_locked_then(self, asked, left):
-        left("older")
-        find_run("auto", asked, False, config()).lock_or_raise()
 
-    def test_all_finished(self, asked, left):
-        left("one", finished=True)
-        assert find_run("auto", asked, False, config()) is asked
+def model(lr=0.1, name="Adam", scheduler=None, **arguments):
+    optimizer = {"class_path": name, "init_args": {"lr": lr, "weight_decay": 0.0, **arguments}}
+    return {"optimizer": optimizer, "scheduler": scheduler, "scheduler_interval": "epoch", "dropout": 0.5}
 
-    def test_another_experiment_is_left_alone(self, left, tmp_path):
-        left("one")
-        asked = RunDirectory("b", tmp_path, "asked")
-        assert find_run("auto", asked, False, config()) is asked
 
-    def test_folder_that_a_killed_process_was_making(self, asked, left):
-        left(".one.abc.tmp")
-        assert find_run("auto", asked, False, config()) is asked
+COSINE = {"class_path": "CosineAnnealingLR", "init_args": {"T_max": 3}}
+
+
+class TestOptimizer:
+    @pytest.mark.parametrize(
+        ("before", "now", "names"),
+        [
+            (model(), model(0.1), []),
+            (model(), model(0.2), ["lr"]),
+            (model(), model(weight_decay=0.1), ["weight_decay"]),
+            (model(betas=[0.9, 0.99]), model(betas=[0.8, 0.99]), ["betas"]),
+            (model(scheduler=COSINE), model(scheduler=COSINE, weight_decay=0.1), ["weight_decay"]),
+            ({}, model(), []),
+        ],
+    )
+    def test_changed_arguments(self, before, now, names):
+        assert changed_optimizer_arguments(before, now) == names
+
+    @pytest.mark.parametrize(
+        ("before", "now", "name"),
+        [
+            (model(), model(name="SGD"), "model.optimizer.class_path"),
+            (model(), model(scheduler=COSINE), "model.scheduler"),
+            (model(0.1, scheduler=COSINE), model(0.2, scheduler=COSINE), "model.optimizer.init_args.lr"),
+        ],
+    )
+    def test_refused_by_name(self, before, now, name):
+        with pytest.raises(ValueError, match=re.escape(name)):
+            changed_optimizer_arguments(before, now)

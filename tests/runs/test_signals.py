@@ -3,75 +3,73 @@ import signal
 
 import pytest
 
-from set_aggregation.runs.signals import Interrupted, Interruption
+from set_aggregation.runs.signals import Interrupted, SignalHandler
 
-SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP]
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_noted_while_somebody_looks(number, capfd):
-    with Interruption() as interruption:
-        interruption.waits = True
+def test_noted_while_training_checks(number, capfd):
+    with SignalHandler() as handler:
+        handler.waits = True
         os.kill(os.getpid(), number)
-        assert interruption.signal == number.name
+        assert handler.signal == number.name
     assert f"{number.name}: training stops when this step is saved" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_ends_at_once_while_nobody_looks(number):
-    with pytest.raises(Interrupted, match=f"stopped by {number.name}") as error, Interruption():  # noqa: PT012
-        os.kill(os.getpid(), number)
-        raise AssertionError("not reached")
-    assert error.value.name == number.name
-
-
-def test_the_first_one_counts():
-    with Interruption() as interruption:
-        interruption.waits = True
-        os.kill(os.getpid(), signal.SIGUSR1)
+def test_raises_at_once_otherwise():
+    with pytest.raises(Interrupted, match="stopped by SIGTERM") as error, SignalHandler():  # noqa: PT012
         os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGINT)
-        assert interruption.signal == "SIGUSR1"
+        raise AssertionError("not reached")
+    assert error.value.name == "SIGTERM"
+    assert not isinstance(error.value, Exception)
 
 
-def test_is_no_exception_that_handlers_of_errors_catch():
-    assert not issubclass(Interrupted, Exception)
+def test_first_signal_counts():
+    with SignalHandler() as handler:
+        handler.waits = True
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        assert handler.signal == "SIGUSR1"
+    with handler:
+        assert handler.signal is None
 
 
-def test_handlers_of_before_come_back():
+def test_handlers_are_restored():
     before = [signal.getsignal(number) for number in SIGNALS]
-    with Interruption():
-        assert [signal.getsignal(number) for number in SIGNALS] != before
+    with SignalHandler():
+        assert all(signal.getsignal(number) != old for number, old in zip(SIGNALS, before, strict=True))
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_can_be_entered_again():
-    interruption = Interruption()
-    with interruption:
-        interruption.waits = True
-        os.kill(os.getpid(), signal.SIGTERM)
-    with interruption:
-        assert interruption.signal is None
+def test_ignored_signal_stays_ignored():
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with SignalHandler() as handler:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert handler.signal is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
-def test_is_passed_on_but_for_what_a_terminal_gives_to_all():
+def test_is_passed_on_except_what_a_terminal_sends_to_all():
     passed = []
-    with Interruption() as interruption:
-        interruption.waits, interruption.pass_on = True, passed.append
+    with SignalHandler() as handler:
+        handler.waits, handler.pass_on = True, passed.append
         os.kill(os.getpid(), signal.SIGTERM)
-    with interruption:
+    with handler:
         os.kill(os.getpid(), signal.SIGINT)
     assert passed == [signal.SIGTERM]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("before", [(), (signal.SIGTERM,)], ids=["alone", "after SIGTERM"])
-def test_second_sigint_ends_the_process(before):
+def test_second_sigint_ends_the_process():
     process = os.fork()
     if not process:
-        with Interruption() as interruption:
-            interruption.waits = True
-            for number in (*before, signal.SIGINT, signal.SIGINT):
+        with SignalHandler() as handler:
+            handler.waits = True
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
                 os.kill(os.getpid(), number)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGINT

@@ -1,4 +1,4 @@
-"""Accuracy and loss of each epoch on training, validation and test set: what overfitting is seen by."""
+"""Learning curves: accuracy and loss of each epoch on the training, validation and test set."""
 
 import itertools
 import time
@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 
 from set_aggregation.models.evaluation_mode import evaluation_mode
 
-_SEED = 0  # of the choice of images, which is the same in all runs on the same data
+_SEED = 0  # of the subset of images, equal in all runs on the same data
 
 
 class LearningCurves(Callback):
-    r"""Measures a model at the end of each epoch in evaluation mode, as in Figures 3 and 4 of `Maziarka et al. (2018)
+    r"""Measure a model in evaluation mode at the end of each epoch, as in Figures 3 and 4 of `Maziarka et al. (2018)
     <https://arxiv.org/abs/1810.01868>`_.
 
     Logs ``curve/train_accuracy``, ``curve/val_accuracy``, ``curve/test_accuracy``, the loss of each (mean cross-entropy
@@ -25,24 +25,24 @@ class LearningCurves(Callback):
     .. math::
         \mathrm{curve/gap} = \mathrm{curve/train\_accuracy} - \mathrm{curve/test\_accuracy}.
 
-    Training images are measured like the others: by the weights at the end of the epoch, without augmentation and
-    dropout. The values of the validation are those of Lightning's, which has just run; an epoch that it left out has
-    none. Nothing here changes the training: no random number is drawn, and the test set chooses nothing.
+    Training images are measured with the weights at the end of the epoch, without augmentation and dropout. The values
+    of the validation are those of Lightning's validation of these weights; an epoch without one has none. Training does
+    not change: no random number is drawn, and the test set selects nothing.
 
-    Exact however the images are dealt out to ranks.
+    Exact for any distribution of the images over ranks.
 
     Args:
-        every_n_epochs: how often to measure; the last of ``max_epochs`` always is. 0 measures nothing.
-        num_images: images measured of the training set, and as many of the test set: a random choice, the same each
-            epoch and in each run. ``"tenth"`` is a tenth of the number of training images, which takes about 7 % of
-            the time of training; ``"all"`` takes all of both sets.
+        every_n_epochs: period; the last of ``max_epochs`` is always measured. 0 measures nothing.
+        num_images: size of the random subset of the training set, and of that of the test set, the same in each epoch
+            and run. ``"tenth"`` is a tenth of the training images, which takes about 7 % of the training time;
+            ``"all"`` takes both sets.
 
     Attributes:
-        history: epochs completed, step and values, of each time it measured.
-        seconds: time that took in this process.
+        history: number of epochs, step and values of each measurement.
+        seconds: time of the measurements of this process.
 
     Raises:
-        ValueError: a number below 0, or no images.
+        ValueError: a period below 0, or no images.
     """
 
     def __init__(self, every_n_epochs: int = 1, num_images: int | Literal["tenth", "all"] = "tenth") -> None:
@@ -61,72 +61,72 @@ class LearningCurves(Callback):
         self._is_training = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes that the weights of this step were validated."""
+        """Note the step of the validation."""
         if not trainer.sanity_checking:
             self._validated_at = trainer.global_step
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measures and logs."""
+        """Measure and log."""
         epochs = trainer.current_epoch + 1
         if not self.every_n_epochs or (epochs % self.every_n_epochs and epochs != trainer.max_epochs):
             return
         started = time.perf_counter()
         values: dict[str, float] = {}
-        for part in ("train", "test"):
-            loss, accuracy = self._measure(trainer, pl_module, part)
-            values |= {f"curve/{part}_accuracy": accuracy, f"curve/{part}_loss": loss}
+        for split in ("train", "test"):
+            loss, accuracy = self._measure(trainer, pl_module, split)
+            values |= {f"curve/{split}_accuracy": accuracy, f"curve/{split}_loss": loss}
         values["curve/gap"] = values["curve/train_accuracy"] - values["curve/test_accuracy"]
         if self._validated_at == trainer.global_step:
             for name in ("accuracy", "loss"):
                 values[f"curve/val_{name}"] = float(trainer.callback_metrics[f"val/{name}"])
         for name, value in values.items():
-            # All ranks hold the same number; the largest of them is that number, a mean of them is rounded.
+            # The value is the same on all ranks; the maximum keeps it, a mean would round it.
             pl_module.log(name, value, sync_dist=True, reduce_fx="max")
         self.history.append({"epoch": epochs, "step": trainer.global_step, **values})
         self.seconds += time.perf_counter() - started
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Lets go of the loaders, and of the processes that they may have."""
+        """Release the loaders and their worker processes."""
         self._loaders.clear()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Notes what is about to happen."""
+        """Note the stage."""
         self._is_training = stage == "fit"
 
     def state_dict(self) -> dict[str, Any]:
-        """What was measured, for the checkpoint."""
+        """Return the history for a checkpoint."""
         return {"history": self.history}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from a checkpoint; one that is only tested leaves the history alone."""
+        """Restore the history, unless the checkpoint is only tested."""
         if self._is_training:
             self.history = list(state_dict["history"])
 
-    def _loader(self, trainer: Trainer, part: str) -> DataLoader[Any]:
-        if part not in self._loaders:
+    def _loader(self, trainer: Trainer, split: str) -> DataLoader[Any]:
+        if split not in self._loaders:
             datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
             num: int | None = None
             if self.num_images == "tenth":
                 num = max(1, datamodule.images_per_epoch // 10)
             elif self.num_images != "all":
                 num = self.num_images
-            self._loaders[part] = datamodule.evaluation_dataloader(part, num, seed=_SEED)
-        return self._loaders[part]
+            self._loaders[split] = datamodule.evaluation_dataloader(split, num, seed=_SEED)
+        return self._loaders[split]
 
-    def _measure(self, trainer: Trainer, pl_module: LightningModule, part: str) -> tuple[float, float]:
-        """Loss and accuracy on a part of the data."""
+    def _measure(self, trainer: Trainer, pl_module: LightningModule, split: str) -> tuple[float, float]:
+        """Return loss and accuracy on a split."""
         sums = [torch.zeros(3, device=pl_module.device)]  # a rank may have no batch
         with torch.inference_mode(), evaluation_mode(pl_module), trainer.precision_plugin.val_step_context():
             num_batches = trainer.fast_dev_run or None  # type: ignore[attr-defined]
-            for batch in itertools.islice(self._loader(trainer, part), num_batches):
+            for batch in itertools.islice(self._loader(trainer, split), num_batches):
                 images, labels = trainer.strategy.batch_to_device(batch)
                 sums.append(_sums(pl_module(images), labels))
-        # On the device up to here, so that no batch waits for the one before it.
+        # On the device until here, so that no batch waits for the one before.
         total = torch.stack(sums).cpu().double().sum(0)
         if trainer.world_size > 1:
             total = trainer.strategy.reduce(total.to(pl_module.device), reduce_op="sum")
-        loss, right, num = total.tolist()
-        return loss / num, right / num
+        loss, correct, num = total.tolist()
+        return loss / num, correct / num
 
 
 def _sums(logits: Tensor, labels: Tensor) -> Tensor:

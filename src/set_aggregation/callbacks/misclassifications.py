@@ -1,4 +1,4 @@
-"""What a model mistakes for what, and its worst mistakes."""
+"""The confusion matrix of a test, and the misclassified images of largest loss."""
 
 import copy
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from torch import Tensor, distributed
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A wrong answer.
+class Misclassification:
+    """A wrong prediction.
 
     Args:
         index: of the image in the test set.
         loss: its cross-entropy in nats.
         truth: its class.
-        prediction: the class that the model took it for.
+        prediction: the predicted class.
     """
 
     index: int
@@ -29,36 +29,35 @@ class Mistake:
     prediction: int
 
 
-class Mistakes(Callback):
-    """Counts, while a model is tested, how often each class is taken for each other one, and keeps the wrong answers
-    of largest loss.
+class Misclassifications(Callback):
+    """Count the confusion matrix of a test, and keep the misclassified images of largest loss.
 
-    Exact however the images are dealt out to ranks.
+    Exact for any distribution of the images over ranks.
 
     Args:
-        num_worst: how many mistakes to keep.
+        num_worst: how many misclassifications to keep.
 
     Attributes:
-        confusion: the number of images of class i taken for class j in row i, column j; all zero before the test.
-        worst: the mistakes, those of largest loss first.
+        confusion: number of images of class i (row) predicted as class j (column); empty before a test.
+        worst: the misclassifications, largest loss first.
     """
 
     def __init__(self, num_worst: int = 32) -> None:
         self.num_worst = num_worst
         self.confusion: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
-        self.worst: list[Mistake] = []
+        self.worst: list[Misclassification] = []
         self._batches: list[list[int]] = []
         self._counts = torch.zeros(0, dtype=torch.long)
         self._losses = torch.zeros(0)
-        self._facts = torch.zeros(0, 3, dtype=torch.long)  # index, truth and prediction to each of the losses
+        self._facts = torch.zeros(0, 3, dtype=torch.long)  # index, truth and prediction of each loss
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begins to count."""
+        """Reset the counts."""
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         loader: Any = trainer.test_dataloaders
-        self._batches = list(copy.copy(loader.sampler))  # a batch does not say which images it has
+        self._batches = list(copy.copy(loader.sampler))  # batches do not carry indices
         self._counts = torch.zeros(datamodule.num_classes**2, dtype=torch.long, device=pl_module.device)
-        self._losses = torch.full((self.num_worst,), -1.0, device=pl_module.device)  # -1: no mistake
+        self._losses = torch.full((self.num_worst,), -1.0, device=pl_module.device)  # -1: none
         self._facts = torch.zeros(self.num_worst, 3, dtype=torch.long, device=pl_module.device)
 
     def on_test_batch_end(
@@ -70,7 +69,7 @@ class Mistakes(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Counts a batch."""
+        """Count a batch."""
         logits, labels = outputs.float(), batch[1]
         predictions = logits.argmax(1)
         num_classes = logits.shape[1]
@@ -83,14 +82,14 @@ class Mistakes(Callback):
         )
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts together what the ranks have counted."""
+        """Combine the counts of all ranks."""
         counts = trainer.strategy.reduce(self._counts, reduce_op="sum")
         num_classes = round(len(counts) ** 0.5)
         self.confusion = counts.view(num_classes, num_classes).cpu().numpy()
         if trainer.world_size > 1:
-            self._keep_worst(_of_all_ranks(self._losses), _of_all_ranks(self._facts))
+            self._keep_worst(_gather(self._losses), _gather(self._facts))
         self.worst = [
-            Mistake(index, loss, truth, prediction)
+            Misclassification(index, loss, truth, prediction)
             for loss, (index, truth, prediction) in zip(self._losses.tolist(), self._facts.tolist(), strict=True)
             if loss >= 0
         ]
@@ -100,8 +99,8 @@ class Mistakes(Callback):
         self._facts = facts[order]
 
 
-def _of_all_ranks(tensor: Tensor) -> Tensor:
-    """What all ranks have, one after the other."""
+def _gather(tensor: Tensor) -> Tensor:
+    """Concatenate the tensors of all ranks."""
     parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
     distributed.all_gather(parts, tensor)
     return torch.cat(parts)

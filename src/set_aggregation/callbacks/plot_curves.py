@@ -1,30 +1,28 @@
-"""The learning curves as a picture that is drawn again as training goes on."""
+"""The figure of the learning curves, updated during training."""
 
-import os
 import time
-import warnings
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from set_aggregation.callbacks.learning_curves import LearningCurves
+from set_aggregation.runs.files import atomic_write, warn
 
-_SHARE = 0.02  # of the time of training that drawing may take
+_SHARE = 0.02  # of the training time
 
 
-class CurvesPicture(Callback):
-    """Draws the learning curves into a file after each epoch, but not so often that it takes more than 2 % of the
-    time, and at the end.
+class PlotCurves(Callback):
+    """Plot the learning curves after an epoch, for at most 2 % of the time, and at the end.
 
-    A viewer always finds a whole picture. Where it cannot be written, a warning says so once and training goes on.
+    The file is replaced atomically. If it cannot be written, training continues with one warning.
 
     Args:
-        file: the picture, a PNG.
-        curves: the callback that measures them; in the list of callbacks before this one.
-        title: what stands above the curves.
+        file: the figure, a PNG.
+        curves: the callback that measures the curves; before this one in the list of callbacks.
+        title: title of the figure.
 
     Attributes:
-        seconds: time that drawing took.
+        seconds: time spent on plotting.
     """
 
     def __init__(self, file: Path, curves: LearningCurves, title: str = "") -> None:
@@ -33,35 +31,33 @@ class CurvesPicture(Callback):
         self.title = title
         self.seconds = 0.0
         self._wait_until = 0.0
-        self._drawn = 0  # epochs in the picture
+        self._num_plotted = 0
         self._failed = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws, unless it just has."""
+        """Plot, unless the last plot is too recent."""
         if trainer.is_global_zero and time.perf_counter() >= self._wait_until:
-            self._draw()
+            self._plot()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws what came since."""
+        """Plot the last epochs."""
         if trainer.is_global_zero:
-            self._draw()
+            self._plot()
 
-    def _draw(self) -> None:
+    def _plot(self) -> None:
         history = self.curves.history
-        if len(history) == self._drawn or self._failed or not self.file.parent.is_dir():  # a rehearsal has no folder
+        if len(history) == self._num_plotted or self._failed or not self.file.parent.is_dir():  # a dry run has none
             return
         started = time.perf_counter()
         from set_aggregation.reports.run_figure import run_figure  # matplotlib takes a second
 
-        unfinished = self.file.with_suffix(".tmp")
         try:
-            run_figure(history, self.title).savefig(unfinished, format="png", dpi=100)
-            os.replace(unfinished, self.file)  # noqa: PTH105
+            with atomic_write(self.file) as temporary:
+                run_figure(history, self.title).savefig(temporary, format="png", dpi=100)
         except OSError as error:
-            # Of no line of the code, which would be shown too.
-            warnings.warn(f"got {self.file}, which cannot be written ({error}): training goes on", stacklevel=1000)
+            warn(f"got {self.file}, which cannot be written ({error}); training continues without it")
             self._failed = True
-        self._drawn = len(history)
+        self._num_plotted = len(history)
         ended = time.perf_counter()
         self.seconds += ended - started
         self._wait_until = ended + (ended - started) / _SHARE

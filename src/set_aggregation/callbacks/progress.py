@@ -5,23 +5,23 @@ import time
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
 from rich.progress import ProgressColumn
 from torch import Tensor
 
 from set_aggregation.callbacks.throughput import Throughput
+from set_aggregation.runs._lightning import ProgressBarFromOne
 
-_SECONDS = 0.5  # between two looks at the numbers
+_SECONDS = 0.5  # between two updates
 
 
-class ProgressBar(RichProgressBar):
-    """Lightning's rich progress bar with images per second in place of steps per second.
+class ProgressBar(ProgressBarFromOne):
+    """Lightning's rich progress bar with mean loss and accuracy of the epoch, and images per second.
 
-    The bar moves twice a second at most: to show loss and accuracy, the program has to wait for the device.
+    ``train/loss`` and ``train/accuracy`` are means over the images of the epoch so far, as those of the validation are
+    over its set. They come from what the training step returns: ``{"loss": ..., "accuracy": ...}``. The bar is updated
+    twice a second at most, because that waits for the device.
 
-    Where the output is no terminal (a log file, a cluster's job), one line per epoch is written instead.
-
-    Loss and accuracy are those of the last step, which gives them back by name: ``{"loss": ..., "accuracy": ...}``.
+    If the output is no terminal, for example in a job of a cluster, one line per epoch is written instead.
 
     Args:
         throughput: the callback that measures the images per second.
@@ -30,52 +30,74 @@ class ProgressBar(RichProgressBar):
     def __init__(self, throughput: Throughput) -> None:
         super().__init__()
         self.throughput = throughput
-        self._shown_at = 0.0
-        self._outputs: dict[str, Tensor] = {}
+        self._updated_at = 0.0
+        self._sums: dict[str, Tensor] = {}  # on the device
+        self._num_images = 0
+        self._validated_at = -1
 
     def configure_columns(self, trainer: Trainer) -> list[ProgressColumn]:
-        """All of Lightning's columns but the last, the speed in steps."""
+        """Return Lightning's columns without the last, the steps per second."""
         columns: list[ProgressColumn] = super().configure_columns(trainer)[:-1]
         return columns
 
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """Loss and accuracy, images per second; not the version number, which is the folder's name."""
-        metrics = {**super().get_metrics(trainer, pl_module), **self._of_last_batch()}
+        """Return the metrics of the epoch and the images per second, without the version number."""
+        metrics = {**super().get_metrics(trainer, pl_module), **self._means()}
         metrics.pop("v_num", None)
         if trainer.training:
             metrics["images/s"] = f"{self.throughput.images_per_second:,.0f}"
         return metrics
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Chooses between the bar and the lines."""
+        """Choose between the bar and the lines."""
         super().setup(trainer, pl_module, stage)
         if not sys.stdout.isatty():
             self.disable()
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Reset the means."""
+        self._sums, self._num_images = {}, 0
+        super().on_train_epoch_start(trainer, pl_module)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Moves the bar, if it has not just been."""
-        self._outputs = outputs or {}
+        """Add a batch to the means, and update the bar unless it just was."""
+        num = len(batch[1])
+        self._num_images += num
+        for name, value in (outputs or {}).items():
+            # Lightning divides the loss by the number of accumulated batches.
+            weight = num * (trainer.accumulate_grad_batches if name == "loss" else 1)
+            self._sums[name] = value * weight + self._sums.get(name, 0)
         now = time.monotonic()
-        if trainer.is_last_batch or now - self._shown_at >= _SECONDS:
-            self._shown_at = now
+        if trainer.is_last_batch or now - self._updated_at >= _SECONDS:
+            self._updated_at = now
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the step of the validation."""
+        self._validated_at = trainer.global_step
+        super().on_validation_end(trainer, pl_module)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the line where there is no terminal."""
+        """Write the line of the epoch, with the validation only if this epoch had one."""
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.is_global_zero and not sys.stdout.isatty():
-            values = {**trainer.progress_bar_metrics, **self._of_last_batch()}
-            metrics = "  ".join(f"{name} {value:.4f}" for name, value in sorted(values.items()))
+            values = {**trainer.progress_bar_metrics, **self._means()}
+            is_validated = self._validated_at == trainer.global_step
+            metrics = "  ".join(
+                f"{name} {value:.4f}"
+                for name, value in sorted(values.items())
+                if is_validated or not name.startswith("val/")
+            )
             print(  # noqa: T201
                 f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {metrics}  "
                 f"{self.throughput.images_per_second:,.0f} images/s",
                 flush=True,
             )
 
-    def _of_last_batch(self) -> dict[str, float]:
-        """What the last step of training has given back, which lies on the device."""
-        return {f"train/{name}": float(value) for name, value in self._outputs.items()}
+    def _means(self) -> dict[str, float]:
+        """Return the means of the epoch so far; waits for the device."""
+        return {f"train/{name}": float(total) / self._num_images for name, total in self._sums.items()}

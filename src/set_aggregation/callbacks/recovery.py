@@ -1,4 +1,4 @@
-"""A run that goes on, whatever ended it, as if nothing had happened."""
+"""Resumable checkpoints: write them, and restore the state in the middle of an epoch."""
 
 import time
 from datetime import timedelta
@@ -8,43 +8,46 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BaseFinetuning
 
 from set_aggregation.data import ResolutionBatchSampler
 from set_aggregation.loggers.csv import MetricsFile
+from set_aggregation.runs._lightning import logged_steps, restore_position
 from set_aggregation.runs.checkpoint_io import DurableCheckpointIO
-from set_aggregation.runs.random_state import random_state, seed_apart, set_random_state
-from set_aggregation.runs.signals import Interrupted, Interruption
+from set_aggregation.runs.random_state import random_state, seed_for, set_random_state
+from set_aggregation.runs.resume import changed_optimizer_arguments
+from set_aggregation.runs.signals import Interrupted, SignalHandler
 
-_GO_ON, _SAVE, _STOP = 0, 1, 2
-_PATIENCE = 10  # seconds that a rank waits for the others when it was told to stop
+_CONTINUE, _SAVE, _STOP = 0, 1, 2
+_TIMEOUT = 10  # seconds that a stopped rank waits for the others
 
 
 class Recovery(Callback):
-    """Writes ``last.ckpt``, with which a run goes on bit for bit as if it had never been interrupted.
+    """Write ``last.ckpt``, from which a run continues bit for bit as if it had not been interrupted.
 
-    It is written at the start of each epoch, within an epoch when enough steps or minutes have passed, at the end,
-    and when a signal asks the run to stop; always between two optimizer steps, when all that belongs to the first is
-    done and logged. It holds the weights, the states of optimizer, schedules and callbacks, the places in the epoch,
-    in the data and in the files of the loggers, and the state of every random-number generator of each rank. Metrics
-    lie on the disk before the checkpoint that counts them does.
+    It is written at the start of each epoch, within an epoch after some steps or minutes, at the end, and when a signal
+    stops the run; always between two optimizer steps, when the first is complete and logged. It holds the weights, the
+    states of optimizer, schedulers and callbacks, the positions in the epoch, in the data and in the loggers' files,
+    which parameters are frozen, and the state of every random-number generator of each rank. Metrics are on the disk
+    before the checkpoint that counts them.
 
-    Ranks agree on the step at which they save by a reduction that runs beside the next step, so that none waits for
-    another. Ranks other than the first draw random numbers of their own.
+    Ranks agree on the step to save at by a reduction that overlaps the next step. Ranks other than the first draw their
+    own random numbers. Optimizer arguments that a resumed run changes are applied to the restored optimizer.
 
     Args:
-        every_n_minutes: how much time may lie between two checkpoints.
-        every_n_steps: how many optimizer steps may lie between two of them; None counts none.
-        on_write_error: what to do about a checkpoint that cannot be written, as on a full disk: ``"continue"`` says
-            so in one line and trains on, ``"stop"`` ends training. The checkpoint before it stays.
+        every_n_minutes: maximum time between two checkpoints.
+        every_n_steps: maximum number of optimizer steps between two checkpoints; None sets none.
+        on_write_error: what a checkpoint that cannot be written does, for example on a full disk: ``"continue"`` warns
+            and trains on, ``"stop"`` ends training. The checkpoint before it stays.
 
     Attributes:
-        file: where to write; None writes nothing.
-        interruption: the signal that may have come.
-        seconds: time that the run took before it was interrupted for the last time.
+        file: the checkpoint; None writes nothing.
+        signals: the handler of stop signals.
+        seconds: time of the run before its last interruption.
 
     Raises:
-        ValueError: no time or steps at all.
-        Interrupted: a signal came, and all is saved.
+        ValueError: a time or number of steps that is not positive.
+        Interrupted: a signal was received, and the state is saved.
     """
 
     def __init__(
@@ -61,137 +64,150 @@ class Recovery(Callback):
         self.every_n_steps = every_n_steps
         self.on_write_error = on_write_error
         self.file: Path | None = None
-        self.interruption = Interruption()
+        self.signals = SignalHandler()
         self.seconds = 0.0
         self._started = time.monotonic()
         self._loaded: dict[str, Any] | None = None
+        self._changed: list[str] = []  # arguments of the optimizer
+        self._groups: list[dict[str, Any]] = []  # parameter groups before the optimizer is restored
         self._random: dict[str, Any] = {}
-        self._group: dist.ProcessGroup | None = None  # where ranks talk to each other beside training
-        self._asked: tuple[torch.Tensor, dist.Work] | None = None  # what they said last
+        self._frozen: list[str] = []
+        self._group: dist.ProcessGroup | None = None  # of messages beside training
+        self._asked: tuple[torch.Tensor, dist.Work] | None = None  # the last reduction
         self._step = self._saved_at_step = 0
         self._saved_at = self._started
         self._is_due = self._stops = self._is_over = self._is_saving = False
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note which arguments of the optimizer the resumed run changes."""
+        self._changed = changed_optimizer_arguments(checkpoint.get("hyper_parameters", {}), dict(pl_module.hparams))
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the optimizer's arguments before Lightning restores the old ones."""
+        groups = (group for optimizer in trainer.optimizers for group in optimizer.param_groups)
+        self._groups = [{name: value for name, value in group.items() if name != "params"} for group in groups]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Goes on from where the checkpoint was written, if there is one."""
+        """Restore the state of the checkpoint, if there is one."""
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
-            self._go_on(trainer, loaded)
+            self._restore(trainer, pl_module, loaded)
         elif trainer.global_rank > 0:
-            seed_apart(torch.initial_seed(), trainer.global_rank)
+            seed_for(torch.initial_seed(), trainer.global_rank)
         if trainer.world_size > 1 and dist.is_initialized():
-            # Should another rank be lost by now, this says so; the making of a group would wait for it for long.
+            # A lost rank raises here at once; making the group would wait long for it.
             trainer.strategy.barrier()
             group: Any = dist.new_group(backend="gloo")
             self._group = group
         self._step = self._saved_at_step = trainer.global_step
         self._saved_at = time.monotonic()
-        self.interruption.waits = True
+        self.signals.waits = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A good moment to save."""
+        """Save at the first batch of the epoch."""
         self._is_due = True
-        self._random = random_state(pl_module.device)
+        self._note(pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Decides, after an optimizer step, whether to save before the next."""
-        if trainer.global_step == self._step:  # gradients are still being accumulated, which no checkpoint holds
+        """Decide after an optimizer step whether to save before the next."""
+        if trainer.global_step == self._step:  # no checkpoint holds gradients that are being accumulated
             return
         self._step = trainer.global_step
-        wish = _STOP if self.interruption.signal else _GO_ON
+        wish = _STOP if self.signals.signal else _CONTINUE
         if not wish and trainer.is_global_zero and time.monotonic() > self._saved_at + 60 * self.every_n_minutes:
             wish, self._saved_at = _SAVE, time.monotonic()
         wish = self._agree(wish)
         self._stops |= wish == _STOP
         counted = self.every_n_steps is not None and self._step - self._saved_at_step >= self.every_n_steps
-        self._is_due |= wish != _GO_ON or counted
+        self._is_due |= wish != _CONTINUE or counted
         if self._is_due:
-            self._random = random_state(pl_module.device)
+            self._note(pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes what random numbers are left, in case it drew some."""
+        """Note the random state again, in case the validation drew numbers."""
         if self._is_due:
-            self._random = random_state(pl_module.device)
+            self._note(pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Saves, if it is time: all that belongs to the step before is done and logged now. The random numbers of
-        this batch's augmentation are drawn already, so those noted before it are saved."""
+        """Save if it is due: the step before is complete and logged.
+
+        The augmentation of this batch has drawn its random numbers already, so the state noted before is saved.
+        """
         if self._is_due and trainer.global_step > self._saved_at_step:
             self._save(trainer)
         self._is_due = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves the end of training."""
-        for _ in range(2):  # the first answer is that to the question before
-            self._stops |= self._agree(_STOP if self.interruption.signal else _GO_ON) == _STOP
+        """Save the end of training."""
+        for _ in range(2):  # the first answer is that of the reduction before
+            self._stops |= self._agree(_STOP if self.signals.signal else _CONTINUE) == _STOP
         self._is_over = True
-        self._random = random_state(pl_module.device)
+        self._note(pl_module)
         self._save(trainer)
-        self.interruption.waits = False
+        self.signals.waits = False
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes up what a training has left that had ended: Lightning leaves out what begins a training, then."""
+        """Restore the state of a training that had ended: Lightning skips on_train_start then."""
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
-            self._take_up(trainer, loaded)
+            self._restore_all_but_position(trainer, pl_module, loaded)
 
     def state_dict(self) -> dict[str, Any]:
-        """What no other part of a checkpoint holds, the same on all ranks."""
+        """Return what no other part of a checkpoint holds, the same on all ranks."""
         ranks: list[Any] = [self._random]
         if self._group is not None:
             ranks = [None] * dist.get_world_size()
             dist.all_gather_object(ranks, self._random, group=self._group)
-        return {"random": ranks, "seconds": self.seconds + time.monotonic() - self._started}
+        return {"random": ranks, "seconds": self.seconds + time.monotonic() - self._started, "frozen": self._frozen}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Notes what to go on from."""
+        """Note the state to restore when training starts."""
         self._loaded = state_dict
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Adds where the loggers are in their files, and what was measured last."""
+        """Add the positions in the loggers' files and the last metrics."""
         if not self._is_saving:
             return
         checkpoint["callbacks"][self.state_key] |= {
-            "steps_logged": trainer.fit_loop.epoch_loop._batches_that_stepped,
+            "steps_logged": logged_steps(trainer),
             "loggers": [logger.state_dict() for logger in trainer.loggers if hasattr(logger, "state_dict")],
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
         }
-        if self._is_over:  # the state in which the next epoch would begin, should there be more of them
+        if self._is_over:  # the state at the start of the next epoch, for a run resumed with more epochs
             batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
             batches["total"]["ready"] += 1
             batches["current"] = {"ready": 1, "started": 0, "processed": 0, "completed": 0}
             batches["is_last_batch"] = False
 
-    def _go_on(self, trainer: Trainer, state: dict[str, Any]) -> None:
-        self._take_up(trainer, state)
-        if "loggers" not in state:  # a checkpoint that was written in the middle of a step, such as best.ckpt
+    def _note(self, model: LightningModule) -> None:
+        self._random = random_state(model.device)
+        self._frozen = [name for name, weight in model.named_parameters() if not weight.requires_grad]
+
+    def _restore(self, trainer: Trainer, model: LightningModule, state: dict[str, Any]) -> None:
+        self._restore_all_but_position(trainer, model, state)
+        if "loggers" not in state:  # written in the middle of a step, such as best.ckpt
             return
-        loop = trainer.fit_loop.epoch_loop
-        batches: Any = loop.batch_progress.current
-        sampler = getattr(trainer.train_dataloader, "sampler", None)
+        sampler, num_batches = getattr(trainer.train_dataloader, "sampler", None), None
         if isinstance(sampler, ResolutionBatchSampler) and sampler.num_replanned:
             # Another number of ranks makes other batches of the rest of the epoch.
-            batches.completed = len(sampler) - sampler.num_remaining
-        batches.ready, batches.started, batches.processed = batches.completed + 1, batches.completed, batches.completed
-        # The batch that had been made ready will be so again, and Lightning would count it twice.
-        loop.batch_progress.total.ready = loop.batch_progress.total.completed
-        # The validation of the last step is done and counted, but Lightning would count it as done once more.
-        loop.val_loop.increment_progress_to_evaluation_end = _do_nothing  # type: ignore[method-assign]
-        # Or Lightning leaves out, at the end of this epoch, what a schedule does that looks at a metric.
-        trainer.fit_loop._restarting = False
-        # Lightning takes a checkpoint to be from the middle of a step, and adds the rest of that to its count.
-        loop._batches_that_stepped = state["steps_logged"] - (not loop._should_accumulate())
+            num_batches = len(sampler) - sampler.num_remaining
+        restore_position(trainer, state["steps_logged"], num_batches)
 
-    def _take_up(self, trainer: Trainer, state: dict[str, Any]) -> None:
-        """Takes up all but the place in the epoch."""
+    def _restore_all_but_position(self, trainer: Trainer, model: LightningModule, state: dict[str, Any]) -> None:
         self.seconds = state["seconds"]
         ranks, rank = state["random"], trainer.global_rank
         if rank < len(ranks):
             set_random_state(ranks[rank], trainer.strategy.root_device)
         else:
-            seed_apart(torch.initial_seed(), rank, trainer.global_step)
+            seed_for(torch.initial_seed(), rank, trainer.global_step)
+        if any(isinstance(callback, BaseFinetuning) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+            for name, weight in model.named_parameters():  # it froze them again when the run was resumed
+                weight.requires_grad_(name not in state["frozen"])
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        for group, new in zip(groups, self._groups, strict=False):  # BaseFinetuning restores more groups
+            group |= {name: new[name] for name in self._changed if name in new}
         if "loggers" not in state:
             return
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in state["metrics"].items()})
@@ -200,41 +216,41 @@ class Recovery(Callback):
             logger.load_state_dict(of_logger)
 
     def all_ranks_stop(self) -> bool:
-        """Whether all ranks get here within some seconds, and none has failed."""
+        """Return whether all ranks call this within some seconds, so none has failed."""
         if self._group is None:
             return False
         try:
-            dist.monitored_barrier(self._group, timedelta(seconds=_PATIENCE))
+            dist.monitored_barrier(self._group, timedelta(seconds=_TIMEOUT))
         except RuntimeError:
             return False
         return True
 
     def close(self) -> None:
-        """Lets go of the other ranks, when there is nothing left to agree on."""
+        """Release the process group."""
         self._group = self._asked = None
 
     def _agree(self, wish: int) -> int:
-        """The largest wish of all ranks when this was asked the last time; of a single rank, its wish."""
+        """Return the maximum of all ranks' wishes at the last call; with a single rank, its wish."""
         if self._group is None:
             return wish
         before, mine = self._asked, torch.tensor(wish)
         self._asked = mine, dist.all_reduce(mine, dist.ReduceOp.MAX, self._group, async_op=True)
         if before is None:
-            return _GO_ON
+            return _CONTINUE
         before[1].wait()
         return int(before[0])
 
     def _save(self, trainer: Trainer) -> None:
-        name = self.interruption.signal or "a signal to another rank"
+        name = self.signals.signal or "a signal to another rank"
         if self.file is not None:
             disk = trainer.strategy.checkpoint_io
             waits = self._stops or self._is_over
             for logger in trainer.loggers:
                 logger.save()
             if isinstance(disk, DurableCheckpointIO):
-                disk.counted = [logger.file for logger in trainer.loggers if isinstance(logger, MetricsFile)]
+                disk.metrics = [logger.file for logger in trainer.loggers if isinstance(logger, MetricsFile)]
                 if waits:
-                    disk.wait()  # or this one would be left out
+                    disk.wait()  # or this one would be skipped
             self._is_saving = True
             try:
                 trainer.save_checkpoint(self.file, weights_only=False)
@@ -245,7 +261,3 @@ class Recovery(Callback):
         self._saved_at_step, self._saved_at = trainer.global_step, time.monotonic()
         if self._stops:
             raise Interrupted(name, is_agreed=True)
-
-
-def _do_nothing() -> None:
-    """A lambda could not be handed to processes that are spawned."""

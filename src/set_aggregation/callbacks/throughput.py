@@ -1,4 +1,4 @@
-"""How many images a second the training goes through."""
+"""Images per second of the training."""
 
 import time
 from typing import Any
@@ -8,20 +8,20 @@ from lightning.pytorch.loggers import CSVLogger
 
 
 class Throughput(Callback):
-    """Measures training images per second over all ranks: without validation, start-up and checkpoints.
+    """Measure training images per second over all ranks, without validation, start-up and checkpoints.
 
-    Logs ``throughput/images_per_second`` each epoch to every logger but the CSV logger, whose file holds what a run
-    with the same configuration and seed gives again.
+    Logs ``throughput/images_per_second`` each epoch to every logger except the CSV logger, whose file is the same for
+    each run of a configuration and seed.
 
     Attributes:
-        images: images trained on so far, over all ranks.
-        seconds: time that took.
+        images: training images so far, over all ranks.
+        seconds: their time.
     """
 
     def __init__(self) -> None:
         self.images = 0
         self.seconds = 0.0
-        self._last: float | None = None  # when the last batch ended
+        self._last: float | None = None  # end of the last batch
         self._epoch_images, self._epoch_seconds = 0, 0.0
 
     @property
@@ -30,23 +30,18 @@ class Throughput(Callback):
         return self.images / self.seconds if self.seconds else 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock of an epoch that goes on where it was interrupted, and does not start again."""
+        """Start the clock; an epoch that is resumed does not start again."""
         self._last = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Start the clock of an epoch."""
         self._last = time.perf_counter()
         self._epoch_images, self._epoch_seconds = self.images, self.seconds
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Counts a batch, and the time since the one before it."""
+        """Count a batch, and the time since the one before it."""
         now = time.perf_counter()
         if self._last is not None:
             self.seconds += now - self._last
@@ -54,11 +49,11 @@ class Throughput(Callback):
         self._last = now
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The time of validation is not counted."""
+        """Restart the clock, so that validation does not count."""
         self._last = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs the speed of the epoch."""
+        """Log the speed of the epoch."""
         seconds = self.seconds - self._epoch_seconds
         if seconds > 0:
             speed = (self.images - self._epoch_images) / seconds

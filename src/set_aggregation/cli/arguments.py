@@ -5,10 +5,10 @@ from typing import Literal
 
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 
-from set_aggregation.callbacks import LearningCurves, NonFinite, Recovery, RunDirectory
+from set_aggregation.callbacks import BestCheckpoint, LearningCurves, NonFinite, Recovery
+from set_aggregation.runs.directory import RunDirectory
 
 _CHECKPOINT = {
     "monitor": "val/accuracy",
@@ -28,11 +28,11 @@ def add_arguments(parser: LightningArgumentParser, command: str) -> None:
     parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
     parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
     parser.link_arguments("data.in_channels", "model.backbone.init_args.in_channels", apply_on="instantiate")
-    parser.add_lightning_class_args(RunDirectory, "run")
+    parser.add_class_arguments(RunDirectory, "run", instantiate=False)
     parser.add_lightning_class_args(LearningCurves, "curves")
     parser.add_lightning_class_args(Recovery, "recovery")
     parser.add_lightning_class_args(NonFinite, "non_finite")
-    parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+    parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
     parser.set_defaults({f"checkpoint.{name}": value for name, value in _CHECKPOINT.items()})
     parser.add_argument(
         "--ckpt_path",

@@ -1,7 +1,6 @@
 """The command that draws the learning curves of many runs, as a figure or a page."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import NoReturn
 from set_aggregation._extras import MissingExtraError, needs
 from set_aggregation.reports.comparison import Comparison, compare
 from set_aggregation.reports.finding import find_runs
+from set_aggregation.runs.files import atomic_write
 
 _ENDINGS = (".html", ".pdf", ".png", ".svg")
 _DESCRIPTION = """\
@@ -101,12 +101,8 @@ def _write(file: Path, comparison: Comparison) -> None:
 
     kind = file.suffix.lower()[1:]
     content = comparison_page(comparison, file.parent) if kind == "html" else draw(comparison, kind)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, file)  # noqa: PTH105
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic_write(file) as temporary:
+        temporary.write_bytes(content)
 
 
 def _fail(line: str) -> int:

@@ -1,28 +1,44 @@
 """What follows training: the test of the best weights, the files of results and the table."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
-from set_aggregation.callbacks import CurvesPicture, LearningCurves, Mistake, Mistakes, RunDirectory, Throughput
+from set_aggregation.callbacks import (
+    BestCheckpoint,
+    LearningCurves,
+    Misclassification,
+    Misclassifications,
+    PlotCurves,
+    Throughput,
+)
 from set_aggregation.cli.duration import duration
 from set_aggregation.cli.logger_defaults import wandb_loggers
 from set_aggregation.data import ImageDataModule
 from set_aggregation.models.classifier import SetClassifier
+from set_aggregation.models.description import labels, num_parameters
 from set_aggregation.reports.misclassification import MisclassifiedImage
 from set_aggregation.reports.summary import next_commands, print_summary, test_rows
-from set_aggregation.runs.results import best_epoch, environment, labels, parameters, write_results
+from set_aggregation.runs.checkpoint_io import UnfinishedRunError
+from set_aggregation.runs.directory import RunDirectory
+from set_aggregation.runs.environment import devices_of, environment
+from set_aggregation.runs.results import best_epoch, write_results
 
 C = TypeVar("C", bound=Callback)
 
 
 def end_run(
-    trainer: Trainer, model: SetClassifier, data: ImageDataModule, seconds: float, test: bool, test_last: bool = False
+    trainer: Trainer,
+    model: SetClassifier,
+    data: ImageDataModule,
+    run: RunDirectory,
+    seconds: float,
+    test: bool,
+    test_last: bool = False,
 ) -> None:
     """Tests the best weights, writes ``results.json`` and ``report.html`` into the folder of the run, prints the table.
 
@@ -30,13 +46,17 @@ def end_run(
         trainer: that of the training, with the callbacks of this package.
         model: what was trained.
         data: what it was trained on.
+        run: the folder of the run.
         seconds: time of the training.
         test: whether to test.
         test_last: whether to test the weights of the last epoch too.
+
+    Raises:
+        UnfinishedRunError: the results cannot be written.
     """
     epochs, steps = trainer.current_epoch, trainer.global_step
     rows, metrics = {}, {key: float(value) for key, value in trainer.callback_metrics.items()}
-    keeper = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor), None)
+    keeper = next((c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint) and c.monitor), None)
     best, best_path = {}, keeper.best_model_path if keeper else ""
     if not trainer.strategy.broadcast("://" in best_path or Path(best_path).is_file()):
         best_path = ""  # it could not be written, as the disk was full
@@ -52,16 +72,17 @@ def end_run(
         rows |= test_rows(tested, "last")
         last |= {key: float(value) for key, value in tested.items()}
     if test:
+        # It would load the raw weights of the training in place of the averages that the checkpoint holds.
+        trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
         trainer.test(model, datamodule=data, ckpt_path=best_path or None, verbose=False)
         tested = trainer.callback_metrics
         rows |= test_rows(tested, "best checkpoint" if best_path else "last")
         metrics |= {key: float(value) for key, value in tested.items()}
     if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
         return
-    run, throughput = _find(trainer, RunDirectory), _find(trainer, Throughput)
-    curves, picture = _find(trainer, LearningCurves), _find(trainer, CurvesPicture)
-    curves_seconds = curves.seconds + picture.seconds
-    counts = parameters(model)
+    throughput, curves = _find(trainer, Throughput), _find(trainer, LearningCurves)
+    curves_seconds = curves.seconds + _find(trainer, PlotCurves).seconds
+    counts = num_parameters(model)
     rows |= {
         "parameters, aggregator + head": f"{counts['aggregator'] + counts['head']:,}",
         "parameters, all": f"{counts['all']:,}",
@@ -81,10 +102,10 @@ def end_run(
         "metrics": metrics,
         "parameters": counts,
         "seconds": {"all": seconds, "training": throughput.seconds, "learning curves": curves_seconds},
-        "environment": environment(trainer),
+        "environment": environment(devices_of(trainer)),
         "curves": curves.history,
     }
-    mistakes = _find(trainer, Mistakes)
+    mistakes = _find(trainer, Misclassifications)
     confusion, pictured = mistakes.confusion, _pictured(data, mistakes.worst)
     if len(confusion):
         shown = [(each.pixels, each.truth, each.prediction, each.loss) for each in pictured]
@@ -97,8 +118,10 @@ def end_run(
         # They come last: a run that has them has finished, and nobody goes on with it.
         write_results(run.results, results)
     except OSError as error:
-        # Of no line of the code, which would be shown too.
-        warnings.warn(f"got {run.folder}, where the results cannot be written: {error}", stacklevel=1000)
+        raise UnfinishedRunError(
+            f"the results of {run.folder} cannot be written ({error.strerror or error}), so the run has not finished; "
+            "make room and repeat the command with --resume"
+        ) from error
     url = next((logger.url for logger in wandb_loggers(trainer.loggers) if logger.url), None)
     print_summary(rows, next_commands(run.folder, url, best_path))
 
@@ -113,7 +136,7 @@ def _test_without_logging(trainer: Trainer, model: SetClassifier, data: ImageDat
         trainer.loggers = loggers
 
 
-def _pictured(data: ImageDataModule, mistakes: Sequence[Mistake]) -> list[MisclassifiedImage]:
+def _pictured(data: ImageDataModule, mistakes: Sequence[Misclassification]) -> list[MisclassifiedImage]:
     names = data.class_names
     return [
         MisclassifiedImage(data.picture("test", m.index), names[m.truth], names[m.prediction], m.loss, m.index)

@@ -8,28 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from jsonargparse import ArgumentParser
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from set_aggregation._extras import MissingExtraError
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
 from set_aggregation.callbacks import (
     AccuracyPerSize,
-    CurvesPicture,
+    BestCheckpoint,
     LearningCurves,
-    Mistakes,
+    Misclassifications,
     NonFinite,
+    PlotCurves,
     ProgressBar,
     Recovery,
-    RunDirectory,
     Throughput,
 )
 from set_aggregation.cli.arguments import add_arguments, set_width, tags
@@ -42,12 +41,14 @@ from set_aggregation.cli.ranks import broadcast_from_rank_zero, disconnect, is_p
 from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
 from set_aggregation.models.classifier import SetClassifier
+from set_aggregation.models.description import labels, num_parameters
 from set_aggregation.reports.summary import relative
-from set_aggregation.runs.checkpoint import check_checkpoint
-from set_aggregation.runs.checkpoint_io import LAST, DurableCheckpointIO
-from set_aggregation.runs.results import labels, parameters
-from set_aggregation.runs.resume import find_run
-from set_aggregation.runs.signals import EXIT_CODE, Interrupted, take_over_signals
+from set_aggregation.runs._lightning import spawns_processes, take_over_signals
+from set_aggregation.runs.checkpoint import read_checkpoint
+from set_aggregation.runs.checkpoint_io import LAST, DurableCheckpointIO, UnfinishedRunError
+from set_aggregation.runs.directory import RunDirectory
+from set_aggregation.runs.resume import changed_optimizer_arguments, find_run
+from set_aggregation.runs.signals import EXIT_CODE, Interrupted
 
 _PARTS = {"model.aggregator": Aggregator, "model.backbone": Backbone, "data": ImageDataModule}
 _LOGGERS = [
@@ -70,7 +71,7 @@ class SetAggregationCLI(LightningCLI):
     curves: LearningCurves
     recovery: Recovery
     non_finite: NonFinite
-    checkpoint: ModelCheckpoint
+    checkpoint: BestCheckpoint
 
     def __init__(self, command: str, arguments: Sequence[str]) -> None:
         self.command = command
@@ -115,8 +116,7 @@ class SetAggregationCLI(LightningCLI):
         self.config_text = self.parser.dump(config, skip_unset=False)
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             run = find_run(resume, run, has_name, self.config_text)
-        config.run.experiment, config.run.root, config.run.name = run.experiment, run.root, run.name
-        self._resume, self._goes_on = resume, resume is not None and run.config_file.exists()
+        self.run_directory, self._resume, self._is_resumed = run, resume, resume is not None and run.exists
         config.trainer.default_root_dir = str(run.folder)
         config.checkpoint.dirpath = config.checkpoint.dirpath or str(run.checkpoints)
         for logger in _as_list(config.trainer.logger):
@@ -125,7 +125,6 @@ class SetAggregationCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the callbacks that every run has."""
         config = {**self.config_init["trainer"], **kwargs}
-        self.run_directory = self.config_init["run"]
         for name in ("curves", "recovery", "non_finite", "checkpoint"):
             setattr(self, name, self.config_init[name])
         self.throughput = Throughput()
@@ -138,7 +137,7 @@ class SetAggregationCLI(LightningCLI):
             run, curves = self.run_directory, self.curves
             # What finds broken weights comes first, what saves them last.
             callbacks.insert(0, self.non_finite)
-            callbacks += [run, curves, CurvesPicture(run.folder / "curves.png", curves), Mistakes(), self.recovery]
+            callbacks += [curves, PlotCurves(run.folder / "curves.png", curves), Misclassifications(), self.recovery]
         if self.command == "fit" and not self._is_rehearsal and config["enable_checkpointing"] is not False:
             callbacks.append(self.checkpoint)
             self.recovery.file = self.run_directory.checkpoints / LAST
@@ -159,25 +158,26 @@ class SetAggregationCLI(LightningCLI):
             ) from error
 
     def fit(self, **kwargs: Any) -> None:
-        """Trains; what fails before the first step leaves nothing behind."""
+        """Train, test and report; a command that fails before the first step leaves no files."""
         started, exit_code = time.perf_counter(), 1
         try:
-            with self.recovery.interruption:
+            with self.recovery.signals:
                 if not self._prepare(kwargs):
                     exit_code = 0
                     return
                 take_over_signals(self.trainer)
-                if isinstance(launcher := self.trainer.strategy.launcher, _SubprocessScriptLauncher):
-                    self.recovery.interruption.pass_on = launcher.kill
+                # Of the launcher that has started the other ranks, if there is one.
+                self.recovery.signals.pass_on = getattr(self.trainer.strategy.launcher, "kill", lambda number: None)
                 with lightning_news():
                     self._say_batch_size()
                     self.trainer.fit(**kwargs)
+                self._check_last_checkpoint()
                 seconds = self.recovery.seconds + time.perf_counter() - started
                 test, test_last = (self.config[name] for name in ("test_after_fit", "test_last"))
-                end_run(self.trainer, self.model, self.datamodule, seconds, test, test_last)
+                end_run(self.trainer, self.model, self.datamodule, self.run_directory, seconds, test, test_last)
             exit_code = 0
         except Interrupted as stop:
-            # A rank that is told to stop because another one has failed must not be started again for ever.
+            # A rank that stops because another one failed must not be started again for ever.
             stop.is_agreed |= self.trainer.world_size == 1 or self.recovery.all_ranks_stop()
             exit_code = EXIT_CODE
             self._say_how_to_go_on(stop)
@@ -190,12 +190,26 @@ class SetAggregationCLI(LightningCLI):
                 self.run_directory.discard()
             self.run_directory.unlock()
 
+    def _check_last_checkpoint(self) -> None:
+        """Refuse to finish a run whose last checkpoint is missing.
+
+        Raises:
+            UnfinishedRunError: it could not be written.
+        """
+        file, disk = self.recovery.file, self.trainer.strategy.checkpoint_io
+        reason = disk.failed.get(file) if isinstance(disk, DurableCheckpointIO) and file is not None else None
+        # Only the first rank writes.
+        if (reason := self.trainer.strategy.broadcast(reason)) is not None:
+            raise UnfinishedRunError(
+                f"the last checkpoint, {file}, cannot be written ({reason}), so the run has not finished; make room "
+                f"and repeat the command with --resume {relative(self.run_directory.folder)}"
+            )
+
     def _prepare(self, kwargs: dict[str, Any]) -> bool:
-        """Lets the first rank find what is not there or does not fit, before any logger starts a run, and tells all
-        ranks what they go on from.
+        """Check everything on the first rank before any logger starts a run, and tell all ranks what to resume from.
 
         Args:
-            kwargs: of ``Trainer.fit``; the checkpoint is put in.
+            kwargs: of ``Trainer.fit``; the checkpoint is added.
 
         Returns:
             Whether there is something left to do.
@@ -219,23 +233,33 @@ class SetAggregationCLI(LightningCLI):
 
     def _check_then_create_folder(self, kwargs: dict[str, Any]) -> bool:
         run = self.run_directory
-        if self._goes_on and self._resume == "auto" and run.results.exists():
-            print(f"{run.folder} has finished; there is nothing left to do")
+        if spawns_processes(self.trainer):
+            raise ValueError(
+                f"got --trainer.strategy {self.config['trainer'].strategy}, which trains in processes that "
+                "keep their results; use --trainer.strategy ddp"
+            )
+        if self._is_resumed and self._resume == "auto" and run.results.exists():
+            print(f"{relative(run.folder)} has finished; there is nothing left to do")
             return False
         self.datamodule.prepare_data()
         self.datamodule.setup("fit")
         self.model.check_image_sizes(self.datamodule.image_sizes)
-        if self._goes_on:
+        checkpoint: Path | None = kwargs["ckpt_path"] and Path(kwargs["ckpt_path"])
+        if self._is_resumed:
             run.lock_or_raise()
-            kwargs["ckpt_path"] = run.newest_checkpoint or kwargs["ckpt_path"]
-        if kwargs["ckpt_path"] is not None:
-            check_checkpoint(Path(kwargs["ckpt_path"]), self.model)
+            checkpoint = run.newest_checkpoint() or checkpoint
+        if checkpoint is not None:
+            saved = read_checkpoint(checkpoint, self.model)
+            changed_optimizer_arguments(saved.get("hyper_parameters", {}), dict(self.model.hparams))
+        kwargs["ckpt_path"] = checkpoint
         if not self._is_rehearsal:
-            counts = parameters(self.model)
+            counts = num_parameters(self.model)
             told_by = {**labels(self.model, self.datamodule), "parameters": counts["aggregator"] + counts["head"]}
-            run.create(self.config_text, told_by, is_there=self._goes_on)
+            run.create(self.config_text, resume=self._is_resumed)
             for logger in wandb_loggers(self.trainer.loggers):
                 logger.start()
+            for each in self.trainer.loggers:
+                each.log_hyperparams({**yaml.safe_load(self.config_text), "labels": told_by})
         return True
 
     @rank_zero_only
@@ -250,14 +274,13 @@ class SetAggregationCLI(LightningCLI):
 
     @rank_zero_only
     def _say_how_to_go_on(self, stop: Interrupted) -> None:
-        run = self.run_directory
-        if self.throughput.images == 0 and not self._goes_on:
-            words = "nothing was trained, so nothing is left"
+        if self.throughput.images == 0 and not self._is_resumed:
+            message = "no step was trained, so no files are left"
         elif self._resume == "auto":
-            words = "the same command goes on from here"
+            message = "the same command resumes it"
         else:
-            words = f"the same command goes on from here with --resume {relative(run.folder)}"
-        print(f"{stop}: {words}", file=sys.stderr)
+            message = f"the same command resumes it with --resume {relative(self.run_directory.folder)}"
+        print(f"{stop}: {message}", file=sys.stderr)
 
     @property
     def _is_rehearsal(self) -> bool:
@@ -286,7 +309,7 @@ class SetAggregationCLI(LightningCLI):
                 f"got no --ckpt_path, expected the checkpoint to {self.command}, "
                 "such as --ckpt_path lightning_logs/EXPERIMENT/RUN/checkpoints/best.ckpt"
             )
-        check_checkpoint(Path(kwargs["ckpt_path"]), self.model)
+        read_checkpoint(Path(kwargs["ckpt_path"]), self.model)
         return run(**kwargs)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -351,7 +374,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
             raise
         line = str(error) if isinstance(error, ArgumentError) else unwrapped(str(error))
         print(f"error: {line} (--debug shows the traceback)", file=sys.stderr)
-        return 2 if isinstance(error, ArgumentError) else 1
+        return 2 if isinstance(error, ArgumentError) else getattr(error, "exit_code", 1)
     if all_are_done:
         disconnect()
     return exit_code

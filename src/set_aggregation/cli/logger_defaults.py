@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from jsonargparse import Namespace
 from lightning.pytorch.loggers import Logger
 
-from set_aggregation.callbacks import RunDirectory
 from set_aggregation.loggers import MetricsFile, SafeWandbLogger
+from set_aggregation.runs.directory import RunDirectory
 
 _PROJECT = "set-aggregation"
 

@@ -1,14 +1,14 @@
 """A CSV logger whose ``metrics.csv`` is exact after any interruption."""
 
 import csv
-import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from set_aggregation.runs.files import atomic_write, warn
 
 
 class MetricsFile(CSVLogger):
@@ -40,8 +40,7 @@ class MetricsFile(CSVLogger):
             self.experiment.save()
         except OSError as error:
             if not self._warned:
-                # A large stacklevel keeps Python from printing the source line.
-                warnings.warn(f"got {self.log_dir}, where metrics.csv cannot be written ({error})", stacklevel=1000)
+                warn(f"got {self.log_dir}, where metrics.csv cannot be written ({error})")
             self._warned = True
 
     @property
@@ -106,10 +105,8 @@ class _Writer(ExperimentWriter):
             return list(csv.DictReader(file))[:num_rows]
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
-        unfinished = self._file.with_suffix(".tmp")
-        with unfinished.open("w", newline="") as file:
+        with atomic_write(self._file) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(unfinished, self._file)  # noqa: PTH105
         self._is_torn = False

@@ -1,7 +1,6 @@
 """The page of a finished run: ``report.html``, which needs nothing but itself to be read."""
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from set_aggregation.reports.misclassification import MisclassifiedImage
 from set_aggregation.reports.run_figure import run_figure
+from set_aggregation.runs.files import atomic_write
 
 _SALT = "set-aggregation"  # of the names inside a drawing, so that equal runs have equal pages
 _MOST_CLASSES = 30  # of a table that can be looked over; of more classes the pairs most often confused are listed
@@ -62,9 +62,8 @@ def write_report(
         mistakes=mistakes,
         config=config,
     )
-    unfinished = file.with_suffix(".tmp")
-    unfinished.write_bytes(page.encode("utf-8", "backslashreplace"))  # a class may be named by bytes that are no text
-    os.replace(unfinished, file)  # noqa: PTH105
+    with atomic_write(file) as temporary:
+        temporary.write_bytes(page.encode("utf-8", "backslashreplace"))  # names of classes may not be valid UTF-8
 
 
 def _most_confused(confusion: NDArray[np.int64], class_names: Sequence[str]) -> list[tuple[str, str, int, int]]:

@@ -5,25 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from set_aggregation.runs.resume import IRRELEVANT, changed
+from set_aggregation.runs.resume import settings_of as json_settings
+
 Settings = Mapping[str, str]
 
-# What cannot change a result, with everything below it; all else keeps runs apart.
-IGNORED = (
-    "seed_everything",  # what is averaged over
-    "run",
-    "trainer.logger",
-    "trainer.default_root_dir",
-    "trainer.enable_progress_bar",
-    "trainer.enable_model_summary",
-    "trainer.log_every_n_steps",
-    "data.init_args.data_dir",
-    "data.init_args.num_workers",
-    "checkpoint.dirpath",
-    "checkpoint.filename",
-    "checkpoint.verbose",
-    "test_after_fit",
-    "test_last",
-)
+IGNORED = ("seed_everything", *IRRELEVANT)  # runs that differ in the seed are averaged
 _WIDTH = ("model.hidden_features", "model.aggregator.init_args.out_features")  # the first that is not null
 _NULL = "null"  # a setting that is not there counts as this one, which is what versions of the project differ by
 
@@ -40,8 +27,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
         >>> settings_of({"run": {"root": "logs"}, "model": {"hidden_features": 128, "dropout": 0.0}})
         {'model.hidden_features': '"width"', 'model.dropout': '0'}
     """
-    flat = _flat(config)
-    settings = {name: text for name, text in flat.items() if not any(_is_below(name, top) for top in IGNORED)}
+    settings = json_settings(config, IGNORED)
     width = next((name for name in _WIDTH if settings.get(name, _NULL) != _NULL), None)
     return settings if width is None else settings | {width: '"width"'}
 
@@ -79,22 +65,7 @@ def same(one: Settings, other: Settings) -> bool:
         one: settings of a run.
         other: settings of another.
     """
-    return all(one.get(name, _NULL) == other.get(name, _NULL) for name in {*one, *other})
-
-
-def _flat(value: Any, name: str = "") -> dict[str, str]:
-    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
-        value = dict(enumerate(value))
-    if isinstance(value, dict):
-        parts = (_flat(each, f"{name}.{key}" if name else str(key)) for key, each in value.items())
-        return {name: text for part in parts for name, text in part.items()}
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 1 and 1.0 are one setting
-    return {name: json.dumps(value, ensure_ascii=False, default=str)}
-
-
-def _is_below(name: str, top: str) -> bool:
-    return name == top or name.startswith(f"{top}.")
+    return not changed(one, other)
 
 
 def _tells(name: str, settings: Settings, variants: Sequence[Settings]) -> bool:

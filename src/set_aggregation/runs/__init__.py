@@ -1,1 +1,1 @@
-"""A run on disk."""
+"""A run on disk: folder, checkpoints, resume, signals, random state, results."""

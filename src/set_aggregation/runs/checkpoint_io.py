@@ -1,6 +1,5 @@
-"""How Lightning writes and reads checkpoints here: whole or not at all, checked, and in the background."""
+"""Lightning's CheckpointIO with atomic, validated files and a background writer."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,46 +10,53 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from set_aggregation.runs.checkpoint import read_checkpoint, write_checkpoint
+from set_aggregation.runs.files import warn
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
+class UnfinishedRunError(OSError):
+    """A run whose last checkpoint or results could not be written: it has not finished and can be resumed."""
+
+    exit_code = 74  # EX_IOERR of sysexits.h
+
+
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints with :func:`~set_aggregation.runs.checkpoint.write_checkpoint`.
+    """Write checkpoints atomically, ``last.ckpt`` in a background thread.
 
-    ``last.ckpt`` is written by a thread of its own, while training goes on: training waits only while the state is
-    copied. One that is due while the one before is still being written is left out. What was ``last.ckpt`` before
-    stays as ``previous.ckpt``. Every other checkpoint is written while training waits.
-
-    Paths that are no local files, such as ``s3://...``, are left to Lightning.
+    Training waits only while the state for ``last.ckpt`` is copied. A ``last.ckpt`` that is due while the one before
+    is still being written is skipped. The file it replaces becomes ``previous.ckpt``. Training waits for all other
+    checkpoints. Remote paths such as ``s3://...`` are passed to Lightning.
 
     Args:
-        on_error: what to do about a checkpoint that cannot be written, as on a full disk: ``"continue"`` says so in
-            one line, the checkpoint before it stays and training goes on; ``"stop"`` ends training.
+        on_error: what a checkpoint that cannot be written does, for example on a full disk: ``"continue"`` warns and
+            keeps the checkpoint before it, ``"stop"`` raises.
 
     Attributes:
-        counted: files that ``last.ckpt`` counts the rows of; they lie on the disk before it does.
+        metrics: files to fsync before ``last.ckpt``, which stores their row counts.
+        failed: files whose newest write failed, and the reason.
 
     Raises:
-        OSError: with ``"stop"``, a checkpoint could not be written.
-        ValueError: a checkpoint that is read is not there or damaged.
+        OSError: with ``"stop"``, a checkpoint cannot be written.
+        ValueError: a checkpoint to read does not exist or is damaged.
     """
 
     def __init__(self, on_error: Literal["continue", "stop"] = "continue") -> None:
         self.on_error = on_error
-        self.counted: Sequence[Path] = ()
+        self.metrics: Sequence[Path] = ()
+        self.failed: dict[Path, str] = {}
         self._writer: ThreadPoolExecutor | None = None
-        self._pending: Future[None] | None = None
+        self._pending: tuple[Path, Future[None]] | None = None
 
     def save_checkpoint(
         self, checkpoint: Mapping[str, Any], path: str | Path, storage_options: object | None = None
     ) -> None:
-        """Writes a checkpoint.
+        """Write a checkpoint.
 
         Args:
-            checkpoint: what to write.
-            path: where to.
-            storage_options: none are known.
+            checkpoint: the content.
+            path: the file.
+            storage_options: of remote paths.
         """
         if "://" in str(path):
             super().save_checkpoint(dict(checkpoint), path, storage_options)
@@ -59,27 +65,27 @@ class DurableCheckpointIO(TorchCheckpointIO):
         if file.name != LAST:
             self.wait()
             self._try(file, lambda: write_checkpoint(checkpoint, file))
-        elif self._pending is None or self._pending.done():
+        elif self._pending is None or self._pending[1].done():
             self.wait()
             copy = apply_to_collection(checkpoint, Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
             if self._writer is None:
                 self._writer = ThreadPoolExecutor(1, "checkpoint")
-            self._pending = self._writer.submit(write_checkpoint, copy, file, file.with_name(PREVIOUS), self.counted)
-            self._pending.file = file  # type: ignore[attr-defined] # for what may have to be said of it
+            previous = file.with_name(PREVIOUS)
+            self._pending = file, self._writer.submit(write_checkpoint, copy, file, previous, self.metrics)
 
     def wait(self) -> None:
-        """Waits until all is written."""
+        """Wait for the background writer."""
         pending, self._pending = self._pending, None
         if pending is not None:
-            self._try(pending.file, pending.result)  # type: ignore[attr-defined]
+            self._try(pending[0], pending[1].result)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Reads a checkpoint onto the CPU, with ``weights_only=True`` whatever is asked for.
+        """Read a checkpoint onto the CPU, always with ``weights_only=True``.
 
         Args:
             path: the file.
-            *args: not used.
-            **kwargs: not used.
+            *args: ignored.
+            **kwargs: ignored.
         """
         if "://" in str(path):
             return super().load_checkpoint(path, weights_only=True)
@@ -87,7 +93,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(Path(path))
 
     def teardown(self) -> None:
-        """Ends the thread when all is written."""
+        """Wait for the background writer and end it."""
         self.wait()
         if self._writer is not None:
             self._writer.shutdown()
@@ -96,9 +102,10 @@ class DurableCheckpointIO(TorchCheckpointIO):
     def _try(self, file: Path, write: Any) -> None:
         try:
             write()
+            self.failed.pop(file, None)
         except OSError as error:
-            words = f"got the checkpoint {file}, which cannot be written ({error.strerror or error})"
+            self.failed[file] = str(error.strerror or error)
+            message = f"the checkpoint {file} cannot be written ({self.failed[file]}); the one before it stays"
             if self.on_error == "stop":
-                raise OSError(f"{words}; the one before it stays, make room and go on from it") from error
-            # Of no line of the code, which would be shown too.
-            warnings.warn(f"{words}: the one before it stays, and training goes on", stacklevel=1000)
+                raise OSError(f"{message}; make room and resume") from error
+            warn(f"{message}, and training continues")

@@ -1,4 +1,4 @@
-"""Where and with what something was measured."""
+"""The environment of a measurement: command, commit, devices and versions."""
 
 import platform
 import shlex
@@ -7,14 +7,17 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+from lightning.pytorch import Trainer
+
 _PACKAGES = ("set-aggregation", "torch", "torchvision", "lightning", "torchmetrics", "numpy")
 
 
-def environment_with(devices: str) -> dict[str, str]:
-    """Command, commit, devices, system and versions.
+def environment(devices: str) -> dict[str, str]:
+    """Return command, commit, devices, system and versions.
 
     Args:
-        devices: what computed.
+        devices: description of the devices, such as :func:`devices_of` gives.
     """
     return {
         "command": shlex.join(["python", *sys.argv]),
@@ -25,8 +28,19 @@ def environment_with(devices: str) -> dict[str, str]:
     }
 
 
+def devices_of(trainer: Trainer) -> str:
+    """Describe the devices of a training: number, name, threads and precision.
+
+    Args:
+        trainer: that of the training.
+    """
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {processor()}"
+    return f"{trainer.world_size} x {name}, {torch.get_num_threads()} threads, precision {trainer.precision}"
+
+
 def processor() -> str:
-    """The name of the processor."""
+    """Return the name of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -34,10 +48,10 @@ def processor() -> str:
 
 
 def _commit() -> str:
-    """The commit of the code, where it is run from a clone; what runs write into ``results/`` changes no code."""
+    """Return the commit of the code if it runs from a clone; files in ``results/`` are no changes of the code."""
     clone = Path(__file__).parents[3]
     if not (clone / ".git").exists():
-        return "unknown"  # an installed package; a repository around it has nothing to say
+        return "unknown"  # an installed package; a repository around it is another project
     try:
         commit, changes = (
             subprocess.run(["git", "-C", str(clone), *words], capture_output=True, text=True, check=True).stdout.strip()

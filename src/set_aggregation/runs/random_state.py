@@ -1,4 +1,4 @@
-"""The state of all random-number generators that a training draws from."""
+"""The state of the random-number generators of a training."""
 
 import random
 from typing import Any
@@ -8,10 +8,13 @@ import torch
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """The state of Python's, NumPy's and torch's generators, on CPU and on one accelerator, as numbers and tensors.
+    """Return the state of Python's, NumPy's and PyTorch's generators, on CPU and on one accelerator.
 
     Args:
-        device: that of the training; no other one's generator is looked at.
+        device: that of the training.
+
+    Returns:
+        Numbers and tensors, which a checkpoint can hold.
 
     Example:
         >>> state = random_state(torch.device("cpu"))
@@ -21,7 +24,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
         True
     """
     version, words, gauss = random.getstate()
-    name, keys, *more = np.random.get_state(legacy=True)  # noqa: NPY002 - other people's code draws from it
+    name, keys, *more = np.random.get_state(legacy=True)  # noqa: NPY002 - transforms of users draw from it
     state = {
         "python": [version, torch.tensor(words), gauss],
         "numpy": [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *more],
@@ -35,10 +38,10 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Lets all generators go on from a state.
+    """Restore all generators.
 
     Args:
-        state: what :func:`random_state` gave; an accelerator of another kind keeps the state it has.
+        state: from :func:`random_state`; the state of another kind of accelerator is ignored.
         device: that of the training.
     """
     version, words, gauss = state["python"]
@@ -52,14 +55,14 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
         torch.mps.set_rng_state(state["mps"].cpu())
 
 
-def seed_apart(seed: int, *place: int) -> None:
-    """Seeds all generators with what one seed gives for one place, such as a rank.
+def seed_for(seed: int, *key: int) -> None:
+    """Seed all generators with an independent stream of a seed, for example one for each rank.
 
     Args:
-        seed: of the run.
-        *place: numbers that tell the place from others.
+        seed: seed of the run.
+        *key: numbers of the stream, such as the rank.
     """
-    words = np.random.SeedSequence((seed, *place)).generate_state(2, np.uint64).tolist()
+    words = np.random.SeedSequence((seed, *key)).generate_state(2, np.uint64).tolist()
     random.seed(words[0])
     np.random.seed(words[0] % 2**32)  # noqa: NPY002
-    torch.manual_seed(words[1] % 2**63)  # of all accelerators, too
+    torch.manual_seed(words[1] % 2**63)  # also of all accelerators

@@ -1,81 +1,152 @@
-"""Finds the run that a command goes on with."""
+"""Which run a command resumes, and which settings may differ then."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from set_aggregation.callbacks import RunDirectory
+from set_aggregation.runs.directory import RunDirectory
+from set_aggregation.runs.files import warn
 
-# What changes nothing in what a run computes: where and how it runs, and what it says.
-_FREE = ("run", "resume", "recovery", "test_after_fit", "test_last")
-_FREE_OF_TRAINER = (
-    *("accelerator", "strategy", "devices", "num_nodes", "logger", "default_root_dir", "profiler"),
-    *("enable_progress_bar", "enable_model_summary"),
+# Settings that cannot change a result, with everything below them.
+IRRELEVANT = (
+    "run",
+    "resume",
+    "recovery",
+    "non_finite",
+    "test_after_fit",
+    "test_last",
+    "checkpoint.dirpath",
+    "checkpoint.filename",
+    "checkpoint.verbose",
+    "trainer.logger",
+    "trainer.default_root_dir",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+    "trainer.profiler",
+    "data.init_args.data_dir",
+    "data.init_args.num_workers",
 )
+# Hardware may change when a run is resumed; several devices multiply the batch, so comparisons keep such runs apart.
+HARDWARE = ("trainer.accelerator", "trainer.strategy", "trainer.devices", "trainer.num_nodes")
+
+
+def settings_of(config: Any, ignored: tuple[str, ...] = IRRELEVANT) -> dict[str, str]:
+    """Return settings as JSON by dotted name.
+
+    Args:
+        config: a configuration.
+        ignored: names to leave out, with everything below them.
+
+    Example:
+        >>> settings_of({"run": {"root": "logs"}, "model": {"hidden_features": 128, "dropout": 0.0}})
+        {'model.hidden_features': '128', 'model.dropout': '0'}
+    """
+    return {name: text for name, text in _flat(config, "").items() if not _is_below(name, ignored)}
+
+
+def _flat(value: Any, name: str) -> dict[str, str]:
+    if isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
+        value = dict(enumerate(value))
+    if isinstance(value, Mapping):
+        parts = (_flat(each, f"{name}.{key}" if name else str(key)) for key, each in value.items())
+        return {name: text for part in parts for name, text in part.items()}
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 1 and 1.0 are one setting
+    return {name: json.dumps(value, ensure_ascii=False, default=str)}
+
+
+def _is_below(name: str, tops: tuple[str, ...]) -> bool:
+    return any(name == top or name.startswith(f"{top}.") for top in tops)
 
 
 def find_run(resume: Literal["auto"] | Path | None, asked: RunDirectory, has_name: bool, config: str) -> RunDirectory:
-    """The folder of the run that a command is to write.
+    """Return the run that a command writes.
 
     Args:
-        resume: None for a new run; the folder of a run to go on with; or ``"auto"``, which goes on with what is
-            there: the run of the name that was given, else the newest run of the experiment that has the same
-            configuration, has not finished and is not being written. Without such it is a new run.
+        resume: None for a new run; the folder of a run to resume; or ``"auto"``, which resumes the run of the given
+            name, else the newest run of the experiment that has the same settings, has not finished and is not being
+            written. Without such a run it is a new one.
         asked: the folder of a new run.
         has_name: whether the name of the run was given.
-        config: the complete configuration.
+        config: the complete configuration as YAML.
 
     Raises:
-        ValueError: no such run, or one of this name with another configuration.
+        ValueError: no such run, or one of this name with other settings.
     """
     if resume is None:
         return asked
     if resume != "auto":
         folder = Path(resume)
-        if not (folder / "config.yaml").is_file():
-            raise ValueError(f"got --resume {folder}, expected the folder of a run, which holds a config.yaml, or auto")
         folder = folder.absolute() if not folder.parent.parent.name else folder
-        return RunDirectory(folder.parent.name, folder.parent.parent, folder.name)
+        run = RunDirectory(folder.parent.name, folder.parent.parent, folder.name)
+        if not run.exists:
+            raise ValueError(f"got --resume {resume}, expected the folder of a run, with its config.yaml, or auto")
+        return run
     if has_name:
-        if asked.config_file.is_file() and (other := _differences(asked.config_file, config)):
+        if asked.exists and not asked.config_file.exists():
+            warn(f"{asked.config_file} is missing; resuming with the configuration of this command")
+        elif asked.exists and (other := _differences(asked.config_file, config)):
             raise ValueError(
-                f"got --resume auto for the run {asked.folder}, which has other {', '.join(other)}; expected the same "
-                f"configuration; give another --run.name, or --resume {asked.folder} to go on with it all the same"
+                f"got --resume auto for the run {asked.folder}, which has other {', '.join(other)}; use the same "
+                f"configuration, another --run.name, or --resume {asked.folder} to resume it with the new one"
             )
         return asked
     folders = [file.parent for file in (asked.root / asked.experiment).glob("[!.]*/config.yaml")]
     for folder in sorted(folders, key=lambda folder: (folder / "config.yaml").stat().st_mtime, reverse=True):
         run = RunDirectory(asked.experiment, asked.root, folder.name)
         if not run.results.exists() and not _differences(run.config_file, config) and run.lock():
-            run.unlock()  # the process locks it again, by the object that it keeps
             return run
     return asked
 
 
 def _differences(file: Path, config: str) -> list[str]:
-    """The settings in which two configurations differ, as far as they change what is computed."""
+    """Return the settings in which two configurations differ, among those that can change a result."""
     try:
-        before = yaml.safe_load(file.read_text())
+        configs = [yaml.safe_load(text) for text in (file.read_text(), config)]
     except (OSError, yaml.YAMLError):
         return ["config.yaml"]
-    return sorted(_different(_that_counts(before), _that_counts(yaml.safe_load(config)), ""))
+    return changed(*(settings_of(each, (*IRRELEVANT, *HARDWARE)) for each in configs))
 
 
-def _that_counts(config: Any) -> Any:
-    if not isinstance(config, dict):
-        return config
-    kept = {name: value for name, value in config.items() if name not in _FREE}
-    trainer = kept.get("trainer")
-    if isinstance(trainer, Mapping):
-        kept["trainer"] = {name: value for name, value in trainer.items() if name not in _FREE_OF_TRAINER}
-    return kept
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of settings that differ; one that is missing counts as null.
+
+    Args:
+        before: settings by name.
+        now: other settings.
+    """
+    return sorted(name for name in {*before, *now} if before.get(name, "null") != now.get(name, "null"))
 
 
-def _different(a: Any, b: Any, key: str) -> list[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        names = dict.fromkeys((*a, *b))
-        below = [_different(a.get(name), b.get(name), f"{key}.{name}" if key else str(name)) for name in names]
-        return [each for some in below for each in some]
-    return [] if a == b else [key]
+def changed_optimizer_arguments(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the arguments of the optimizer that a resumed run changes.
+
+    Args:
+        before: ``hyper_parameters`` of the checkpoint.
+        now: those of the model.
+
+    Raises:
+        ValueError: a restored state cannot follow the change: another class of optimizer, another schedule, or a value
+            that the schedule controls.
+
+    Example:
+        >>> adam = lambda lr: {"optimizer": {"class_path": "Adam", "init_args": {"lr": lr}}, "scheduler": None}
+        >>> changed_optimizer_arguments(adam(0.1), adam(0.2))
+        ['lr']
+    """
+    if not before or not now:  # a model that was not built by the command line
+        return []
+    parts = ("optimizer", "scheduler", "scheduler_interval")
+    names = changed(*(settings_of({part: each.get(part) for part in parts}, ()) for each in (before, now)))
+    start = "optimizer.init_args."
+    scheduled = {f"{start}{name}" for name in ("lr", "momentum", "betas")} if now.get("scheduler") else set()
+    if refused := [name for name in names if not name.startswith(start) or name in scheduled]:
+        raise ValueError(
+            f"got another model.{', model.'.join(refused)} for a resumed run, which continues with the optimizer and "
+            "the schedule of its checkpoint; keep these settings, or start a new run"
+        )
+    return [name.removeprefix(start).split(".")[0] for name in names]

@@ -1,25 +1,26 @@
-"""A request to stop, by signal: noted while training, to be obeyed where nothing is lost."""
+"""Stop signals: noted while training, and obeyed when the state is saved."""
 
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch import Trainer
 
-# SIGUSR1 is what SLURM is usually told to send ahead of the end of a job's time (--signal=USR1@60).
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
-EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: not done, to be tried again
+# SLURM is usually told to send SIGUSR1 before a job's time ends (--signal=USR1@60). A closed terminal sends SIGHUP.
+_NAMES = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
+_SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 class Interrupted(BaseException):
-    """A signal has ended the run; no error, so nothing that handles errors sees it.
+    """A signal ended the run; not an Exception, so handlers of errors do not see it.
 
     Args:
         name: of the signal.
-        is_agreed: whether all ranks stop with this one.
+        is_agreed: whether all ranks stop.
     """
 
     def __init__(self, name: str, is_agreed: bool = False) -> None:
@@ -28,16 +29,17 @@ class Interrupted(BaseException):
         self.is_agreed = is_agreed
 
 
-class Interruption:
-    """Notes SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 while it is entered as a context.
+class SignalHandler:
+    """Handle SIGTERM, SIGINT (Ctrl-C), SIGUSR1 and SIGHUP inside a ``with`` block.
 
-    While :attr:`waits` is true somebody looks at :attr:`signal` and stops when nothing is lost; else the first signal
-    raises :class:`Interrupted` at once. A second SIGINT ends the process at once, whatever it does.
+    While :attr:`waits` is true the first signal is noted in :attr:`signal` for the training to act on; else it raises
+    :class:`Interrupted` at once. A second SIGINT ends the process at once. Signals that were ignored before, such as
+    SIGHUP under ``nohup``, stay ignored.
 
     Attributes:
-        signal: name of the first signal that came, or None.
-        waits: whether somebody looks.
-        pass_on: called with the number of the first signal, for the processes of other ranks that this one has started.
+        signal: name of the first signal received, or None.
+        waits: whether the training checks :attr:`signal`.
+        pass_on: called with the number of the first signal, for the processes that this rank has started.
     """
 
     def __init__(self) -> None:
@@ -47,11 +49,13 @@ class Interruption:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self.signal, self._had_ctrl_c = None, False
-        try:
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
-        except ValueError:  # only the main thread of a process may
-            self._before = {}
+        self.signal, self._had_ctrl_c, self._before = None, False, {}
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                try:
+                    self._before[number] = signal.signal(number, self._note)
+                except ValueError:  # only the main thread may set handlers
+                    break
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -65,26 +69,16 @@ class Interruption:
         self._had_ctrl_c |= number == signal.SIGINT
         if self.signal is None:
             self.signal = signal.Signals(number).name
-            if number != signal.SIGINT:  # which a terminal gives to all of them
+            if number != signal.SIGINT:  # a terminal sends SIGINT to all processes
                 self.pass_on(number)
             if not self.waits:
                 raise Interrupted(self.signal)
             if getattr(rank_zero_only, "rank", 0) == 0:
                 again = ", again to stop at once" if number == signal.SIGINT else ""
-                # Not print: the signal may have come in the middle of one.
-                os.write(2, f"\n{self.signal}: training stops when this step is saved{again}\n".encode())
-
-
-def take_over_signals(trainer: Trainer) -> None:
-    """Keeps Lightning from handling signals: it would end with exit code 0 and without a checkpoint, requeue jobs of
-    SLURM by itself, and make every step of every rank wait for a broadcast.
-
-    Args:
-        trainer: before ``fit``.
-    """
-    trainer._signal_connector.register_signal_handlers = _do_nothing  # type: ignore[method-assign]
-    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _do_nothing  # type: ignore[method-assign]
+                with suppress(OSError):  # of a closed terminal
+                    # Not print: the signal may interrupt one.
+                    os.write(2, f"\n{self.signal}: training stops when this step is saved{again}\n".encode())
 
 
 def _do_nothing(*_: object) -> None:
-    """A lambda could not be handed to processes that are spawned."""
+    """Do nothing; unlike a lambda it can be pickled."""

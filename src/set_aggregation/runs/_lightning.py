@@ -1,0 +1,74 @@
+"""Every private name of Lightning that this package uses."""
+
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+
+
+def take_over_signals(trainer: Trainer) -> None:
+    """Keep Lightning from handling signals.
+
+    It would end with exit code 0 and without a checkpoint, requeue SLURM jobs itself, and make every step of every rank
+    wait for a broadcast.
+
+    Args:
+        trainer: before ``fit``.
+    """
+    trainer._signal_connector.register_signal_handlers = _do_nothing  # type: ignore[method-assign]
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _do_nothing  # type: ignore[method-assign]
+
+
+def spawns_processes(trainer: Trainer) -> bool:
+    """Return whether ``fit`` runs in other processes than this one, whose results stay behind there.
+
+    Args:
+        trainer: of any strategy.
+    """
+    return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+
+
+def logged_steps(trainer: Trainer) -> int:
+    """Return the number of steps that the loggers have seen.
+
+    Args:
+        trainer: during ``fit``.
+    """
+    return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+def restore_position(trainer: Trainer, num_steps: int, num_batches: int | None) -> None:
+    """Correct the loop counters after Lightning has restored a checkpoint written between two steps.
+
+    Args:
+        trainer: when training starts.
+        num_steps: what :func:`logged_steps` gave when the checkpoint was written.
+        num_batches: batches of the epoch that are done, where a new plan of the epoch counts them anew.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    batches: Any = loop.batch_progress.current
+    if num_batches is not None:
+        batches.completed = num_batches
+    batches.ready, batches.started, batches.processed = batches.completed + 1, batches.completed, batches.completed
+    # The batch that was ready will be fetched and counted again.
+    loop.batch_progress.total.ready = loop.batch_progress.total.completed
+    # The validation of the last step is done and counted; Lightning would count it again.
+    loop.val_loop.increment_progress_to_evaluation_end = _do_nothing  # type: ignore[method-assign]
+    # While restarting, Lightning skips the schedules that watch a metric at the end of the epoch.
+    trainer.fit_loop._restarting = False
+    # Lightning takes the checkpoint for one from the middle of a step and adds the rest of that step to its count.
+    loop._batches_that_stepped = num_steps - (not loop._should_accumulate())
+
+
+class ProgressBarFromOne(RichProgressBar):
+    """Lightning's rich progress bar with epochs counted from 1."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        epochs = self.trainer.max_epochs
+        description = f"Epoch {current_epoch + 1}" + (f"/{epochs}" if epochs is not None and epochs > 0 else "")
+        return f"{description:{len(self.validation_description)}}"
+
+
+def _do_nothing(*_: object) -> None:
+    """Do nothing; unlike a lambda it can be pickled."""
