@@ -4,8 +4,8 @@
    a table or figure, as the mean over the seeds that both sides have.
 2. Its interval is the 95 % interval of Student's t over the cells; with fewer than three cells it is the one over the
    seeds that all cells have.
-3. Supported: the interval of each difference lies above 0, or above -1.5 points where the claim is "as good as".
-   Contradicted: that of one of them lies below. Undecided: anything else.
+3. Supported: the interval of each difference is above 0, or above -1.5 points where the claim is "as good as".
+   Contradicted: that of one of them is below. Undecided: anything else.
 4. Runs of another preset or number of epochs are a row of their own. Nothing is corrected for the number of claims.
 5. Not covered: all runs share the test images, the cells are no random sample and partly share runs, and other networks
    or data sets may behave differently.

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Measurements = Iterable[tuple[Mapping[str, Any], Callable[[], Mapping[str, float]]]]
 
@@ -53,8 +55,8 @@ class Results:
         measurements: settings and measured values of what trains no network.
     """
 
-    runs: pd.DataFrame
-    measurements: pd.DataFrame
+    runs: "pd.DataFrame"
+    measurements: "pd.DataFrame"
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
@@ -247,7 +249,9 @@ def _check(place: str, line: Mapping[str, Any], needed: Mapping[str, type | tupl
 _MISSING = "missing"
 
 
-def _as_runs(lines: list[dict[str, Any]]) -> pd.DataFrame:
+def _as_runs(lines: list[dict[str, Any]]) -> "pd.DataFrame":
+    import pandas as pd  # takes a second, which a runner does not need
+
     if not lines:
         names = [*(name.rpartition(".")[2] for name in _RUN), "sizes", "parameters", "place", *_ENVIRONMENT]
         return pd.DataFrame(columns=names)
@@ -261,7 +265,9 @@ def _as_runs(lines: list[dict[str, Any]]) -> pd.DataFrame:
     return runs
 
 
-def _as_measurements(lines: list[dict[str, Any]]) -> pd.DataFrame:
+def _as_measurements(lines: list[dict[str, Any]]) -> "pd.DataFrame":
+    import pandas as pd
+
     table = pd.json_normalize(lines).rename(columns=_short_name)
     names = {_short_name(name) for needed in _MEASURED.values() for name in needed}
     missing = ({*names, "experiment", "aggregator", "residual", "data", "train_sizes", "place"}) - {*table.columns}

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -106,12 +105,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     "authors_code": {"reduction": "mean", "channels": 32, "hidden_activation": "none", "antialias": False},
     "modern": {"split": "official", "normalize": True, "augment": True, "hidden_activation": "relu"},
-    "short": {"schedule": "one_cycle"},
+    "short": {"schedule": "configs/scheduler/one_cycle.yaml"},
 }
 # The authors' code holds out a twelfth each, and has sizes of its own.
 _AUTHORS_FASHION_MNIST = {"val_size": 5833, "test_size": 5833, "sizes": [12, 20, 28, 36, 44]}
 
-_STEPS_PER_EPOCH = math.ceil(45_000 / 128)  # training images and batch size of configs/data/cifar10_augmented.yaml
 _EXPERIMENTS = {"cifar10": "cifar", "fashion_mnist": "fashion_mnist", "digits": "cifar"}
 _DIGITS_SIZES = [8, 12, 16, 20, 24]
 # The aggregators of the comparison of poolings that have no configs/model/NAME.yaml, and the one that stands in.
@@ -170,10 +168,4 @@ def _preset_arguments(run: RunSpec) -> dict[str, Any]:
     if (run.preset, run.data) == ("authors_code", "fashion_mnist"):
         preset |= _AUTHORS_FASHION_MNIST
     values = {name: value for name, value in preset.items() if OPTIONS[name].applies(run)} | dict(run.overrides)
-    one_cycle = {
-        "model.scheduler": "configs/scheduler/one_cycle.yaml",
-        "model.scheduler_interval": "step",
-        "model.scheduler.total_steps": run.epochs * _STEPS_PER_EPOCH,
-    }
-    arguments = one_cycle if values.pop("schedule", None) == "one_cycle" else {}
-    return arguments | {OPTIONS[name].name: value for name, value in values.items()}
+    return {OPTIONS[name].name: value for name, value in values.items()}

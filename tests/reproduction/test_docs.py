@@ -1,4 +1,4 @@
-"""What docs/paper.md says is so."""
+"""docs/paper.md agrees with the code."""
 
 import re
 import shlex

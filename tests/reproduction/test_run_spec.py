@@ -53,6 +53,7 @@ def test_files_exist(experiment):
 
 def test_aggregator_comes_after_the_experiment():
     assert list(fit_arguments(RESNET))[:2] == ["config", "model"]
+    assert fit_arguments(RESNET)["model"] == "configs/model/max.yaml"
     assert fit_arguments(RESNET)["config"] == "configs/san_resnet56_cifar.yaml"
     assert fit_arguments(replace(SAN, aggregator="gem"))["model.aggregator"] == "configs/aggregator/gem.yaml"
 
@@ -96,12 +97,12 @@ def test_preset_sets_only_what_a_run_has():
     assert "data.split" not in fit_arguments(replace(SAN, preset="modern", data="digits"))
 
 
-def test_short_training_ends_its_cycle_with_its_last_step():
-    arguments = fit_arguments(replace(RESNET, preset="short", epochs=15))
-    data = yaml.safe_load((ROOT / "configs" / "data" / "cifar10_augmented.yaml").read_text())["init_args"]
-    batches = -(-(50_000 - 5_000) // data["batch_size"])
-    assert (data["split"], arguments["model.scheduler.total_steps"]) == ("official", 15 * batches)
-    assert arguments["model.scheduler_interval"] == "step"
+def test_short_preset_is_for_the_schedule_of_the_resnet():
+    arguments = fit_arguments(replace(RESNET, preset="short"))
+    assert arguments["model.scheduler"] == "configs/scheduler/one_cycle.yaml"
+    config = yaml.safe_load((ROOT / arguments["model.scheduler"]).read_text())
+    assert config["class_path"].endswith("OneCycleLR")
+    assert "total_steps" not in config.get("init_args", {})  # those of the training
     assert "model.scheduler" not in fit_arguments(replace(SAN, preset="short"))
 
 
