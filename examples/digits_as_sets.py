@@ -78,7 +78,7 @@ def train_and_test(name: str, seed: int, epochs: int) -> tuple[float, SetNetwork
 
 
 if __name__ == "__main__":
-    names = [name for name in aggregators.__all__ if name != "Aggregator"]
+    names = [name for name in aggregators.__all__ if name not in ("Aggregator", "SetReduction")]
     parser = argparse.ArgumentParser(description="Compares aggregators on handwritten digits as sets of points.")
     parser.add_argument("--aggregators", nargs="+", choices=names, default=names, metavar="NAME", help="all by default")
     parser.add_argument(

@@ -11,7 +11,7 @@ import torch
 
 # Without those that are no modules: torch.compile cannot trace the checks of objects that are made on the way.
 AGGREGATORS = {path.stem for path in (Path(__file__).parents[1] / "src" / "set_aggregation" / "aggregators").iterdir()}
-CHECKED = [f"aggregators.{name}" for name in AGGREGATORS - {"padded_sets", "ragged_sets"}]
+CHECKED = [f"aggregators.{name}" for name in AGGREGATORS - {"sets"}]
 if not torch.cuda.is_available():  # Triton's interpreter takes the place of a GPU; Triton looks when it is imported
     os.environ["TRITON_INTERPRET"] = "1"
 

@@ -16,7 +16,9 @@ def with_table(text: str) -> str:
     """Return the page with its table rewritten."""
     before, _, rest = text.partition(_START)
     head = ["aggregator", "what it is", "output", "size", "parameters", "sets of"]
-    names = sorted(set(aggregators.__all__) - {"Aggregator"}, key=lambda name: (name != "SAN", name.lower()))
+    names = sorted(
+        set(aggregators.__all__) - {"Aggregator", "SetReduction"}, key=lambda name: (name != "SAN", name.lower())
+    )
     lines = [head, ["---", "---", "---", "---:", "---:", "---"], *map(_row, names)]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return f"{before}{_START}\n{table}\n{_END}{rest.partition(_END)[2]}"
@@ -28,7 +30,9 @@ def _row(name: str) -> list[str]:
     summary = sys.modules[cls.__module__].__doc__.splitlines()[0].rstrip(".")
     output = re.search(r"- output: :math:`\(B, (.*?)\)`", cls.__doc__)[1]
     parameters = sum(parameter.numel() for parameter in layer.parameters())
-    takes = ("any size" if cls.any_set_size else "one size") + (", positions" if cls.uses_positions else "")
+    takes = ("any size" if layer.any_set_size else "one size") + (
+        ", positions" if cls.uses_positions and layer.uses_positions else ""
+    )
     link = f"[`{name}`](reference/aggregators.md#{aggregators.__name__}.{name})"
     return [link, summary, output, f"{layer.out_features:,}", f"{parameters:,}", takes]
 

@@ -70,3 +70,18 @@ def test_is_a_power_mean_san_whose_directions_are_the_features():
     torch.nn.init.zeros_(san.projection.bias)
     x, mask = torch.randn(2, 5, 3), torch.tensor([[True, False, True, True, False], [True] * 5])
     assert_close(GeM(3, p=2.5)(x, mask), san(x, mask))
+
+
+def test_second_derivative_by_the_exponent_is_that_of_clamped_elements():
+    """By the authors' clamp, of elements of which one is zero."""
+    x = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]], dtype=torch.float64)
+    layer = GeM(2).double()
+    p = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+
+    def second(y, p):
+        (first,) = torch.autograd.grad(y.sum(), p, create_graph=True)
+        return torch.autograd.grad(first.sum(), p)[0].item()
+
+    expected = second((x.clamp(min=1e-6) ** p).mean(1) ** (1 / p), p)
+    assert_close(expected, -0.1263, rtol=1e-3, atol=0)
+    assert_close(second(layer(x), layer.p), expected)

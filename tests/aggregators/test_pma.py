@@ -9,16 +9,17 @@ def test_is_the_multihead_attention_of_torch_between_dense_layers():
     torch.manual_seed(0)
     layer = PMA(8, num_queries=3, num_heads=2)
     attention = torch.nn.MultiheadAttention(8, 2, batch_first=True)
-    projections = layer.query_projection, layer.key_value_projection
+    block = layer.block
+    projections = block.query_projection, block.key_value_projection
     with torch.no_grad():
         attention.in_proj_weight.copy_(torch.cat([projection.weight for projection in projections]))
         attention.in_proj_bias.copy_(torch.cat([projection.bias for projection in projections]))
-    attention.out_proj = layer.out_projection
+    attention.out_proj = block.out_projection
     x, mask = torch.randn(2, 5, 8), torch.tensor([[True, False, True, True, False], [True] * 5])
     queries = layer.queries.expand(2, -1, -1)
-    z = layer.feed_forward_1(x).relu()
-    hidden = layer.norm_1(queries + attention(queries, z, z, key_padding_mask=~mask)[0])
-    expected = layer.norm_2(hidden + layer.feed_forward_2(hidden).relu())
+    z = layer.feed_forward(x).relu()
+    hidden = block.norm_1(queries + attention(queries, z, z, key_padding_mask=~mask)[0])
+    expected = block.norm_2(hidden + block.feed_forward(hidden).relu())
     assert_close(layer(x, mask), expected.flatten(1))
 
 

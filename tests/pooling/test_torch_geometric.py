@@ -7,7 +7,17 @@ from torch.testing import assert_close
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GINConv, SAGEConv, SimpleConv, aggr
 
-from set_aggregation.aggregators import SAN, AttentionPool, DeepSets, Flatten, GlobalAvgPool, GlobalMaxPool, LogSumExp
+from set_aggregation.aggregators import (
+    SAN,
+    AttentionPool,
+    DeepSets,
+    Flatten,
+    FSPool,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    LogSumExp,
+    PowerMeanSAN,
+)
 from set_aggregation.pooling.torch_geometric import AggregatorAdapter
 
 D = 4
@@ -107,15 +117,26 @@ def test_the_neighbours_of_a_node_are_a_set():
 def test_parameters_are_drawn_anew():
     aggregation = AggregatorAdapter(LogSumExp(D, 3.0))
     nn.init.zeros_(aggregation.aggregator.log_r)
-    san = AggregatorAdapter(SAN(D, 3))
+    san = AggregatorAdapter(PowerMeanSAN(D, 3, learn_p=True))
     before = san.aggregator.projection.weight.clone()
+    nn.init.zeros_(san.aggregator.raw_p)
     for one in (aggregation, san):
         one.reset_parameters()
     assert_close(aggregation.aggregator.log_r.exp().item(), 3.0, rtol=1e-6, atol=0)
+    assert_close(san.aggregator.p.item(), 3.0, rtol=1e-6, atol=0)
     assert (san.aggregator.projection.weight != before).all()
 
 
-def test_what_graphs_have_not_is_refused():
+@pytest.mark.parametrize("sets", [{"index": INDEX}, {"ptr": torch.tensor([0, 4, 9])}], ids=["index", "ptr"])
+def test_a_known_maximum_of_elements_changes_nothing(sets):
+    for aggregator in (GlobalAvgPool(D), FSPool(D)):
+        aggregation = AggregatorAdapter(aggregator)
+        assert_close(aggregation(X, **sets, max_num_elements=6), aggregation(X, **sets))
+        with pytest.raises(ValueError, match=r"got a set of . elements, .* max_set_size=3"):
+            aggregation(X, **sets, max_num_elements=3)
+
+
+def test_what_graphs_have_not_is_refused(unchecked_shapes):
     with pytest.raises(ValueError, match="AggregatorAdapter: got Flatten, for sets of one size"):
         AggregatorAdapter(Flatten(D, set_size=3))
     with pytest.raises(ValueError, match="AggregatorAdapter: got SAN with position_features=2, expected none"):

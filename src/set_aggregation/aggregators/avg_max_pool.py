@@ -1,13 +1,11 @@
-"""Average and maximum, side by side."""
+"""Average and maximum, concatenated."""
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from set_aggregation.aggregators.set_reduction import SetReduction, Sets
+from set_aggregation.aggregators.concat import Concat
+from set_aggregation.aggregators.global_avg_pool import GlobalAvgPool
+from set_aggregation.aggregators.global_max_pool import GlobalMaxPool
 
 
-class AvgMaxPool(SetReduction):
+class AvgMaxPool(Concat):
     r"""Global average pooling and global max pooling, concatenated.
 
     The "concat pooling" of Section 3.3 of `Howard and Ruder (2018) <https://arxiv.org/abs/1801.06146>`_, without the
@@ -30,8 +28,4 @@ class AvgMaxPool(SetReduction):
     """
 
     def __init__(self, in_features: int) -> None:
-        super().__init__(in_features, 2 * in_features)
-
-    def pool(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "B M"]:
-        """Lays average and maximum side by side."""
-        return torch.cat((sets.mean(x), sets.max(x)), dim=1)
+        super().__init__(in_features, [GlobalAvgPool, GlobalMaxPool])

@@ -1,28 +1,27 @@
-"""Deep Sets: the sum of what any network makes of each element."""
+"""Deep Sets: the sum of any network of single elements."""
 
 from typing import Literal
 
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from set_aggregation.aggregators.element_sum import ElementSum, with_positions
-from set_aggregation.aggregators.padded_sets import PaddedSets
+from set_aggregation.aggregators.element_sum import ElementSum
 
 
 class DeepSets(ElementSum):
-    r"""Sum, or mean, over the elements of what a network :math:`\phi` makes of each (Theorem 2 of `Zaheer et al. (2017)
+    r"""Sum, or mean, of a network :math:`\phi` over the elements (Theorem 2 of `Zaheer et al. (2017)
     <https://arxiv.org/abs/1703.06114>`_).
 
     .. math::
         y = \sum_{i=1}^{N} \phi(x_i).
 
-    Their :math:`\rho`, which follows the sum, is the rest of your network. With
+    The paper's :math:`\rho`, which follows the sum, is the rest of your network. With
     :math:`\phi(x) = \mathrm{ReLU}(V x + b)` it is :class:`~set_aggregation.aggregators.SAN`.
 
     Args:
         in_features: size D of an element.
         out_features: number M of outputs of :math:`\phi`, the size of the output.
-        phi: a network for single elements, from (..., D + P) to (..., M); None makes two dense layers of M units, each
+        phi: a network for single elements, from (..., D + P) to (..., M); None builds two dense layers of M units, each
             followed by a ReLU.
         reduction: ``"sum"`` as in the paper, or ``"mean"``, whose scale does not grow with N.
         position_features: size P of a position. Positions are P more features of every element, as for SAN. None takes
@@ -57,15 +56,6 @@ class DeepSets(ElementSum):
             phi = nn.Sequential(first, nn.ReLU(), nn.Linear(out_features, out_features), nn.ReLU())
         self.phi = phi
 
-    def forward(
-        self,
-        x: Float[Tensor, "B N D"],
-        mask: Bool[Tensor, "B N"] | None = None,
-        positions: Float[Tensor, "*B N P"] | None = None,
-    ) -> Float[Tensor, "B M"]:
-        """Sums (or averages) what the network makes of the real elements of each set."""
-        self._check(x, mask)
-        self._check_positions(x, positions)
-        sets = PaddedSets(mask)
-        y = self.phi(sets.only_real(with_positions(x, positions)))  # B N M
-        return (sets.sum(y) if self.reduction == "sum" else sets.mean(y)).to(y.dtype)
+    def element(self, x: Float[Tensor, "*sets K"]) -> Float[Tensor, "*sets M"]:
+        """Apply the network."""
+        return self.phi(x)

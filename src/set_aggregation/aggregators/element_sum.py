@@ -1,16 +1,18 @@
-"""Aggregators that add up what they make of each element and its position."""
+"""Sums over a function of each element and its position."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from set_aggregation.aggregators.base import Aggregator
+from set_aggregation.aggregators.set_reduction import SetReduction
+from set_aggregation.aggregators.sets import PaddedSets, RaggedSets, Sets, with_positions
 
 
-class ElementSum(Aggregator):
-    """The sum, or the mean, over the set of what a subclass makes of each element, of which the position is a part.
+class ElementSum(SetReduction):
+    """Sum, or mean, over the set of a function ``element`` of each element.
+
+    Positions are P more features of every element, K = D + P.
 
     Args:
         in_features: size D of an element.
@@ -22,9 +24,7 @@ class ElementSum(Aggregator):
         ValueError: a size below 1, an unknown reduction, or positions of another size than the layer was built for.
     """
 
-    permutation_invariant: ClassVar[bool] = True
-    any_set_size: ClassVar[bool] = True
-    uses_positions: ClassVar[bool] = True
+    uses_positions = True
 
     def __init__(
         self, in_features: int, out_features: int, reduction: Literal["sum", "mean"], position_features: int | None
@@ -37,32 +37,43 @@ class ElementSum(Aggregator):
         self.reduction = reduction
         self.position_features = position_features or 0
 
+    def element(self, x: Float[Tensor, "*sets K"]) -> Float[Tensor, "*sets M"]:
+        """Map single elements to outputs."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement element")
+
+    def pool(self, x: Float[Tensor, "*sets K"], sets: Sets) -> Float[Tensor, "B M"]:
+        """Sum or average the outputs of the elements."""
+        # Padding is masked twice: before, or NaN in it reaches the gradient of the weights; after, by the reduction, or
+        # it adds the output of a zero element.
+        y = self.element(x)
+        return sets.sum(y) if self.reduction == "sum" else sets.mean(y)
+
     def extra_repr(self) -> str:
-        """The sizes and the reduction."""
+        """Return the sizes and the reduction."""
         return f"{super().extra_repr()}, position_features={self.position_features}, reduction={self.reduction!r}"
 
-    def _check_positions(self, x: Tensor, positions: Tensor | None) -> None:
-        name = type(self).__name__
-        got = 0 if positions is None else positions.shape[-1]
-        if got != self.position_features:
-            raise ValueError(
-                f"{name}: got positions of {got} features, but this layer was built with "
-                f"position_features={self.position_features}"
-            )
+    def _padded(self, x: Tensor, sets: PaddedSets, positions: Tensor | None) -> Tensor:
+        return self.pool(sets.mask_padding(with_positions(x, positions)), sets)
+
+    def _ragged(self, values: Tensor, sets: RaggedSets, positions: Tensor | None) -> Tensor:
+        self._check_position_features(positions)
+        return self.pool(with_positions(values, positions), sets)
+
+    def _checked(self, x: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor | None:
+        mask = super()._checked(x, mask, positions)
+        self._check_position_features(positions)
         b, n, _ = x.shape
         if positions is not None and positions.shape[:-1] not in ((n,), (b, n)):
             raise ValueError(
-                f"{name}: got positions of shape {tuple(positions.shape)}, expected (N={n}, P) or (B={b}, N={n}, P)"
+                f"{type(self).__name__}: got positions of shape {tuple(positions.shape)}, expected (N={n}, P) or "
+                f"(B={b}, N={n}, P)"
             )
+        return mask
 
-
-def with_positions(x: Float[Tensor, "B N D"], positions: Float[Tensor, "*B N P"] | None) -> Float[Tensor, "B N K"]:
-    """Makes the positions P more features of every element; K = D + P.
-
-    Args:
-        x: the elements.
-        positions: where they lie; None leaves them as they are.
-    """
-    if positions is None:
-        return x
-    return torch.cat((x, positions.to(x.dtype).expand(*x.shape[:2], -1)), 2)
+    def _check_position_features(self, positions: Tensor | None) -> None:
+        got = 0 if positions is None else positions.shape[-1]
+        if got != self.position_features:
+            raise ValueError(
+                f"{type(self).__name__}: got positions of {got} features, but this layer was built with "
+                f"position_features={self.position_features}"
+            )

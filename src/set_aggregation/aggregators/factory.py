@@ -1,23 +1,23 @@
-"""Aggregators are given as factories, so that no size is written twice."""
+"""Building aggregators from factories, so that no size is written twice."""
 
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from set_aggregation.aggregators import Aggregator
+from set_aggregation.aggregators.base import Aggregator
 
 
 def build_aggregator(factory: Callable[..., Aggregator], in_features: int, sizes: dict[str, int]) -> Aggregator:
-    """Calls a factory with those of the sizes that it takes and was not given.
+    """Call a factory with the sizes that it takes and was not given.
 
     Args:
         factory: a class, or ``functools.partial(SAN, out_features=1024)``.
         in_features: size D of an element.
-        sizes: what else is known of the sets, such as ``position_features`` and ``set_size``.
+        sizes: other sizes of the sets, such as ``position_features`` and ``set_size``.
 
     Raises:
-        ValueError: the factory was given another size than the sets have.
+        ValueError: the factory was given a size other than that of the sets.
 
     Example:
         >>> from set_aggregation.aggregators import SAN, Flatten
@@ -39,8 +39,7 @@ def build_aggregator(factory: Callable[..., Aggregator], in_features: int, sizes
         got = ", ".join(f"{name}={getattr(aggregator, name)}" for name in wrong)
         expected = ", ".join(f"{name}={size}" for name, size in wrong.items())
         raise ValueError(
-            f"{type(aggregator).__name__}: got {got}, but these images and positions make sets of {expected}; "
-            "leave it out to have it filled in"
+            f"{type(aggregator).__name__}: got {got}, but the sets have {expected}; omit it to have it filled in"
         )
     return aggregator
 

@@ -1,28 +1,27 @@
-"""All elements of a set of fixed size, one after the other."""
+"""Concatenated elements of sets of one size."""
 
-from typing import ClassVar
-
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from set_aggregation.aggregators.base import Aggregator
+from set_aggregation.aggregators.base import FixedSizeAggregator
+from set_aggregation.aggregators.sets import PaddedSets
 
 
-class Flatten(Aggregator):
+class Flatten(FixedSizeAggregator):
     r"""Concatenates the elements of sets of one fixed size N.
 
     .. math::
         y = (x_1, x_2, \dots, x_N).
 
-    It loses nothing and costs the next layer N times the parameters of pooling; the order of the elements
-    matters, and so does their number.
+    No information is lost, and the next layer has N times the parameters that it has after average pooling. The order
+    of the elements matters.
 
     Args:
         in_features: size D of an element.
         set_size: number N of elements (in a ``SetClassifier``, None takes it from the image size).
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, elements masked out count as zeros; positions are ignored.
+        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, masked elements are zeros; positions are ignored.
         - output: :math:`(B, N D)`.
 
     Example:
@@ -31,26 +30,9 @@ class Flatten(Aggregator):
         tensor([[1., 2., 3., 4.]])
     """
 
-    permutation_invariant: ClassVar[bool] = False
-    any_set_size: ClassVar[bool] = False
-
     def __init__(self, in_features: int, set_size: int | None = None) -> None:
-        if set_size is None:
-            raise ValueError(
-                "Flatten: got set_size=None, expected the number of elements of its sets, which all have one size; for "
-                "images of several sizes use SAN, GlobalAvgPool or GlobalMaxPool"
-            )
-        super().__init__(in_features, self._positive("set_size", set_size) * in_features)
-        self.set_size = set_size
+        super().__init__(in_features, in_features, set_size)
 
-    def forward(
-        self,
-        x: Float[Tensor, "B N D"],
-        mask: Bool[Tensor, "B N"] | None = None,
-        positions: Float[Tensor, "*B N P"] | None = None,
-    ) -> Float[Tensor, "B M"]:
-        """Lays the elements of each set side by side."""
-        self._check(x, mask, self.set_size)
-        if mask is not None:
-            x = x.masked_fill(~mask[..., None], 0)
+    def pool(self, x: Float[Tensor, "B N D"], sets: PaddedSets) -> Float[Tensor, "B M"]:
+        """Concatenate the elements of each set."""
         return x.flatten(1)

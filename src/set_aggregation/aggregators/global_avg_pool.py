@@ -3,7 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from set_aggregation.aggregators.set_reduction import SetReduction, Sets
+from set_aggregation.aggregators.set_reduction import SetReduction
+from set_aggregation.aggregators.sets import Sets
 
 
 class GlobalAvgPool(SetReduction):
@@ -12,7 +13,7 @@ class GlobalAvgPool(SetReduction):
     .. math::
         y = \frac{1}{N} \sum_{i=1}^{N} x_i.
 
-    It has no parameters and keeps the mean of the set only: sets of equal mean are the same to it.
+    It has no parameters. Sets of equal mean have the same output.
 
     Args:
         in_features: size D of an element, and of the output.
@@ -31,5 +32,5 @@ class GlobalAvgPool(SetReduction):
         super().__init__(in_features, in_features)
 
     def pool(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "B D"]:
-        """Averages each feature."""
+        """Average each feature."""
         return sets.mean(x)

@@ -3,7 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from set_aggregation.aggregators.set_reduction import SetReduction, Sets
+from set_aggregation.aggregators.set_reduction import SetReduction
+from set_aggregation.aggregators.sets import Sets
 
 
 class GlobalMaxPool(SetReduction):
@@ -32,5 +33,5 @@ class GlobalMaxPool(SetReduction):
         super().__init__(in_features, in_features)
 
     def pool(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "B D"]:
-        """Takes the maximum of each feature."""
+        """Return the maximum of each feature."""
         return sets.max(x)

@@ -6,25 +6,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from set_aggregation.aggregators.padded_sets import wide
-from set_aggregation.aggregators.set_reduction import SetReduction, Sets
+from set_aggregation.aggregators.set_reduction import SetReduction
+from set_aggregation.aggregators.sets import Sets, accumulation_dtype
 
 
 class LogSumExp(SetReduction):
-    r"""Smooth maximum of each feature, whose sharpness r may be learned.
+    r"""Smooth maximum of each feature, with a learned sharpness r.
 
     The aggregation layer of `Pinheiro and Collobert (2015) <https://arxiv.org/abs/1411.6228>`_, where r is fixed:
 
     .. math::
         y_d = \frac{1}{r} \log \Big( \frac{1}{N} \sum_{i=1}^{N} \exp(r x_{id}) \Big).
 
-    As :math:`r \to 0` it is average pooling, as :math:`r \to \infty` max pooling. It overflows for no r and no element,
-    and keeps the limit of average pooling to rounding.
+    As :math:`r \to 0` it is average pooling, as :math:`r \to \infty` max pooling. It never overflows,
+    and near r = 0 it keeps full precision.
 
     Args:
         in_features: size D of an element, and of the output.
-        r: the sharpness, or the one to start from. The layer learns its logarithm.
-        learn: whether to learn it.
+        r: the initial sharpness.
+        learn: learn the logarithm of r; otherwise r is fixed.
 
     Shape:
         - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
@@ -48,24 +48,23 @@ class LogSumExp(SetReduction):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Sets the sharpness to the one to start from."""
+        """Set the sharpness to the initial one."""
         nn.init.constant_(self.log_r, math.log(self.initial_r))
 
     def pool(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "B D"]:
-        """Takes the smooth maximum of each feature."""
-        x = x.to(wide(x.dtype))
+        """Return the smooth maximum of each feature."""
+        x = x.to(accumulation_dtype(x.dtype))
         r = self.log_r.to(x.dtype).exp()
-        largest = sets.max(x).detach()  # cancels out
-        u = r * (x - sets.spread(largest))
-        # Only padding lies above the largest; its power could be infinite and make NaN of its zero gradient.
+        largest = sets.max(x).detach()  # cancels out: derivatives of every order may take it for a constant
+        u = r * (x - sets.broadcast(largest))
+        # Only padding lies above the maximum; its power may be infinite and would turn the zero gradient into NaN.
         u = u.masked_fill(u > 0, 0)
-        # For small r the exponentials are near 1, and only exp(u) - 1 keeps the digits in which they differ; far below
-        # the largest it is near -1, and only exp(u) keeps them.
+        # Near u = 0 only exp(u) - 1 keeps the digits in which exponentials differ, far below zero only exp(u) does.
         small = sets.mean(u.expm1())
         near = small.clamp(min=-0.5).log1p()
         far = sets.mean(u.exp()).clamp(min=torch.finfo(x.dtype).tiny).log()
         return largest + torch.where(small > -0.5, near, far) / r
 
     def extra_repr(self) -> str:
-        """The sizes, the sharpness to start from and whether it is learned."""
+        """Return the sizes, the initial sharpness and whether it is learned."""
         return f"{super().extra_repr()}, r={self.initial_r}, learn={self.log_r.requires_grad}"

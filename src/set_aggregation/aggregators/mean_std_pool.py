@@ -1,25 +1,19 @@
 """Statistics pooling: mean and standard deviation."""
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from set_aggregation.aggregators.set_reduction import SetReduction, Sets
+from set_aggregation.aggregators.concat import Concat
+from set_aggregation.aggregators.global_avg_pool import GlobalAvgPool
+from set_aggregation.aggregators.std_pool import StdPool
 
 
-class MeanStdPool(SetReduction):
+class MeanStdPool(Concat):
     r"""Mean and standard deviation of each feature, concatenated.
 
     The statistics pooling layer of x-vectors, `Snyder et al. (2018)
-    <https://doi.org/10.1109/ICASSP.2018.8461375>`_:
+    <https://doi.org/10.1109/ICASSP.2018.8461375>`_: :class:`GlobalAvgPool` and :class:`StdPool`.
 
     .. math::
         y = (\mu, \sigma), \qquad \mu = \frac{1}{N} \sum_{i=1}^{N} x_i, \qquad
         \sigma_d^2 = \frac{1}{N} \sum_{i=1}^{N} (x_{id} - \mu_d)^2.
-
-    The variance is computed from the deviations, not as a difference of two large numbers, in float32 at least. Where
-    it is zero, as for a set of one element, :math:`\sigma` is exactly zero and so is its gradient, which is of length
-    :math:`1 / \sqrt N` elsewhere.
 
     Args:
         in_features: size D of an element.
@@ -35,13 +29,4 @@ class MeanStdPool(SetReduction):
     """
 
     def __init__(self, in_features: int) -> None:
-        super().__init__(in_features, 2 * in_features)
-
-    def pool(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "B M"]:
-        """Lays mean and standard deviation side by side."""
-        mean = sets.mean(x)  # in float32 at least, and so is what follows
-        variance = sets.mean((x - sets.spread(mean)).square())
-        varies = variance > 0
-        # Twice: the root of zero is zero, but its gradient is not finite, and 0 times that is NaN.
-        std = variance.where(varies, 1).sqrt().where(varies, 0)
-        return torch.cat((mean, std), dim=1)
+        super().__init__(in_features, [GlobalAvgPool, StdPool])

@@ -3,18 +3,18 @@
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from set_aggregation.aggregators._kernels import Implementation, choose, eager_sum
-from set_aggregation.aggregators._kernels.operators import Operator
+from set_aggregation.aggregators._kernels import Implementation, choose
 from set_aggregation.aggregators.element_sum import ElementSum
+from set_aggregation.aggregators.sets import PaddedSets
 
 
 class SAN(ElementSum):
     r"""Set Aggregation Network of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_.
 
-    Projects each element of the set on M directions, cuts with ReLU and sums over the set (eq. 5):
+    Projects each element of the set on M directions, applies ReLU and sums over the set (eq. 5):
 
     .. math::
         y_m = \sum_{i=1}^{N} \mathrm{ReLU}(v_m^\top x_i + b_m), \qquad m = 1, \dots, M.
@@ -31,23 +31,23 @@ class SAN(ElementSum):
             activation with the universal approximation property.
         position_features: size P of a position. Positions are P more features of every element, as in
             Section 4.1. None takes no positions (in a ``SetClassifier``: takes those it makes).
-        implementation: how the sum is computed. ``"eager"`` does what the formula says and keeps all
-            B x N x M activations for the backward pass. ``"blocked"``, for CPUs, makes a block of them at a
-            time, and again for the gradients; ``"triton"``, for NVIDIA GPUs, never writes them to memory.
+        implementation: how the sum is computed. ``"eager"`` computes the formula step by step and stores all
+            B x N x M activations for the backward pass. ``"blocked"``, for CPUs, computes a block of them at a
+            time, and recomputes it for the gradients; ``"triton"``, for NVIDIA GPUs, never writes them to memory.
             ``"auto"`` chooses by the device, and is eager where the other two cannot compute it: other
             activations, a projection with hooks, ``torch.func``, exported programs; for Triton also double
-            precision, and elements whose D + P features take more than 512 bytes. Gradients of gradients are
-            eager in all of them.
+            precision, and elements whose D + P features take more than 512 bytes. Ragged sets and gradients of
+            gradients are always eager.
 
     Shape:
         - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements.
         - positions: :math:`(N, P)` or :math:`(B, N, P)`.
-        - output: :math:`(B, M)`, in the dtype of x and summed in single precision or better; an empty set gives
-          zeros.
+        - output: :math:`(B, M)`, summed in float32 at least and returned in the dtype of x, or under autocast in
+          float32; an empty set gives zeros.
 
     Raises:
         ValueError: a size below 1, an unknown ``reduction`` or ``implementation``, inputs of other sizes than the
-            layer was built for, or what an implementation that was asked for by name cannot compute.
+            layer was built for, or an implementation that cannot compute this sum.
 
     Example:
         >>> import torch
@@ -75,29 +75,20 @@ class SAN(ElementSum):
         self.activation = nn.ReLU() if activation is None else activation
         self.implementation: Implementation = implementation
 
-    def forward(
-        self,
-        x: Float[Tensor, "B N D"],
-        mask: Bool[Tensor, "B N"] | None = None,
-        positions: Float[Tensor, "*B N P"] | None = None,
-    ) -> Float[Tensor, "B M"]:
-        """Sums (or averages) the activated projections of the real elements of each set."""
-        self._check(x, mask)
-        self._check_positions(x, positions)
+    def element(self, x: Float[Tensor, "*sets K"]) -> Float[Tensor, "*sets M"]:
+        """Return the activated projections."""
+        return self.activation(self.projection(x))
+
+    def _padded(self, x: Tensor, sets: PaddedSets, positions: Tensor | None) -> Tensor:
         operator = choose(self.implementation, x, self.projection, self.activation)
         if operator is None:
-            total = eager_sum(x, mask, positions, lambda rows: self.activation(self.projection(rows)))
-        else:
-            total = self._fused_sum(operator, x, mask, positions)
-        if self.reduction == "mean":
-            total = total / (max(x.shape[1], 1) if mask is None else mask.sum(1, keepdim=True).clamp(min=1))
-        return total.to(x.dtype)
-
-    def _fused_sum(self, operator: Operator, x: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
+            return super()._padded(x, sets, positions)
         device = x.device.type
+        rows: Tensor = x
         weight: Tensor = self.projection.weight
         bias: Tensor = self.projection.bias
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-            x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
-        return operator(x, weight, bias, mask, positions)
+            rows, weight, bias = rows.to(dtype), weight.to(dtype), bias.to(dtype)
+        total = operator(rows, weight, bias, sets.mask, positions)
+        return total if self.reduction == "sum" else total / sets.divisor(x)

@@ -1,18 +1,17 @@
-"""Any aggregator as an aggregation of PyTorch Geometric."""
+"""Aggregators as aggregations of PyTorch Geometric."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.nn.aggr import Aggregation
-from torch_geometric.nn.inits import reset
 
 from set_aggregation.aggregators import Aggregator
 
 
-class AggregatorAdapter(Aggregation):  # type: ignore[misc] # of which mypy knows nothing
-    """An aggregator for graphs, of the neighbours of each node or of the nodes of each graph.
+class AggregatorAdapter(Aggregation):  # type: ignore[misc] # PyG has no types
+    """Aggregator for graphs: over the neighbours of each node, or over the nodes of each graph.
 
-    It goes wherever PyG takes an ``Aggregation``: into message-passing layers and behind them. As theirs, it takes
-    elements in any order by their ``index``, or one set after the other by ``ptr``. An empty set gives zeros.
+    It is a PyG ``Aggregation``, for message-passing layers and for readouts. As PyG's own, it takes elements in any
+    order by their ``index``, or concatenated sets by ``ptr``. An empty set gives zeros.
 
     Args:
         aggregator: any aggregator for sets of any size, without positions.
@@ -48,8 +47,10 @@ class AggregatorAdapter(Aggregation):  # type: ignore[misc] # of which mypy know
         self.aggregator = aggregator
 
     def reset_parameters(self) -> None:
-        """Draws the weights anew."""
-        reset(self.aggregator)
+        """Initialise all weights again."""
+        for module in self.aggregator.modules():
+            if callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
 
     def forward(
         self,
@@ -58,20 +59,23 @@ class AggregatorAdapter(Aggregation):  # type: ignore[misc] # of which mypy know
         ptr: Int[Tensor, "_"] | None = None,
         dim_size: int | None = None,
         dim: int = -2,
+        max_num_elements: int | None = None,
     ) -> Float[Tensor, "B M"]:
-        """Aggregates each set, as PyG calls it.
+        """Aggregate each set, as PyG calls it.
 
         Args:
             x: the elements.
-            index: the number of the set that each belongs to.
-            ptr: where each set begins, and where the last one ends; then index is not needed.
+            index: the number of the set of each element.
+            ptr: the beginning of each set and the end of the last; then index is not needed.
             dim_size: number B of sets.
-            dim: the dimension of the elements, which is the first.
+            dim: the dimension of the elements, the first.
+            max_num_elements: an upper bound of the number of elements of a set; with it, aggregators that pad do not
+                wait for the device.
         """
         self.assert_two_dimensional_input(x, dim)
         if ptr is not None:
-            return self.aggregator.ragged(x, ptr)
-        return self.aggregator.ragged(x, index=index, num_sets=dim_size)
+            return self.aggregator.ragged(x, ptr, max_set_size=max_num_elements)
+        return self.aggregator.ragged(x, index=index, num_sets=dim_size, max_set_size=max_num_elements)
 
     def __repr__(self) -> str:
         return f"AggregatorAdapter({self.aggregator!r})"

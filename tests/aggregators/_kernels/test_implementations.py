@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from set_aggregation.aggregators import SAN
+from set_aggregation.aggregators._kernels import _torch, operators
 from set_aggregation.aggregators._kernels import cpu as blocked
 
 without_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
@@ -65,10 +66,22 @@ def results(implementation, dtype, san, x, mask, positions, grad):
 
 
 @fused
+@pytest.mark.parametrize("sizes", [SIZES[1], SIZES[4], *EMPTY[:2]], ids=str)
+@pytest.mark.parametrize(("masked", "shared"), [(True, False), (False, True)], ids=["masked, per set", "shared"])
+def test_values_and_gradients_are_those_of_the_formula(implementation, sizes, masked, shared, small_blocks):
+    check_values_and_gradients(implementation, sizes, masked, shared)
+
+
+@pytest.mark.nightly
+@fused
 @pytest.mark.parametrize("sizes", SIZES + EMPTY, ids=str)
 @pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "per set"])
-def test_values_and_gradients_are_those_of_the_formula(implementation, sizes, masked, shared, small_blocks):
+def test_values_and_gradients_at_all_sizes(implementation, sizes, masked, shared, small_blocks):
+    check_values_and_gradients(implementation, sizes, masked, shared)
+
+
+def check_values_and_gradients(implementation, sizes, masked, shared):
     inputs = case(sizes, masked, shared, reduction="mean" if shared else "sum")
     exact = results("eager", torch.float64, *inputs)
     for got, expected in zip(results(implementation, torch.float32, *inputs), exact, strict=True):
@@ -138,7 +151,9 @@ class LargestTensor(TorchDispatchMode):
         return output
 
 
-@fused
+@pytest.mark.parametrize(
+    "implementation", ["blocked", pytest.param("triton", marks=[without_triton, pytest.mark.nightly])]
+)
 def test_no_tensor_is_a_tenth_as_large_as_the_activations(implementation, small_blocks):
     module = pytest.importorskip(f"set_aggregation.aggregators._kernels.{MODULES[implementation]}")
     device = DEVICES[implementation]
@@ -205,12 +220,12 @@ def test_exported_program_has_the_formula_unless_told(implementation, unchecked_
 
 
 @pytest.mark.parametrize("implementation", ["eager", "blocked"])
-def test_autocast_keeps_the_dtype_of_the_elements(implementation):
+def test_autocast_computes_in_low_precision_and_sums_in_float32(implementation):
     san, x, mask, positions, grad = case((9, 20, 17, 2, 70), True, True)
     san.implementation = implementation
     with torch.autocast("cpu", torch.bfloat16):
         output = san(x, mask, positions)
-        assert san(x.bfloat16(), mask, positions).dtype == torch.bfloat16
+        assert san(x.bfloat16(), mask, positions).dtype == torch.float32  # sums stay in float32
     assert output.dtype == torch.float32
     assert not torch.equal(output, san(x, mask, positions))
     assert_close(output, san(x, mask, positions), rtol=0.02, atol=0.1)
@@ -281,7 +296,7 @@ def test_unknown_implementation_is_refused(unchecked_shapes):
 def test_without_onednn_it_is_the_same(monkeypatch):
     inputs = case((9, 20, 17, 2, 70), True, True)
     expected = results("blocked", torch.float32, *inputs)
-    monkeypatch.setattr(blocked, "_onednn", lambda x: False)
+    monkeypatch.setattr(_torch, "onednn_multiplies", lambda x: False)
     assert_close(results("blocked", torch.float32, *inputs), expected, rtol=1e-5, atol=1e-4)
 
 
@@ -293,3 +308,29 @@ def test_elements_too_large_for_registers_are_refused_by_triton(unchecked_shapes
         san(torch.randn(2, 3, 129, device=device))
     san.implementation = "auto"
     assert san(torch.randn(2, 3, 129, device=device)).shape == (2, 4)
+
+
+@without_triton
+@pytest.mark.parametrize("fault", ["raises", "disagrees"])
+def test_broken_triton_kernels_are_replaced_by_the_blocked_sum_after_one_warning(fault, monkeypatch):
+    from set_aggregation.aggregators._kernels import triton_sum
+
+    right = triton_sum.backward
+
+    def broken(*inputs):
+        if fault == "raises":
+            raise RuntimeError("no such instruction")
+        grad_x, *others = right(*inputs)
+        return 1.1 * grad_x, *others
+
+    monkeypatch.setattr(triton_sum, "backward", broken)
+    operators.trusted_kernels.cache_clear()
+    inputs = case((9, 20, 17, 2, 70), True, True)
+    try:
+        with pytest.warns(UserWarning, match="Triton kernels failed their check for torch.float32") as warned:
+            outputs = [results("triton", torch.float32, *inputs) for _ in range(2)]
+    finally:
+        operators.trusted_kernels.cache_clear()
+    assert len(warned) == 1
+    for output in outputs:
+        assert_close(output, results("blocked", torch.float32, *inputs), rtol=0, atol=1e-4)

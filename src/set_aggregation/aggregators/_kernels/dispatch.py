@@ -1,4 +1,4 @@
-"""Which implementation of SAN's sum computes it."""
+"""Choice of the implementation of SAN's sum."""
 
 import os
 from importlib.util import find_spec
@@ -6,33 +6,32 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from set_aggregation.aggregators._kernels import _torch
 from set_aggregation.aggregators._kernels.operators import Operator, san_blocked, san_triton
 
 Implementation = Literal["auto", "eager", "blocked", "triton"]
 
 _HAS_TRITON = find_spec("triton") is not None and torch.version.hip is None
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-_TRITON_BYTES = 512  # of an element, at most: tiles have all its features and must fit into registers
+_TRITON_BYTES = 512  # of an element, at most: a tile has all its features and must fit into registers
 _TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def choose(implementation: Implementation, x: Tensor, projection: nn.Linear, activation: nn.Module) -> Operator | None:
-    """Gives the operator that computes SAN's sum, or None where its formula does, step by step.
+    """Return the operator that computes SAN's sum, or None for its formula.
 
-    ``"auto"`` takes ``"triton"`` on NVIDIA GPUs and ``"blocked"`` on CPUs, where those can compute it. An exported
-    program has the formula, and can be read without this package.
+    ``"auto"`` takes ``"triton"`` on NVIDIA GPUs and ``"blocked"`` on CPUs where they can compute the sum. Exported
+    programs have the formula, so that they can be read without this package.
 
     Args:
-        implementation: what was asked for.
+        implementation: the one requested.
         x: the elements.
-        projection: what they are projected by.
-        activation: what the projections are activated by.
+        projection: their projection.
+        activation: its activation.
 
     Raises:
-        ValueError: ``"blocked"`` or ``"triton"`` cannot compute it.
+        ValueError: ``"blocked"`` or ``"triton"`` was requested and cannot compute the sum.
     """
     if implementation == "eager":
         return None
@@ -51,14 +50,14 @@ def choose(implementation: Implementation, x: Tensor, projection: nn.Linear, act
 
 
 def _obstacle(x: Tensor, projection: nn.Linear, activation: nn.Module) -> str | None:
-    """Why this is not the sum that the operators compute."""
-    if type(activation) is not nn.ReLU or activation._forward_hooks or activation._forward_pre_hooks:
+    """Return why no operator computes this sum, or None."""
+    if type(activation) is not nn.ReLU or _torch.has_hooks(activation):
         return f"the activation {activation}"
-    if type(projection) is not nn.Linear or is_traceable_wrapper_subclass(projection.weight):
+    if type(projection) is not nn.Linear or _torch.is_wrapped(projection.weight):
         return f"the projection {projection}"  # parametrized, quantized, sharded, ...
-    if projection._forward_hooks or projection._forward_pre_hooks or projection._backward_hooks:
+    if _torch.has_hooks(projection):
         return "a projection with hooks"
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if _torch.is_transformed():
         return "a transformation of torch.func or forward-mode differentiation"
     if x.dtype != projection.weight.dtype and not torch.is_autocast_enabled(x.device.type):
         return f"x of {x.dtype} and weights of {projection.weight.dtype}"
@@ -66,7 +65,7 @@ def _obstacle(x: Tensor, projection: nn.Linear, activation: nn.Module) -> str | 
 
 
 def _triton_obstacle(x: Tensor, projection: nn.Linear) -> str | None:
-    """Why the Triton kernels cannot compute it."""
+    """Return why the Triton kernels cannot compute it, or None."""
     if not _HAS_TRITON:
         return "a machine without Triton for NVIDIA GPUs"
     if x.device.type != "cuda" and not (_INTERPRETED and x.device.type == "cpu"):

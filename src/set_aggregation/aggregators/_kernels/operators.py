@@ -1,13 +1,16 @@
-"""SAN's sum as operators of torch, so that ``torch.compile`` and autograd know them."""
+"""SAN's sum as operators of torch, known to ``torch.compile`` and autograd."""
 
+import warnings
 from collections.abc import Callable
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from set_aggregation.aggregators._kernels import cpu as blocked
-from set_aggregation.aggregators._kernels.eager import eager_sum
+from set_aggregation.aggregators.sets import PaddedSets, accumulation_dtype, with_positions
 
 Operator = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 Backward = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
@@ -15,63 +18,105 @@ Backward = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
 _INPUTS = "Tensor x, Tensor weight, Tensor bias, Tensor? mask, Tensor? positions"
 
 
+def formula(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
+    """Return SAN's sum by its formula."""
+    sets = PaddedSets(mask)
+    rows = sets.mask_padding(with_positions(x, positions))
+    return sets.sum(torch.nn.functional.linear(rows, weight, bias).relu())
+
+
 def _operator(name: str, forward: Operator, backward: Backward) -> Operator:
-    """Registers an operator and its gradient.
+    """Register an operator and its gradient.
 
     The operator takes elements x (B, N, D), directions (M, D + P), biases (M,), a mask (B, N) or None and positions
-    (N, P) or (B, N, P) or None, and gives the sums (B, M) in single precision or better.
+    (N, P) or (B, N, P) or None, and returns the sums (B, M) in float32 at least.
     """
-    schema = f"(Tensor grad, {_INPUTS}, bool of_rows, bool of_directions) -> (Tensor, Tensor, Tensor, Tensor)"
+    schema = f"(Tensor grad, {_INPUTS}, bool rows_need_grad, bool directions_need_grad)"
     operator = torch.library.custom_op(
         f"set_aggregation::{name}", forward, mutates_args=(), schema=f"({_INPUTS}) -> Tensor"
     )
-    gradient = torch.library.custom_op(f"set_aggregation::{name}_backward", backward, mutates_args=(), schema=schema)
+    gradient = torch.library.custom_op(
+        f"set_aggregation::{name}_backward",
+        backward,
+        mutates_args=(),
+        schema=f"{schema} -> (Tensor, Tensor, Tensor, Tensor)",
+    )
 
     @operator.register_fake
     def _(x: Tensor, weight: Tensor, *_: Any) -> Tensor:
-        return x.new_empty(x.shape[0], weight.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
+        return x.new_empty(x.shape[0], weight.shape[0], dtype=accumulation_dtype(x.dtype))
 
     @gradient.register_fake
     def _(
         _grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, _mask: Any, positions: Any, *_: Any
     ) -> tuple[Tensor, ...]:
-        of_positions = x.new_empty(0) if positions is None else torch.empty_like(positions)
-        return torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias), of_positions
+        grad_positions = x.new_empty(0) if positions is None else torch.empty_like(positions)
+        return torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias), grad_positions
 
-    def keep(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:  # noqa: ARG001 - torch's signature
+    def save(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:  # noqa: ARG001 - torch's signature
         ctx.save_for_backward(*inputs)
 
     def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, mask, positions = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
+        needs_input_grad = ctx.needs_input_grad
         if torch.is_grad_enabled():  # the gradient is differentiated in turn
-            return _differentiable(grad, ctx.saved_tensors, wanted)
-        of_rows, of_directions = wanted[0] or wanted[4], wanted[1] or wanted[2]
-        grads = gradient(grad, x, weight, bias, mask, positions, of_rows, of_directions)
-        return (*grads[:3], None, grads[3] if wanted[4] else None)
+            return _differentiable(grad, ctx.saved_tensors, needs_input_grad)
+        x_needs, weight_needs, bias_needs, _, positions_need = needs_input_grad
+        grads = gradient(grad, *ctx.saved_tensors, x_needs or positions_need, weight_needs or bias_needs)
+        return (*grads[:3], None, grads[3] if positions_need else None)
 
-    operator.register_autograd(differentiate, setup_context=keep)
+    operator.register_autograd(differentiate, setup_context=save)
     return operator
 
 
-def _differentiable(grad: Tensor, inputs: tuple[Any, ...], wanted: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
-    x, weight, bias, mask, positions = inputs
-    y = eager_sum(x, mask, positions, lambda rows: torch.nn.functional.linear(rows, weight, bias).relu())
-    sources = [i for i, needed in enumerate(wanted) if needed]
-    grads = torch.autograd.grad(y, [inputs[i] for i in sources], grad, create_graph=True)
+def _differentiable(
+    grad: Tensor, inputs: tuple[Any, ...], needs_input_grad: tuple[bool, ...]
+) -> tuple[Tensor | None, ...]:
+    sources = [i for i, needed in enumerate(needs_input_grad) if needed]
+    grads = torch.autograd.grad(formula(*inputs), [inputs[i] for i in sources], grad, create_graph=True)
     return tuple(grads[sources.index(i)] if i in sources else None for i in range(len(inputs)))
 
 
-def _triton_forward(*inputs: Any) -> Tensor:
-    from set_aggregation.aggregators._kernels import triton_sum  # only where there is Triton
-
-    return triton_sum.forward(*inputs)
+def _triton_forward(x: Tensor, *inputs: Any) -> Tensor:
+    return trusted_kernels(x.device, x.dtype).forward(x, *inputs)
 
 
-def _triton_backward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    from set_aggregation.aggregators._kernels import triton_sum
+def _triton_backward(grad: Tensor, x: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return trusted_kernels(x.device, x.dtype).backward(grad, x, *inputs)
 
-    return triton_sum.backward(*inputs)
+
+@cache
+def trusted_kernels(device: torch.device, dtype: torch.dtype) -> ModuleType:
+    """Return the Triton kernels if a small sum and its gradients are right on this device, else the blocked sum.
+
+    The kernels were written before all the hardware they may run on existed. They are checked once per device and
+    dtype, and a failure warns once.
+    """
+    try:
+        from set_aggregation.aggregators._kernels import triton_sum  # imported only where Triton is installed
+
+        generator = torch.Generator().manual_seed(0)
+        sizes = ((8, 20, 17), (33, 19), (33,), (20, 2), (8, 33))
+        x, weight, bias, positions, grad = (torch.randn(size, generator=generator).to(device, dtype) for size in sizes)
+        mask = (torch.rand(8, 20, generator=generator) > 0.3).to(device)
+        inputs = (x, weight, bias, mask, positions)
+        found = (triton_sum.forward(*inputs), *triton_sum.backward(grad.float(), *inputs, True, True))
+        x, weight, bias, positions, grad = (t.double() for t in (x, weight, bias, positions, grad))
+        inputs = (x, weight, bias, mask, positions)
+        expected = (blocked.forward(*inputs), *blocked.backward(grad, *inputs, True, True))
+        error = max(((a.double() - b).norm() / b.norm()).item() for a, b in zip(found, expected, strict=True))
+        # Rounding to TF32 may move a projection across zero, which changes whole entries of the gradient.
+        exact = dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest"
+        tolerance = 1e-3 if exact else 0.06
+        failure = None if error <= tolerance else f"relative error {error:.1e}, expected at most {tolerance:.1e}"
+    except Exception as exception:
+        failure = f"{type(exception).__name__}: {exception}".splitlines()[0]
+    if failure is None:
+        return triton_sum
+    warnings.warn(
+        f"SAN: the Triton kernels failed their check for {dtype} on {device} ({failure}); using the blocked sum",
+        stacklevel=2,
+    )
+    return blocked
 
 
 san_blocked = _operator("san_blocked", blocked.forward, blocked.backward)

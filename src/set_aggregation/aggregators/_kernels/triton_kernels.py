@@ -1,7 +1,7 @@
-"""SAN's sum as Triton kernels: activations live in registers and are never written to memory.
+"""SAN's sum as Triton kernels: activations stay in registers and are never written to memory.
 
-In all of them B, N, M and D are sizes, b, n, m and d places along these axes, ``x_b`` and the like strides; what block
-sizes are best is found anew for each ``N_bucket``.
+B, N, M and D are sizes, b, n, m and d indices along these axes, ``x_b`` and the like strides. Block sizes are tuned
+once per ``N_bucket``.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ def forward_kernel(
     BLOCK_D: tl.constexpr, MASKED: tl.constexpr, POSITIONAL: tl.constexpr, PRECISION: tl.constexpr,
     SETS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
-    """The sums of SETS sets, for BLOCK_M directions."""
+    """Compute the sums of SETS sets for BLOCK_M directions."""
     m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     d = tl.arange(0, BLOCK_D)
     w = tl.load(weight + m[:, None] * D + d[None], mask=(m[:, None] < M) & (d[None] < D), other=0)
@@ -38,7 +38,7 @@ def forward_kernel(
                 z = tl.dot(tile, tl.trans(w), input_precision=PRECISION) + at
             else:
                 z = tl.dot(tile, tl.trans(w), input_precision=PRECISION) + shared[None]
-            # Written so that NaN stays NaN, as torch's ReLU has it.
+            # Written so that NaN stays NaN, as in torch's ReLU.
             total += tl.sum(tl.where(real[:, None], tl.where(z <= 0, 0.0, z), 0.0), 0)
         tl.store(y + b * M + m, total, mask=m < M)
 
@@ -50,7 +50,7 @@ def backward_x_kernel(
     BLOCK_D: tl.constexpr, MASKED: tl.constexpr, POSITIONAL: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of BLOCK_N elements of one set."""
+    """Compute the gradient of BLOCK_N elements of one set."""
     b = tl.program_id(1).to(tl.int64)
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     d = tl.arange(0, BLOCK_D)
@@ -82,8 +82,10 @@ def backward_weight_kernel(
     BLOCK_D: tl.constexpr, MASKED: tl.constexpr, POSITIONAL: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
-    """One share of the gradient of BLOCK_M directions and their biases; the shares are added up afterwards, in one
-    order, so that the result is the same each time."""
+    """Compute one share of the gradient of BLOCK_M directions and their biases.
+
+    The shares are added up afterwards in a fixed order, so that the result is deterministic.
+    """
     share = tl.program_id(1).to(tl.int64)
     first = (share % set_shares) * sets_per_share
     element_share = share // set_shares
@@ -124,14 +126,14 @@ def backward_weight_kernel(
 
 
 def _fitting(configs: list[triton.Config], named: dict[str, Any], **_: Any) -> list[triton.Config]:
-    """Configurations whose tiles are not mostly padding; in Triton's interpreter, which cannot time them, one."""
+    """Return the configurations whose tiles are not mostly padding, or one in Triton's interpreter."""
     most = max(triton.next_power_of_2(named["N"]), min(config.kwargs["BLOCK_N"] for config in configs))
     fitting = [config for config in configs if config.kwargs["BLOCK_N"] <= most]
     return fitting[:1] if triton.knobs.runtime.interpret else fitting
 
 
 def _tuned(kernel: Any, blocks: list[tuple[int, int, int]], **constants: int) -> Any:
-    """Chooses the fastest of some BLOCK_N, BLOCK_M and numbers of warps, once for each size of the problem."""
+    """Tune BLOCK_N, BLOCK_M and the number of warps once for each size of the problem."""
     configs = [
         triton.Config({"BLOCK_N": n, "BLOCK_M": m, **constants}, num_warps=warps, num_stages=stages)
         for n, m, warps in blocks
@@ -141,7 +143,7 @@ def _tuned(kernel: Any, blocks: list[tuple[int, int, int]], **constants: int) ->
     return tune(kernel)
 
 
-# benchmarks/san_kernels.py shows what each of these needs of a multiprocessor.
+# benchmarks/san_kernels.py prints the registers and shared memory of each.
 forward = _tuned(
     forward_kernel, [(16, 128, 4), (32, 128, 4), (64, 64, 4), (64, 128, 8), (128, 64, 8), (128, 128, 8)], SETS=8
 )

@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from set_aggregation.aggregators._kernels import triton_kernels
-from set_aggregation.aggregators.element_sum import with_positions
+from set_aggregation.aggregators.sets import with_positions
 
-_PROGRAMS = 512  # for the gradient of the weights: about four for each multiprocessor of a large GPU
+_PROGRAMS = 512  # for the gradient of the weights: about four per multiprocessor of a large GPU
 _FEW_SETS = 8
-_SETS_PER_PLACE = 16  # or the shares of the gradient of each place would be as many numbers as the activations
+_SETS_PER_POSITION = 16  # fewer would make the partial gradients of the positions as large as the activations
 
 
 def forward(
@@ -23,7 +23,7 @@ def forward(
     mask: Bool[Tensor, "B N"] | None,
     positions: Float[Tensor, "*B N P"] | None,
 ) -> Float[Tensor, "B M"]:
-    """SAN's sum; what goes through memory is its input and its output."""
+    """Return SAN's sum; only its inputs and its output are read from and written to memory."""
     inputs = _Inputs.of(x, weight, bias, mask, positions)
     y = x.new_zeros(len(x), len(weight), dtype=torch.float32)
     if y.numel() and x.shape[1]:
@@ -40,34 +40,40 @@ def backward(
     bias: Float[Tensor, "M"],
     mask: Bool[Tensor, "B N"] | None,
     positions: Float[Tensor, "*B N P"] | None,
-    of_rows: bool,
-    of_directions: bool,
+    rows_need_grad: bool,
+    directions_need_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x, weight, bias and positions; activations are computed again.
+    """Return the gradients of x, weight, bias and positions, recomputing the activations.
 
     Args:
-        of_rows: whether the gradients of x and positions are wanted; otherwise they are zeros.
-        of_directions: whether those of weight and bias are.
+        grad: the gradient of the sum.
+        x: the elements.
+        weight: the directions.
+        bias: the biases.
+        mask: True at real elements.
+        positions: P more features of every element.
+        rows_need_grad: compute the gradients of x and positions; otherwise they are zeros.
+        directions_need_grad: compute those of weight and bias.
     """
     inputs = _Inputs.of(x, weight, bias, mask, positions)
     grad = grad.contiguous()
     num_sets, num_elements, num_features = inputs.x.shape
     any_work = num_sets * num_elements > 0
     grad_x = torch.zeros_like(inputs.x)
-    if of_rows and any_work:
+    if rows_need_grad and any_work:
         triton_kernels.backward_x[lambda meta: (triton.cdiv(num_elements, meta["BLOCK_N"]), num_sets)](
             grad, *inputs.tensors, grad_x, *inputs.sizes, *inputs.strides, *grad_x.stride(), **inputs.constants
         )
-    # The gradient of a direction is a sum over all elements of all sets: many programs make a share of it each.
+    # The gradient of a direction is a sum over all elements of all sets, divided among many programs.
     positional = inputs.bias.ndim == 2
     wanted = max(_PROGRAMS // triton.cdiv(len(weight), 64), 1)
-    sets_per_share = max(triton.cdiv(num_sets, wanted), _SETS_PER_PLACE if positional else 1)
+    sets_per_share = max(triton.cdiv(num_sets, wanted), _SETS_PER_POSITION if positional else 1)
     set_shares = triton.cdiv(num_sets, sets_per_share)
     element_shares = max(min(wanted // max(set_shares, 1), triton.cdiv(num_elements, 64)), 1)
     shares = set_shares * element_shares
     grad_weight = x.new_zeros(shares, len(weight), num_features, dtype=torch.float32)
     grad_bias = x.new_zeros(set_shares if positional else shares, *inputs.bias.shape, dtype=torch.float32)
-    if (of_directions or (of_rows and positional)) and any_work:
+    if (directions_need_grad or (rows_need_grad and positional)) and any_work:
         triton_kernels.backward_weight[lambda meta: (triton.cdiv(len(weight), meta["BLOCK_M"]), shares)](
             grad, *inputs.tensors, grad_weight, grad_bias, *inputs.sizes, *inputs.strides,
             sets_per_share, set_shares, element_shares, **inputs.constants,
@@ -77,11 +83,11 @@ def backward(
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What the kernels are called with.
+    """Arguments of the kernels.
 
-    Positions that all sets share become a bias of each place, so that the inner size stays D: D + P would be padded
-    to the next power of two. For few sets that costs more than it earns; then, and where each set has positions of its
-    own, they are P more features.
+    Positions that all sets share become a bias per position, so that the inner size stays D: D + P would be padded to
+    the next power of two. For few sets that does not pay; then, and where each set has its own positions, they are P
+    more features.
     """
 
     x: Tensor  # B N D, or B N D+P
@@ -96,9 +102,9 @@ class _Inputs:
             return cls(x, weight.contiguous(), bias, mask)
         if positions.ndim == 3 or len(x) < _FEW_SETS:
             return cls(with_positions(x, positions), weight.contiguous(), bias, mask)
-        of_x, of_positions = weight.tensor_split([x.shape[2]], 1)
-        places = torch.addmm(bias.float(), positions.float(), of_positions.float().t())
-        return cls(x, of_x.contiguous(), places, mask)
+        x_weight, position_weight = weight.tensor_split([x.shape[2]], 1)
+        places = torch.addmm(bias.float(), positions.float(), position_weight.float().t())
+        return cls(x, x_weight.contiguous(), places, mask)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -107,7 +113,7 @@ class _Inputs:
     @property
     def sizes(self) -> tuple[int, ...]:
         num_sets, num_elements, num_features = self.x.shape
-        # Block sizes are tuned for each power of two, not for each number of elements.
+        # Block sizes are tuned once per power of two, not per number of elements.
         return num_sets, num_elements, len(self.weight), num_features, triton.next_power_of_2(num_elements)
 
     @property
@@ -120,7 +126,7 @@ class _Inputs:
             "BLOCK_D": max(triton.next_power_of_2(self.x.shape[2]), 16),
             "MASKED": self.mask is not None,
             "POSITIONAL": self.bias.ndim == 2,
-            # Products of single precision on tensor cores: in three parts, or rounded where torch is told to.
+            # float32 products on tensor cores: in three parts, or rounded if torch allows it.
             "PRECISION": "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32",
         }
 
@@ -128,7 +134,7 @@ class _Inputs:
 def _gradients(
     grad_x: Tensor, grad_weight: Tensor, grad_bias: Tensor, x: Tensor, weight: Tensor, positions: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of x, weight, bias and positions, from those of what the kernels were called with."""
+    """Return the gradients of x, weight, bias and positions from those of the kernels' arguments."""
     if positions is None:
         grad_positions = x.new_zeros(0)
     elif grad_bias.ndim == 2:
