@@ -1,8 +1,8 @@
-"""Handwritten digits as sets of points: every aggregator on sets that are no images, in plain PyTorch.
+"""Handwritten digits as sets of points: every aggregator in plain PyTorch, without images.
 
 Each of scikit-learn's 1,797 digits becomes the set of (row, column, intensity) of its inked pixels, 16 to 42 of them.
-A dense network looks at each point by itself, an aggregator makes one vector of a set, and a dense layer tells the
-digit. Aggregators for sets of any size get the points of all sets one after the other; the others get padded sets.
+A dense network maps each point to a vector, an aggregator maps the set to one vector, and a dense layer classifies it.
+Aggregators for sets of any size get the concatenated points of all sets; the others get padded sets.
 
     pip install -c constraints.txt -e ".[train]" && python examples/digits_as_sets.py
 """
@@ -20,12 +20,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from set_aggregation import aggregators
 
-SIZES = {"in_features": 32, "out_features": 128, "set_size": 64}  # D, M, and N of those that need one size
+SIZES = {"in_features": 32, "out_features": 128, "set_size": 64}  # D, M, and N of the padded sets
 NUM_TEST = 360
 
 
 class SetNetwork(nn.Module):
-    """Tells the digit of each set of points."""
+    """Classifier of sets of points."""
 
     def __init__(self, aggregator: aggregators.Aggregator) -> None:
         super().__init__()
@@ -37,21 +37,21 @@ class SetNetwork(nn.Module):
         self.head = nn.Linear(aggregator.out_features, 10)
 
     def forward(self, sets: list[Tensor]) -> Tensor:
-        """Logits of sets one after the other, where the aggregator can: nothing is padded."""
+        """Return the logits of concatenated sets, or of padded ones if the aggregator needs sets of one size."""
         if not self.aggregator.any_set_size:
             return self.padded(sets)
         offsets = torch.tensor([0, *map(len, sets)]).cumsum(0)
         return self.head(self.aggregator.ragged(self.point_network(torch.cat(sets)), offsets))
 
     def padded(self, sets: list[Tensor]) -> Tensor:
-        """The same of padded sets and a mask."""
+        """Return the logits of padded sets with a mask."""
         x = pad_sequence([*sets, torch.zeros(SIZES["set_size"], 3)], batch_first=True)[:-1]  # B 64 3
         mask = torch.arange(x.shape[1]) < torch.tensor([len(points) for points in sets])[:, None]
         return self.head(self.aggregator(self.point_network(x), mask))
 
 
 def digits_as_sets() -> tuple[list[Tensor], Tensor]:
-    """The inked pixels of each digit as (N, 3), and what digit it is."""
+    """Return the inked pixels of each digit as (N, 3), and its label."""
     digits = load_digits()
     images = torch.from_numpy(digits.images).float() / 16
     sets = [torch.cat((image.nonzero() / 3.5 - 1, image[image > 0][:, None]), dim=1) for image in images]
@@ -59,7 +59,7 @@ def digits_as_sets() -> tuple[list[Tensor], Tensor]:
 
 
 def train_and_test(name: str, seed: int, epochs: int) -> tuple[float, SetNetwork]:
-    """Test accuracy of an aggregator, on images drawn by the seed, and what was trained."""
+    """Train an aggregator, and return its accuracy on test digits drawn by the seed, and the network."""
     torch.manual_seed(seed)
     sets, labels = digits_as_sets()
     test, train = torch.randperm(len(sets)).split([NUM_TEST, len(sets) - NUM_TEST])

@@ -128,8 +128,8 @@ def test_a_mistake_is_refused_in_one_line(spoil, words, run_folder, tmp_path):
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.S))
 def test_the_lines_of_the_page_run(block, run_folder, here, monkeypatch):
     monkeypatch.chdir(here)
-    random_image().save("picture.png")
+    random_image().save("image.png")
     names = {}
     exec(block.replace("RUN", str(run_folder)), names)
     model, again = names["model"], names.get("again", names["model"])
-    assert torch.equal(model(model.preprocess("picture.png")), again(again.preprocess("picture.png")))
+    assert torch.equal(model(model.preprocess("image.png")), again(again.preprocess("picture.png")))

@@ -1,4 +1,4 @@
-"""Networks that turn images into feature maps."""
+"""Networks that compute feature maps of images."""
 
 from set_aggregation.backbones.base import Backbone
 from set_aggregation.backbones.resnet_cifar import ResNetCIFAR

@@ -1,4 +1,4 @@
-"""What every backbone is."""
+"""Base class of the backbones."""
 
 from abc import ABC, abstractmethod
 
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 class Backbone(nn.Module, ABC):
-    """Turns images into feature maps; it has neither global pooling nor a classifier.
+    """Network that computes feature maps of images, without global pooling and classifier.
 
     Attributes:
         in_channels: number C of channels of the images.
         out_features: number D of channels of the feature map.
-        is_pretrained: whether the weights were trained before.
+        is_pretrained: whether the weights are pretrained.
 
     Shape:
         - input: :math:`(B, C, H, W)`.
@@ -25,4 +25,4 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Computes the feature map of each image."""
+        """Return the feature map of each image."""

@@ -1,4 +1,4 @@
-"""The residual networks for CIFAR-10."""
+"""Residual networks for CIFAR-10."""
 
 from itertools import pairwise
 from typing import Literal
@@ -15,21 +15,20 @@ class ResNetCIFAR(Backbone):
     r"""Residual network for small images, without its global average pooling and its classifier.
 
     Section 4.2 of `He et al. (2015) <https://arxiv.org/abs/1512.03385>`_: a 3x3 convolution of 16 channels, then three
-    stages of n = (depth - 2) / 6 blocks of 16, 32 and 64 channels, the second and the third of which begin by halving
-    the map. A block adds its input to what two 3x3 convolutions, each with batch normalisation, make of it:
+    stages of n = (depth - 2) / 6 blocks of 16, 32 and 64 channels. The first block of the second and the third stage
+    halves the map. A block adds its input to the output of two 3x3 convolutions with batch normalisation:
 
     .. math::
         y = \mathrm{ReLU}(\mathrm{BN}(W_2 * \mathrm{ReLU}(\mathrm{BN}(W_1 * x))) + \mathrm{shortcut}(x)).
 
-    The weights of a k x k convolution that makes D channels are drawn from :math:`\mathcal{N}(0, 2 / (k^2 D))`
-    (`He et al., 2015 <https://arxiv.org/abs/1502.01852>`_); ``initialization: glorot`` of a ``SetClassifier`` would
-    draw them anew.
+    The weights of a k x k convolution with D output channels are drawn from :math:`\mathcal{N}(0, 2 / (k^2 D))`
+    (`He et al., 2015 <https://arxiv.org/abs/1502.01852>`_); ``initialization: glorot`` of a ``SetClassifier`` draws
+    them again.
 
     Args:
-        depth: number of layers, the classifier among them: 20, 32, 44, 56 and 110 in the paper.
-        shortcut: what leads around a block that changes the size: ``"A"``, as the paper has on CIFAR-10, every second
-            pixel and zeros for the new channels, without parameters; or ``"B"``, a 1x1 convolution with batch
-            normalisation.
+        depth: number of layers with the classifier: 20, 32, 44, 56 and 110 in the paper.
+        shortcut: shortcut of a block that changes the size: ``"A"``, as on CIFAR-10 in the paper, every second pixel
+            and zeros for the new channels, without parameters; or ``"B"``, a 1x1 convolution with batch normalisation.
         in_channels: number C of channels of the images.
 
     Shape:
@@ -64,16 +63,16 @@ class ResNetCIFAR(Backbone):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 64 h w"]:
-        """Computes the feature map of each image."""
+        """Return the feature map of each image."""
         return self.blocks(self.stem(x))
 
     def extra_repr(self) -> str:
-        """The depth, which the list of the layers hides."""
+        """Return the depth."""
         return f"depth={self.depth}"
 
 
 class _Block(nn.Module):
-    """Two convolutions and a way around them; more channels come with half the size."""
+    """Two convolutions and a shortcut; a block with more channels halves the size."""
 
     def __init__(self, in_channels: int, channels: int, shortcut: Literal["A", "B"]) -> None:
         super().__init__()

@@ -7,13 +7,13 @@ from set_aggregation.backbones.base import Backbone
 
 
 class SmallCNN(Backbone):
-    r"""Three 3x3 convolutions of 32, 64 and 64 channels with ReLU, max pooling by 2 between them.
+    r"""Three 3x3 convolutions of 32, 64 and 64 channels with ReLU, and max pooling by 2 between them.
 
-    Table 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_. Convolutions keep the size, pooling
+    Table 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_. Convolutions keep the size; pooling
     halves it and rounds up, as TensorFlow's SAME padding does: 32 → 16 → 8, 28 → 14 → 7, 22 → 11 → 6.
 
     Args:
-        in_channels: number C of channels of the images, 1 or 3 as a rule.
+        in_channels: number C of channels of the images, usually 1 or 3.
 
     Shape:
         - input: :math:`(B, C, H, W)`.
@@ -46,5 +46,5 @@ class SmallCNN(Backbone):
         )
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 64 h w"]:
-        """Computes the feature map of each image."""
+        """Return the feature map of each image."""
         return self.layers(x)
