@@ -23,6 +23,7 @@ from set_aggregation.models.classifier import SetClassifier
 from set_aggregation.models.description import labels, num_parameters
 from set_aggregation.reports.misclassification import MisclassifiedImage
 from set_aggregation.reports.summary import next_commands, print_summary, test_rows
+from set_aggregation.runs.checkpoint import read_checkpoint, write_checkpoint
 from set_aggregation.runs.checkpoint_io import UnfinishedRunError
 from set_aggregation.runs.directory import RunDirectory
 from set_aggregation.runs.environment import devices_of, environment
@@ -114,6 +115,8 @@ def end_run(
     from set_aggregation.reports.run_report import write_report  # matplotlib takes a second
 
     try:
+        if test and Path(best_path).is_file():
+            _complete_checkpoint(Path(best_path), epochs, metrics)
         write_report(run.report, results, rows, data.class_names, confusion, pictured, run.config_file.read_text())
         # They come last: a run that has them has finished, and nobody goes on with it.
         write_results(run.results, results)
@@ -124,6 +127,14 @@ def end_run(
         ) from error
     url = next((logger.url for logger in wandb_loggers(trainer.loggers) if logger.url), None)
     print_summary(rows, next_commands(run.folder, url, best_path))
+
+
+def _complete_checkpoint(file: Path, epochs: int, metrics: Mapping[str, float]) -> None:
+    """Add the number of epochs and the test metrics to the training description in a checkpoint."""
+    checkpoint = read_checkpoint(file)
+    tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
+    checkpoint["training"] = {**checkpoint.get("training", {}), "epochs": epochs, "metrics": tested}
+    write_checkpoint(checkpoint, file)
 
 
 def _test_without_logging(trainer: Trainer, model: SetClassifier, data: ImageDataModule) -> Mapping[str, Tensor]:

@@ -47,6 +47,7 @@ from set_aggregation.runs._lightning import spawns_processes, take_over_signals
 from set_aggregation.runs.checkpoint import read_checkpoint
 from set_aggregation.runs.checkpoint_io import LAST, DurableCheckpointIO, UnfinishedRunError
 from set_aggregation.runs.directory import RunDirectory
+from set_aggregation.runs.environment import devices_of, environment
 from set_aggregation.runs.resume import changed_optimizer_arguments, find_run
 from set_aggregation.runs.signals import EXIT_CODE, Interrupted
 
@@ -225,6 +226,8 @@ class SetAggregationCLI(LightningCLI):
         if problem is not None:
             raise problem
         kwargs["ckpt_path"], root, run.experiment, run.name, has_work = told
+        if kwargs["ckpt_path"] is not None:
+            self.model.init_from = None  # the checkpoint has all weights
         run.root = Path(root)
         self.non_finite.file = None if self._is_rehearsal else run.folder / "non_finite.jsonl"
         if self.recovery.file is not None:
@@ -256,11 +259,23 @@ class SetAggregationCLI(LightningCLI):
             counts = num_parameters(self.model)
             told_by = {**labels(self.model, self.datamodule), "parameters": counts["aggregator"] + counts["head"]}
             run.create(self.config_text, resume=self._is_resumed)
+            self.model.training_description = self._training_description()
             for logger in wandb_loggers(self.trainer.loggers):
                 logger.start()
             for each in self.trainer.loggers:
                 each.log_hyperparams({**yaml.safe_load(self.config_text), "labels": told_by})
         return True
+
+    def _training_description(self) -> dict[str, Any]:
+        """Return what checkpoints store for the model card, without the paths of this machine."""
+        given = yaml.safe_load(self.config_text)["data"].get("init_args", {})
+        settings = {name: value for name, value in given.items() if name not in ("data_dir", "root", "num_workers")}
+        return {
+            **{"experiment": self.run_directory.experiment, "run": self.run_directory.name},
+            **labels(self.model, self.datamodule),
+            "data_settings": settings,
+            "environment": environment(devices_of(self.trainer)),
+        }
 
     @rank_zero_only
     def _say_batch_size(self) -> None:

@@ -21,6 +21,7 @@ from set_aggregation.inference.model_card import model_card
 from set_aggregation.inference.network import build_network, without_training
 from set_aggregation.inference.safetensors import save_safetensors
 from set_aggregation.inference.speed import speed_rows
+from set_aggregation.models.description import num_parameters
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard, PyTorchModelHubMixin
@@ -168,7 +169,6 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
             measured: more rows of the table, such as the speed.
         """
         network = self.network
-        parts = {"backbone": network.backbone, "aggregator": network.aggregator, "head": network.head}
         size = f"{self.image_size[0]}x{self.image_size[1]}" if self.image_size else None
         bound = f", up to {self.max_side} pixels a side" if self.max_side else ""
         return model_card(
@@ -180,7 +180,7 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
             takes=f"{takes}. The model divides by 255{' and normalises' if self.mean else ''} itself",
             converted=f"{'RGB' if self.in_channels == 3 else 'grey'} and "
             + (f"resized (bicubic, antialiased) to {size}" if size else f"left at their own size{bound}"),
-            num_parameters={part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()},
+            num_parameters=num_parameters(network),
             measured=measured,
             training=self.config["training"],
         )

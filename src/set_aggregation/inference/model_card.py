@@ -38,16 +38,16 @@ def model_card(
         usage: lines of Python that run the model.
         takes: description of the images that it takes.
         converted: colour and size that image files are converted to.
-        num_parameters: number of parameters of each part.
+        num_parameters: number of parameters of each part, and of ``"all"``.
         measured: more rows of the table, such as the speed.
         training: data, accuracy and environment of the training, as far as they are known.
     """
     num = len(class_names)
     names = [*class_names[:_NUM_NAMES], *([f"{num - _NUM_NAMES} more"] if num > _NUM_NAMES else [])]
-    parts = ", ".join(f"{part} {count:,}" for part, count in num_parameters.items())
+    parts = ", ".join(f"{part} {count:,}" for part, count in num_parameters.items() if part != "all")
     rows = {
         **_training_rows(training),
-        "parameters": f"{sum(num_parameters.values()):,} ({parts})",
+        "parameters": f"{num_parameters['all']:,} ({parts})",
         **measured,
         **_environment_rows(training.get("environment", {})),
     }
