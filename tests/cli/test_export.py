@@ -69,17 +69,15 @@ def test_the_card_says_what_was_found(run, here):
         assert f"\n| {row}" in card
 
 
-def test_what_computes_something_else_is_not_kept(run, here, monkeypatch):
+def test_a_file_with_other_outputs_is_removed(run, here, monkeypatch):
     read = pt2_file.read
     monkeypatch.setattr(pt2_file, "read", lambda file: lambda images: read(file)(images) + 0.01)
     line = refused(run, "export", "--ckpt_path", run, "--format", "pt2")
-    assert (
-        "got best.pt2 that computes something else than the model (1 x 1 x 16 x 16: largest difference 1.0e-02" in line
-    )
+    assert "got best.pt2 with other outputs than the model (1 x 1 x 16 x 16: largest difference 1.0e-02" in line
     assert "expected at most 0.0001 of the largest" in line
 
 
-def test_what_was_there_stays(run, here, monkeypatch):
+def test_an_older_file_stays(run, here, monkeypatch):
     file = run / "checkpoints" / "best.pt2"
     file.write_text("before")
     monkeypatch.setattr(pt2_file, "read", lambda file: lambda images: torch.full((len(images), 10), torch.nan))
@@ -91,11 +89,11 @@ MISTAKES = {
     "nothing": ((), 2, ("ckpt_path, format",)),
     "another format": (("--ckpt_path=x", "--format=tflite"), 2, ("got format tflite, expected 'onnx', 'pt2'",)),
     "a misspelt option": (("--ckpt_pth=x", "--format=pt2"), 2, ("got ckpt_pth", "did you mean ckpt_path?")),
-    "no checkpoint": (("--ckpt_path=x", "--format=pt2"), 1, ("got x, which is not there",)),
+    "no checkpoint": (("--ckpt_path=x", "--format=pt2"), 1, ("not found: x",)),
     "a folder that is not there": (
         ("--ckpt_path=RUN", "--format=pt2", "--output=no/a.pt2"),
         1,
-        ("no/a.pt2, whose folder is not",),
+        ("no/a.pt2, whose folder does not exist",),
     ),
 }
 
