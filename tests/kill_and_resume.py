@@ -130,7 +130,7 @@ def prepare() -> None:
     from sklearn.datasets import load_digits
 
     import set_aggregation.cli.lightning_cli
-    import set_aggregation.reports.run_figure
+    import set_aggregation.reports.curves
     import set_aggregation.reports.run_report  # noqa: F401
 
     load_digits()

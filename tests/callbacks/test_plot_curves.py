@@ -38,7 +38,7 @@ class Figure:
 def figure(monkeypatch):
     figure = Figure()
     monkeypatch.setattr(module, "time", figure)
-    monkeypatch.setattr("set_aggregation.reports.run_figure.run_figure", figure)
+    monkeypatch.setattr("set_aggregation.reports.curves.run_figure", figure)
     return figure
 
 

@@ -303,7 +303,7 @@ def test_no_test(here):
     assert [row["epoch"] for row in results(run)["curves"]] == [1, 2]
     assert "<h2>Learning curves</h2>" in report(run)
     assert "Confusion" not in report(run)
-    assert "Worst mistakes" not in report(run)
+    assert "Worst misclassifications" not in report(run)
     assert "report.html" in out
 
 

@@ -4,7 +4,7 @@ import random
 import pytest
 
 from set_aggregation.reports.comparison import compare
-from set_aggregation.reports.finding import Skipped, find_runs
+from set_aggregation.reports.finished_run import Skipped, find_runs
 from tests.support.run_folders import write_run
 
 REDUCTION = "model.aggregator.init_args.reduction"

@@ -12,8 +12,8 @@ from PIL import Image
 
 from set_aggregation.reports.comparison import compare
 from set_aggregation.reports.comparison_figure import comparison_figure, draw
-from set_aggregation.reports.finding import find_runs
-from set_aggregation.reports.panel import TEST, TRAIN
+from set_aggregation.reports.curves import TEST, TRAIN
+from set_aggregation.reports.finished_run import find_runs
 from tests.support.run_folders import history, write_run
 
 AGGREGATORS = ["Flatten", "GlobalAvgPool", "GlobalMaxPool", "Conv1x1", "SAN"]

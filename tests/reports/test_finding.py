@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from set_aggregation.reports.finding import find_runs
+from set_aggregation.reports.finished_run import find_runs
 from tests.support.run_folders import write_run
 
 

@@ -5,8 +5,7 @@ import os
 
 import pytest
 
-from set_aggregation.reports.finished_run import read_run
-from set_aggregation.reports.reading import UnusableRunError
+from set_aggregation.reports.finished_run import UnusableRunError, read_run
 from tests.support.run_folders import history, write_run
 
 

@@ -176,7 +176,7 @@ def test_table_parameters_environment_config(make):
 
 def test_all_chapters(make):
     assert everything(make).headings == [
-        *("Learning curves", "Accuracy at each size", "Confusion matrix", "Worst mistakes"),
+        *("Learning curves", "Accuracy at each size", "Confusion matrix", "Worst misclassifications"),
         *("Parameters", "Environment", "Configuration"),
     ]
 
@@ -282,7 +282,7 @@ def test_size_of_each_where_there_are_several(make):
 
 def test_no_mistakes(make):
     page = make()
-    assert "Worst mistakes" in page.headings
+    assert "Worst misclassifications" in page.headings
     assert page.texts["p"][-1] == "None."
 
 

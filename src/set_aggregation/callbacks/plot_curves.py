@@ -49,7 +49,7 @@ class PlotCurves(Callback):
         if len(history) == self._num_plotted or self._failed or not self.file.parent.is_dir():  # a dry run has none
             return
         started = time.perf_counter()
-        from set_aggregation.reports.run_figure import run_figure  # matplotlib takes a second
+        from set_aggregation.reports.curves import run_figure  # matplotlib takes a second
 
         try:
             with atomic_write(self.file) as temporary:

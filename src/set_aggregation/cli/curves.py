@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from set_aggregation._extras import MissingExtraError, needs
 from set_aggregation.reports.comparison import Comparison, compare
-from set_aggregation.reports.finding import find_runs
+from set_aggregation.reports.finished_run import find_runs
 from set_aggregation.runs.files import atomic_write
 
 _ENDINGS = (".html", ".pdf", ".png", ".svg")

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
@@ -17,6 +16,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from set_aggregation.loggers.wandb_media import confusion_chart, misclassification_images
+from set_aggregation.runs.files import warn
 
 _EACH_EPOCH = ("curve/", "val/", "test/")
 _WITH_BEST = ("curve/", "val/")
@@ -189,7 +189,7 @@ class SafeWandbLogger(WandbLogger):
         except Exception as error:
             if mode != "online":
                 raise
-            _warn(f"W&B cannot be reached ({_words(error)}): the run is kept offline, `wandb sync` can send it later")
+            warn(f"W&B cannot be reached ({_words(error)}): the run is kept offline, `wandb sync` can send it later")
             _tear_down()  # its process still holds the id of the run
             return self._open("offline")
 
@@ -218,7 +218,7 @@ class SafeWandbLogger(WandbLogger):
     def _give_up(self, reason: Exception) -> None:
         self._deactivate()
         kept = f"; `wandb sync {self.offline_folder}` may send what it has" if self.offline_folder else ""
-        _warn(f"W&B failed ({_words(reason)}): the run continues without it{kept}")
+        warn(f"W&B failed ({_words(reason)}): the run continues without it{kept}")
         _tear_down()  # its hooks for imports and for the end of Python fail when its own process is gone
 
     def _deactivate(self) -> None:
@@ -238,8 +238,3 @@ def _tear_down() -> None:
 
 def _words(reason: Exception) -> str:
     return " ".join(str(reason).split()) or type(reason).__name__
-
-
-def _warn(message: str) -> None:
-    # A large stacklevel keeps Python from printing the source line.
-    warnings.warn(message, stacklevel=1000)

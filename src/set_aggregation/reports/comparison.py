@@ -1,12 +1,11 @@
-"""Runs side by side: which of them are seeds of one thing, and where each stands in the figure."""
+"""Runs side by side: groups of seeds, in the order of the figure."""
 
 import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from set_aggregation.reports.finding import Skipped
-from set_aggregation.reports.finished_run import Run
+from set_aggregation.reports.finished_run import Run, Skipped
 from set_aggregation.reports.settings import differences, same
 
 _ORDER = ("Flatten", "GlobalAvgPool", "GlobalMaxPool", "Conv1x1", "SAN")  # of the columns of the paper's Table 2
@@ -30,7 +29,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """What tells this row from the others on the same data."""
+        """Aggregator and settings that distinguish this row from the others on the same data."""
         return ", ".join((self.aggregator, *self.differences))
 
     @property
@@ -41,11 +40,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What there is to compare.
+    """Runs to compare.
 
     Args:
         rows: by data, aggregator as in the paper, and settings.
-        widths: all that there are, rising.
+        widths: all widths, rising.
         skipped: the folders that are left out.
     """
 
@@ -55,12 +54,12 @@ class Comparison:
 
     @property
     def num_runs(self) -> int:
-        """How many runs there are."""
+        """Number of runs."""
         return sum(len(row.runs) for row in self.rows)
 
 
 def compare(runs: Sequence[Run], skipped: Sequence[Skipped] = ()) -> Comparison:
-    """Puts runs side by side; of several with equal settings and seed the newest stands for all.
+    """Group runs; of several with equal settings and seed only the newest is kept.
 
     Args:
         runs: in any order.
@@ -70,9 +69,9 @@ def compare(runs: Sequence[Run], skipped: Sequence[Skipped] = ()) -> Comparison:
     rows: list[Row] = []
     for (data, aggregator), group in itertools.groupby(sorted(runs, key=_place), key=_kind):
         variants = _variants(list(group))
-        told = differences([variant[0].settings for variant in variants])
+        found = differences([variant[0].settings for variant in variants])
         of_one_kind = []
-        for variant, difference in zip(variants, told, strict=True):
+        for variant, difference in zip(variants, found, strict=True):
             kept, repeats = _newest(variant)
             left_out += repeats
             widths = sorted({run.width for run in kept})
@@ -96,7 +95,7 @@ def _kind(run: Run) -> tuple[str, str]:
 
 
 def _variants(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that may be averaged, together."""
+    """Return groups of runs that may be averaged."""
     variants: list[list[Run]] = []
     for run in runs:
         alike = next((variant for variant in variants if same(variant[0].settings, run.settings)), None)
@@ -108,7 +107,7 @@ def _variants(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _newest(runs: Sequence[Run]) -> tuple[list[Run], list[Skipped]]:
-    """Of each width and seed the newest run, and the others."""
+    """Return the newest run of each width and seed, and the others."""
     newest: dict[tuple[int, int], Run] = {}
     repeats = []
     for run in sorted(runs, key=lambda run: (run.width, run.seed, -run.started, str(run.folder))):
@@ -121,7 +120,7 @@ def _newest(runs: Sequence[Run]) -> tuple[list[Run], list[Skipped]]:
 
 
 def _natural(text: str) -> list[tuple[float, str]]:
-    """Sorts numbers in a text by their value."""
+    """Return a sort key that compares numbers in a text by value."""
     return [
         (float(part), "") if index % 2 else (0.0, part)
         for index, part in enumerate(re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text))

@@ -1,4 +1,4 @@
-"""The paper's Figures 3 and 4, of whatever runs there are: rows by aggregator, columns by width."""
+"""The learning curves of many runs, as the paper's Figures 3 and 4: rows by aggregator, columns by width."""
 
 import io
 import itertools
@@ -8,15 +8,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from set_aggregation.reports.caption import note, panel_numbers
 from set_aggregation.reports.comparison import Comparison, Row
-from set_aggregation.reports.panel import GAP, TEST, TRAIN, draw_panel
+from set_aggregation.reports.curves import GAP, TEST, TRAIN, common_epochs, draw_panel
+from set_aggregation.reports.finished_run import Run
 
+_DRAWN = (
+    "Accuracy on training images (blue) and on test images (red) in evaluation mode, and the gap between them (grey)."
+)
+_LAST = "Above each panel: gap and test accuracy after the last epoch"
 _SALT = "set-aggregation"  # of the names inside a drawing, so that equal runs have equal drawings
 _MOST_PIXELS = 60_000  # of a side of a PNG
 
@@ -28,11 +33,11 @@ _HEADING, _NUMBERS, _FOOT = 0.55, 0.26, 0.5  # above and below those of a data s
 _SPACE = 0.14
 _LEGEND, _LINE = 0.3, 0.15
 _LETTER = 0.06  # of the small text
-_MOST_LINES = 8  # of what tells a row from others
+_MOST_LINES = 8  # of settings beside a row
 
 
 def draw(comparison: Comparison, kind: str) -> bytes:
-    """The figure as the content of a file, the same bytes for the same runs.
+    """Return the figure as the content of a file, the same bytes for the same runs.
 
     Args:
         comparison: the runs, at least one.
@@ -42,8 +47,9 @@ def draw(comparison: Comparison, kind: str) -> bytes:
 
 
 def as_file(make: Callable[[], Figure], kind: str) -> bytes:
-    """A figure as the content of a file, the same bytes whatever a person's own style is; another version of matplotlib
-    gives others.
+    """Return a figure as the content of a file, the same bytes for any matplotlib style of the user.
+
+    Another version of matplotlib gives other bytes.
 
     Args:
         make: draws the figure.
@@ -51,9 +57,9 @@ def as_file(make: Callable[[], Figure], kind: str) -> bytes:
     """
     file = io.BytesIO()
     with mpl.rc_context(), warnings.catch_warnings():
-        mpl.rcdefaults()  # a person's own style has other sizes of text, which would not fit
+        mpl.rcdefaults()  # text of the user's own style may not fit
         mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": _SALT, "pdf.fonttype": 42})
-        warnings.filterwarnings("ignore", "Glyph")  # of a name in letters that the font lacks
+        warnings.filterwarnings("ignore", "Glyph")  # the font lacks letters of some names
         figure = make()
         dpi = min(150, _MOST_PIXELS / max(figure.get_size_inches()))
         hidden = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -62,7 +68,7 @@ def as_file(make: Callable[[], Figure], kind: str) -> bytes:
 
 
 def comparison_figure(comparison: Comparison) -> Figure:
-    """Draws accuracy against epochs: a row for each data set and aggregator, a column for each width.
+    """Draw accuracy against epochs: a row for each data set and aggregator, a column for each width.
 
     Lines are means over the seeds, bands go from the lowest to the highest. All panels of a data set have one scale.
 
@@ -73,7 +79,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
     num_columns = len(comparison.widths)
     size = _PANELS.get(max(num_columns, len(comparison.rows)), _SMALL_PANEL)
     width = _LABEL + _TICKS + num_columns * (size[0] + _SPACE) - _SPACE + _RIGHT
-    lines = textwrap.wrap(note(comparison), int((width - 2 * _MARGIN) / _LETTER))
+    lines = textwrap.wrap(_note(comparison), int((width - 2 * _MARGIN) / _LETTER))
     heights = [_HEADING + len(block) * (_NUMBERS + size[1]) + _FOOT for block in blocks]
     sheet = _Sheet(width, sum(heights) + _LEGEND + len(lines) * _LINE + _MARGIN, size)
     with_num = any(len(runs) > 1 for row in comparison.rows for runs in row.cells.values())
@@ -98,28 +104,28 @@ def comparison_figure(comparison: Comparison) -> Figure:
 
 
 class _Sheet:
-    """A figure whose places are inches from its upper left corner, and whose panels are of one size."""
+    """A figure measured in inches from its upper left corner, with panels of one size."""
 
     def __init__(self, width: float, height: float, panel: tuple[float, float]) -> None:
         self.figure = Figure(figsize=(width, height))
         self.panel = panel
 
     def place(self, x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
-        """What matplotlib calls such a place."""
+        """Return a rectangle in matplotlib's coordinates."""
         all_width, all_height = self.figure.get_size_inches().tolist()
         return x / all_width, 1 - (y + height) / all_height, width / all_width, height / all_height
 
     def write(self, x: float, y: float, text: str, **style: Any) -> None:
-        """Writes, and takes no dollar for the start of a formula."""
+        """Write text; a dollar does not start a formula."""
         self.figure.text(*self.place(x, y, 0, 0)[:2], text, parse_math=False, **style)
 
     def left_of(self, column: int) -> float:
-        """Where the panels of a column begin."""
+        """Return the left edge of the panels of a column."""
         return _LABEL + _TICKS + column * (self.panel[0] + _SPACE)
 
 
 def _draw_block(sheet: _Sheet, top: float, rows: Sequence[Row], widths: Sequence[int], with_num: bool) -> None:
-    """Draws the rows of a data set."""
+    """Draw the rows of a data set."""
     panel_width, panel_height = sheet.panel
     panels: dict[tuple[int, int], Axes] = {}
     sheet.write(_MARGIN, top + 0.28, rows[0].data, fontsize=11, weight="bold")
@@ -136,7 +142,7 @@ def _draw_block(sheet: _Sheet, top: float, rows: Sequence[Row], widths: Sequence
                 place = sheet.place(sheet.left_of(j), y, panel_width, panel_height)
                 panels[i, j] = axes = sheet.figure.add_axes(place, sharex=shared, sharey=shared)
                 draw_panel(axes, [run.history for run in runs], validation=False)
-                axes.set_title(panel_numbers(runs, with_num), fontsize=7.5, pad=3)
+                axes.set_title(_panel_numbers(runs, with_num), fontsize=7.5, pad=3)
             else:
                 sheet.write(sheet.left_of(j) + panel_width / 2, middle, "no run", fontsize=8, color="0.65", ha="center")
     for (i, j), axes in panels.items():
@@ -147,7 +153,38 @@ def _draw_block(sheet: _Sheet, top: float, rows: Sequence[Row], widths: Sequence
 
 
 def _wrapped(settings: Sequence[str]) -> str:
-    """A setting a line or two, as far as there is room."""
+    """Return settings on one or two lines each, cut to the room there is."""
     columns = int(_LABEL / _LETTER)
     lines = [line for text in settings for line in textwrap.wrap(text, columns, max_lines=2, placeholder="…")]
     return "\n".join(lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "…"])
+
+
+def _panel_numbers(runs: Sequence[Run], with_num: bool) -> str:
+    """Return the title of a panel: mean gap and test accuracy over the seeds after the last epoch that all have."""
+    words = []
+    if epochs := common_epochs([run.history for run in runs]):
+        last = [row for run in runs for row in run.history if row["epoch"] == epochs[-1]]
+        test = np.mean([row["curve/test_accuracy"] for row in last])
+        train = np.mean([row["curve/train_accuracy"] for row in last])
+        words += [f"gap {train - test:.3f}", f"test {test:.3f}"]
+    else:
+        words.append("no epoch in common")
+    if with_num:
+        words.append(f"n = {len(runs)}{'*' if _is_cut(runs) else ''}")
+    return ", ".join(words)
+
+
+def _note(comparison: Comparison) -> str:
+    """Return the caption."""
+    panels = [runs for row in comparison.rows for runs in row.cells.values()]
+    if max(len(runs) for runs in panels) == 1:
+        return f"{_DRAWN} {_LAST}. One run each."
+    text = f"{_DRAWN} Lines: mean over n seeds; bands: lowest to highest. {_LAST}, means over the seeds."
+    if any(_is_cut(runs) for runs in panels):
+        text += " * The seeds were not measured after the same epochs; drawn are those that all have."
+    return text
+
+
+def _is_cut(runs: Sequence[Run]) -> bool:
+    """Return whether some seeds have epochs that others lack."""
+    return len({tuple(row["epoch"] for row in run.history) for run in runs}) > 1

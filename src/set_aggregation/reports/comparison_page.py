@@ -1,4 +1,4 @@
-"""Many runs on one page, which needs nothing but itself to be read."""
+"""A self-contained HTML page of many runs."""
 
 import os
 from pathlib import Path
@@ -12,15 +12,15 @@ from set_aggregation.reports.comparison import Comparison
 from set_aggregation.reports.comparison_figure import draw
 from set_aggregation.reports.finished_run import Run
 
-_NOTHING = "-"
+_MISSING = "-"
 
 
 def comparison_page(comparison: Comparison, folder: Path) -> bytes:
-    """The figure, a table of the runs and those that were left out, as HTML; the same bytes for the same runs.
+    """Return figure, table of runs and skipped folders as HTML, the same bytes for the same runs.
 
     Args:
         comparison: the runs, at least one.
-        folder: where the page will lie; it names the folders of the runs from there.
+        folder: the folder of the page; paths of runs are relative to it.
     """
     environment = Environment(
         loader=PackageLoader("set_aggregation.reports"), autoescape=True, undefined=StrictUndefined
@@ -37,7 +37,7 @@ def comparison_page(comparison: Comparison, folder: Path) -> bytes:
         ],
         skipped=[{"reason": each.reason, **_folder(each.folder, folder)} for each in comparison.skipped],
     )
-    return page.encode("utf-8", "backslashreplace")  # a path may hold bytes that are no text
+    return page.encode("utf-8", "backslashreplace")  # a path may not be valid UTF-8
 
 
 def _numbers(run: Run) -> list[str]:
@@ -46,13 +46,13 @@ def _numbers(run: Run) -> list[str]:
     return [
         *(str(number) for number in (run.width, run.seed, run.epochs)),
         *(f"{number:.4f}" for number in (train, test, train - test)),
-        _NOTHING if run.best_test is None else f"{run.best_test:.4f}",
-        _NOTHING if run.parameters is None else f"{run.parameters:,}",
+        _MISSING if run.best_test is None else f"{run.best_test:.4f}",
+        _MISSING if run.parameters is None else f"{run.parameters:,}",
     ]
 
 
 def _folder(folder: Path, page_folder: Path) -> dict[str, Any]:
-    """The folder of a run as it is reached from the page, with its own page where it has one."""
+    """Return the path of a run relative to the page, and a link to its report if there is one."""
     path = Path(os.path.relpath(folder, page_folder)).as_posix()
     has_report = (folder / "report.html").is_file()
     return {"folder": path, "link": quote(f"{path}/report.html", errors="surrogateescape") if has_report else None}

@@ -1,4 +1,4 @@
-"""The page of a finished run: ``report.html``, which needs nothing but itself to be read."""
+"""The self-contained page of a finished run: ``report.html``."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from set_aggregation.reports.curves import run_figure
 from set_aggregation.reports.misclassification import MisclassifiedImage
-from set_aggregation.reports.run_figure import run_figure
 from set_aggregation.runs.files import atomic_write
 
 _SALT = "set-aggregation"  # of the names inside a drawing, so that equal runs have equal pages
-_MOST_CLASSES = 30  # of a table that can be looked over; of more classes the pairs most often confused are listed
+_MOST_CLASSES = 30  # of a table; of more classes the most frequent confusions are listed
 _NUM_PAIRS = 30
 
 
@@ -27,18 +27,18 @@ def write_report(
     rows: Mapping[str, str],
     class_names: Sequence[str],
     confusion: NDArray[np.int64],
-    mistakes: Sequence[MisclassifiedImage],
+    misclassifications: Sequence[MisclassifiedImage],
     config: str,
 ) -> None:
-    """Writes the page of a run.
+    """Write the page of a run.
 
     Args:
         file: ``report.html`` in the folder of the run.
-        results: what ``results.json`` holds.
+        results: the content of ``results.json``.
         rows: the table that is printed at the end of the run.
         class_names: names of the classes.
-        confusion: how often each class (row) was taken for each (column); without rows where nothing was tested.
-        mistakes: the worst ones.
+        confusion: number of images of each class (row) with each prediction (column); no rows without a test.
+        misclassifications: those of largest loss.
         config: the complete configuration, as YAML.
 
     Raises:
@@ -59,7 +59,7 @@ def write_report(
         confusion=confusion.tolist(),
         shares=(confusion / np.maximum(confusion.sum(1, keepdims=True), 1)).tolist(),
         pairs=_most_confused(confusion, class_names) if len(confusion) > _MOST_CLASSES else None,
-        mistakes=mistakes,
+        misclassifications=misclassifications,
         config=config,
     )
     with atomic_write(file) as temporary:
@@ -67,7 +67,7 @@ def write_report(
 
 
 def _most_confused(confusion: NDArray[np.int64], class_names: Sequence[str]) -> list[tuple[str, str, int, int]]:
-    """Truth, prediction, how often, and the number of images of that truth."""
+    """Return class, prediction, number of such images, and number of images of the class."""
     wrong = confusion - np.diag(confusion.diagonal())
     order = np.argsort(-wrong, axis=None, kind="stable")[:_NUM_PAIRS].tolist()
     pairs = [divmod(place, len(confusion)) for place in order]
@@ -95,7 +95,7 @@ def _size_figure(sizes: Mapping[str, float]) -> Figure:
 
 
 def _svg(figure: Figure) -> Markup:
-    """A figure as text to stand inside a page."""
+    """Return a figure as SVG for a page."""
     file = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": _SALT}):
         figure.savefig(file, format="svg", metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""The settings of a run: what says with which other runs it may be averaged, and what tells it from the rest."""
+"""The settings of a run that can change its result: equal ones may be averaged, different ones label the runs."""
 
 import json
 import re
@@ -12,13 +12,13 @@ Settings = Mapping[str, str]
 
 IGNORED = ("seed_everything", *IRRELEVANT)  # runs that differ in the seed are averaged
 _WIDTH = ("model.hidden_features", "model.aggregator.init_args.out_features")  # the first that is not null
-_NULL = "null"  # a setting that is not there counts as this one, which is what versions of the project differ by
+_NULL = "null"  # value of a missing setting: versions of the project differ in those
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """The settings that can change a result, as JSON by their dotted names.
+    """Return the settings that can change a result, as JSON by their dotted names.
 
-    The one that is the width of the run says so in place of its number: runs of several widths are one row.
+    The value of the width is replaced by a word: runs of several widths are one row.
 
     Args:
         config: the complete configuration of a run.
@@ -33,7 +33,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def differences(variants: Sequence[Settings]) -> list[tuple[str, ...]]:
-    """What tells each of several settings from the others, in as few words as are clear; nothing of a single one.
+    """Return the settings by which each of several runs differs from the others, as short texts; none for a single run.
 
     Args:
         variants: settings, no two of them equal.
@@ -43,23 +43,23 @@ def differences(variants: Sequence[Settings]) -> list[tuple[str, ...]]:
         [('dropout=0', 'max_epochs=15'), ('dropout=null', 'max_epochs=40')]
     """
     names = sorted({name for settings in variants for name in settings})
-    told = [[name for name in names if _tells(name, settings, variants)] for settings in variants]
-    used = sorted({name for names in told for name in names})
+    found = [[name for name in names if _differs(name, settings, variants)] for settings in variants]
+    used = sorted({name for names in found for name in names})
     labels = [
         tuple(f"{_short(name, used)}={_plain(name, settings.get(name, _NULL))}" for name in names)
-        for settings, names in zip(variants, told, strict=True)
+        for settings, names in zip(variants, found, strict=True)
     ]
     if len(set(labels)) == len(variants):
         return labels
     # Classes of one name in two packages, or a text that looks like a number.
     return [
         tuple(f"{name}={settings.get(name, _NULL)}" for name in names)
-        for settings, names in zip(variants, told, strict=True)
+        for settings, names in zip(variants, found, strict=True)
     ]
 
 
 def same(one: Settings, other: Settings) -> bool:
-    """Whether two runs were set up alike.
+    """Return whether two runs have equal settings.
 
     Args:
         one: settings of a run.
@@ -68,8 +68,8 @@ def same(one: Settings, other: Settings) -> bool:
     return not changed(one, other)
 
 
-def _tells(name: str, settings: Settings, variants: Sequence[Settings]) -> bool:
-    """Whether a setting differs among those whose classes take it; arguments of another class say nothing of this."""
+def _differs(name: str, settings: Settings, variants: Sequence[Settings]) -> bool:
+    """Return whether a setting differs among the runs whose classes take it."""
     classes = [f"{name[: found.start()]}.class_path" for found in re.finditer(r"\.init_args\.", name)]
     alike = [each for each in variants if all(each.get(key) == settings.get(key) for key in classes)]
     return len({each.get(name, _NULL) for each in alike}) > 1
@@ -80,7 +80,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _short(name: str, names: Sequence[str]) -> str:
-    """As many last parts of a dotted name as no other has."""
+    """Return the fewest last parts of a dotted name that no other name has."""
     parts = _parts(name)
     for num in range(1, len(parts)):
         if sum(_parts(other)[-num:] == parts[-num:] for other in names) == 1:

@@ -1,10 +1,11 @@
-"""One panel of a figure: a quantity on training and test set against epochs."""
+"""Learning curves: accuracy or loss on training and test set against epochs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -12,13 +13,22 @@ History = Sequence[Mapping[str, float]]
 TRAIN, TEST, VAL, GAP = "tab:blue", "tab:red", "0.45", "0.87"
 
 
-def common_epochs(histories: Sequence[History]) -> list[int]:
-    """The epochs that were measured in all of several runs.
+def run_figure(history: History, title: str = "") -> Figure:
+    """Draw accuracy and loss of one run against epochs, side by side.
 
     Args:
-        histories: of each run, what :class:`~set_aggregation.callbacks.LearningCurves` has measured.
+        history: a row for each epoch, as :class:`~set_aggregation.callbacks.LearningCurves` measures it.
+        title: title of the figure.
     """
-    return sorted(set.intersection(*({int(row["epoch"]) for row in history} for history in histories)))
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    accuracy, loss = figure.subplots(1, 2)
+    draw_panel(accuracy, [history], "accuracy")
+    draw_panel(loss, [history], "loss")
+    accuracy.set(xlabel="epoch", ylabel="accuracy")
+    loss.set(xlabel="epoch", ylabel="cross-entropy (nats)")
+    accuracy.legend(loc="lower right")
+    figure.suptitle(title)
+    return figure
 
 
 def draw_panel(
@@ -27,15 +37,15 @@ def draw_panel(
     quantity: Literal["accuracy", "loss"] = "accuracy",
     validation: bool = True,
 ) -> None:
-    """Draws the training set in blue, the test set in red and the gap between them shaded, as the paper's Figures 3
-    and 4; of several runs the mean, with a band from the lowest to the highest of them.
+    """Draw training set (blue), test set (red) and the gap between them (grey), as the paper's Figures 3 and 4.
+
+    Of several runs the mean is drawn, with a band from the lowest to the highest.
 
     Args:
         axes: where to draw.
-        histories: of each run, what :class:`~set_aggregation.callbacks.LearningCurves` has measured. Epochs that some
-            of them lack are left out.
+        histories: the history of each run. Epochs that some of them lack are left out.
         quantity: what to draw.
-        validation: whether to draw the validation set too, dotted, of a single run that has it.
+        validation: whether to draw the validation set too, dotted, if there is one run and it has one.
     """
     epochs = common_epochs(histories)
     means = {}
@@ -61,11 +71,20 @@ def draw_panel(
     axes.grid(alpha=0.3)
 
 
+def common_epochs(histories: Sequence[History]) -> list[int]:
+    """Return the epochs that were measured in all runs.
+
+    Args:
+        histories: the history of each run.
+    """
+    return sorted(set.intersection(*({int(row["epoch"]) for row in history} for history in histories)))
+
+
 def _values(histories: Sequence[History], epochs: Sequence[int], key: str) -> NDArray[np.float64]:
     chosen = [{int(row["epoch"]): row[key] for row in history} for history in histories]
     return np.array([[values[epoch] for epoch in epochs] for values in chosen])
 
 
 def _markers(points: Sequence[object]) -> dict[str, Any]:
-    """A line through one point is not seen."""
+    """Return a style with markers for few points: a line through one point is invisible."""
     return {"marker": "o", "markersize": 3} if len(points) < 3 else {}

@@ -2,7 +2,7 @@ import pytest
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
-from set_aggregation.reports.panel import GAP, TEST, TRAIN, VAL, common_epochs, draw_panel
+from set_aggregation.reports.curves import GAP, TEST, TRAIN, VAL, common_epochs, draw_panel
 from tests.support.run_folders import history
 
 
