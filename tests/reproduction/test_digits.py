@@ -35,7 +35,7 @@ def test_killed_run_ends_as_one_by_hand(tmp_path):
     run = folder / "lightning_logs" / "paper" / spec.name
     log = run.with_name(f"{run.name}.log")
 
-    first, ours, deadline = start(folder), [], time.monotonic() + 120
+    first, ours, deadline = start(folder), [], time.monotonic() + 300
     while not (run / "checkpoints" / "last.ckpt").exists():
         assert time.monotonic() < deadline
         assert first.poll() is None
@@ -47,7 +47,7 @@ def test_killed_run_ends_as_one_by_hand(tmp_path):
     assert lines(folder) == []
 
     second = start(folder)
-    out, _ = second.communicate(timeout=120)
+    out, _ = second.communicate(timeout=400)
     assert second.returncode == 0, out
     assert "Restored all states" in log.read_text()
     (line,) = lines(folder)
