@@ -55,11 +55,11 @@ def name(path):
 
 
 def few_images(path, folder):
-    """What makes a data set small; for pictures of a person's own, some of them."""
+    """What makes a data set small; for a folder of images, some of them."""
     if path.stem.endswith("images_folder"):
         for name in ("cats", "dogs"):
             for number in range(10):
-                file = folder / "pictures" / name / f"{number}.png"
+                file = folder / "images" / name / f"{number}.png"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.new("RGB", (30 + number, 40)).save(file)
         return ("--data.num_workers=0",)

@@ -118,7 +118,7 @@ def test_record_has_the_images_of_the_batch(tmp_path):
         quiet_trainer(tmp_path, callbacks=[callback], max_epochs=2).fit(model, data)
     (row,) = map(json.loads, callback.file.read_text().splitlines())
     assert (row["epoch"], row["rank"], row["step"]) == (2, 0, data.trainer.num_training_batches + 4)
-    images = [torch.tensor(data.picture("train", number)[..., 0]) for number in row["training_images"]]
+    images = [torch.tensor(data.image("train", number)[..., 0]) for number in row["training_images"]]
     assert torch.equal(torch.stack(images)[:, None] / 255, seen[3])
 
 

@@ -234,8 +234,8 @@ def answers(measured, data):
     best = measured[0] / "checkpoints" / "best.ckpt"
     model = SetClassifier.load_from_checkpoint(best, weights_only=True).eval()
     found = []
-    for index in range(len(data._sets["test"])):
-        images, labels = data._sets["test"][[index]]
+    for index in range(len(data.parts["test"])):
+        images, labels = data.parts["test"][[index]]
         with torch.no_grad():
             scores = model(images / 255)[0].log_softmax(0)
         found.append((index, labels.item(), scores.argmax().item(), -scores[labels].item()))
@@ -270,7 +270,7 @@ def test_page_has_the_32_worst_mistakes(measured, answers, data):
     for (png, truth, prediction, loss, index, h, w), expected in zip(figures, wrong, strict=False):
         assert (int(index), int(truth), int(prediction)) == expected[:3]
         assert float(loss) == pytest.approx(expected[3], abs=0.006)
-        pixels = data.picture("test", int(index))
+        pixels = data.image("test", int(index))
         assert pixels.shape == (int(h), int(w), 1)
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))), pixels[:, :, 0])
 

@@ -1,4 +1,4 @@
-"""A person's own pictures from the command line: horizontal and vertical stripes, of forty sizes."""
+"""Images in folders from the command line: horizontal and vertical stripes, of forty sizes."""
 
 import csv
 import os
@@ -12,7 +12,7 @@ from tests.support.cli_runner import CSV, ROOT, files_in, run_cli
 
 CONFIG = ("--config", str(ROOT / "configs" / "san_image_folder.yaml"))
 CLASSES = ("horizontal", "vertical")
-NUM_SIZES, NUM_PICTURES = 40, 200
+NUM_SIZES, NUM_IMAGES = 40, 200
 SHORT = (
     *("--trainer.max_epochs=4", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=2", *CSV),
     *("--model.aggregator.out_features=16", "--model.aggregator.reduction=mean", "--model.optimizer.lr=0.01"),
@@ -36,28 +36,20 @@ def some_sizes(num):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    root = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
     sizes = some_sizes(NUM_SIZES)
-    for i in range(NUM_PICTURES):
+    for i in range(NUM_IMAGES):
         name = CLASSES[i % 2]
         stripes(root / name / f"{i:03}.png", name, *sizes[i // 2 % NUM_SIZES], phase=i % 6)
     return root
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """The user's cache folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 @pytest.fixture(scope="module")
-def trained(pictures, tmp_path_factory):
+def trained(images, tmp_path_factory):
     """The run's folder and outcome."""
     folder = tmp_path_factory.mktemp("folder")
-    cache = str(tmp_path_factory.mktemp("cache"))
-    outcome = run_cli(folder, "fit", *CONFIG, *SHORT, "--data.root", pictures, XDG_CACHE_HOME=cache)
+    outcome = run_cli(folder, "fit", *CONFIG, *SHORT, "--data.root", images)
     (run,) = (folder / "lightning_logs" / "san_image_folder").iterdir()
     return run, outcome
 
@@ -94,8 +86,8 @@ def test_counts_the_accuracy_of_each_size(trained):
     assert {f"test/accuracy/{h}x{w}" for h, w in sizes} <= set(names)
 
 
-def test_nothing_lies_among_the_pictures(trained, pictures):
-    assert len(files_in(pictures)) == NUM_PICTURES + len(CLASSES)
+def test_nothing_lies_among_the_images(trained, images):
+    assert len(files_in(images)) == NUM_IMAGES + len(CLASSES)
 
 
 def test_checkpoint_gives_the_numbers_of_the_fit(trained, here):
@@ -133,7 +125,7 @@ def test_worker_processes_give_the_same(trained, here):
     assert rows[0] == rows[1] != []
 
 
-def test_predicts_pictures_of_odd_sizes(trained, here):
+def test_predicts_images_of_odd_sizes(trained, here):
     run, _ = trained
     sizes = [(17, 17), (23, 9), (80, 61), (80, 61), (9, 23), (31, 16)]
     names = [CLASSES[i % 2] for i in range(len(sizes))]
@@ -150,38 +142,38 @@ def test_predicts_pictures_of_odd_sizes(trained, here):
 
 def test_folder_that_is_not_there(here):
     line = refused(here, "fit", *CONFIG, *SHORT, "--data.root=nothing")
-    assert "ImageFolder: got root=nothing, expected a folder with a folder of pictures for each class" in line
+    assert "ImageFolder: got root=nothing, expected a folder with a folder of images for each class" in line
 
 
 def test_folder_of_the_configuration_that_is_not_there(here):
-    assert "got root=pictures, expected a folder" in refused(here, "fit", *CONFIG)
+    assert "got root=images, expected a folder" in refused(here, "fit", *CONFIG)
 
 
-def test_flatten(here, pictures):
-    line = refused(here, "fit", *CONFIG, *SHORT, "--data.root", pictures, "--model.aggregator=Flatten")
+def test_flatten(here, images):
+    line = refused(here, "fit", *CONFIG, *SHORT, "--data.root", images, "--model.aggregator=Flatten")
     assert "Flatten: got set_size=None" in line
     assert "use SAN, GlobalAvgPool or GlobalMaxPool" in line
 
 
-def test_flatten_of_one_size(here, pictures):
+def test_flatten_of_one_size(here, images):
     flatten = ("--model.aggregator=Flatten", "--model.aggregator.set_size=36")
-    line = refused(here, "fit", *CONFIG, *SHORT, "--data.root", pictures, *flatten)
+    line = refused(here, "fit", *CONFIG, *SHORT, "--data.root", images, *flatten)
     assert "Flatten: got images of " in line
     assert "expected one size, whose feature map has 36 elements" in line
 
 
-def test_argument_out_of_its_range(here, pictures):
-    line = refused(here, "fit", *CONFIG, *SHORT, "--data.root", pictures, "--data.max_aspect_change=1")
+def test_argument_out_of_its_range(here, images):
+    line = refused(here, "fit", *CONFIG, *SHORT, "--data.root", images, "--data.max_aspect_change=1")
     assert "ImageFolder: got max_aspect_change=1.0, expected more than 1" in line
 
 
 @pytest.fixture
 def spoilt(here):
-    """Few pictures, one of which cannot be read."""
+    """A few images, one of which cannot be read."""
     for i in range(24):
-        stripes(here / "pictures" / CLASSES[i % 2] / f"{i}.png", CLASSES[i % 2], 16, 20)
-    (here / "pictures" / "vertical" / "bad.jpg").write_bytes(b"no image")
-    return here / "pictures"
+        stripes(here / "images" / CLASSES[i % 2] / f"{i}.png", CLASSES[i % 2], 16, 20)
+    (here / "images" / "vertical" / "bad.jpg").write_bytes(b"no image")
+    return here / "images"
 
 
 def test_unreadable_files_stop_it(here, spoilt):
@@ -202,7 +194,7 @@ def test_unreadable_files_are_skipped(here, spoilt, monkeypatch):
     assert "bad.jpg" in text
 
 
-def test_picture_that_breaks_after_the_first_look(here, spoilt):
+def test_image_that_breaks_after_the_first_look(here, spoilt):
     """A worker process comes upon it, which is one line too; what the run has written stays."""
     (spoilt / "vertical" / "bad.jpg").unlink()
     assert run_cli(here, "fit", *CONFIG, *SHORT, "--trainer.fast_dev_run=1").code == 0
@@ -213,6 +205,4 @@ def test_picture_that_breaks_after_the_first_look(here, spoilt):
     code, _, err = run_cli(here, "fit", *CONFIG, *SHORT, "--data.num_workers=1")
     assert code != 0
     assert err.count("\n") == 1
-    assert re.match(
-        r"error: got pictures/vertical/1\.png, which is not an image that can be read \(.*\) \(--debug", err
-    )
+    assert re.match(r"error: got images/vertical/1\.png, which is not an image that can be read \(.*\) \(--debug", err)

@@ -135,7 +135,7 @@ class TestPredict:
         """Four digits of the test set as image files, one of them on its own."""
         digits = Digits()
         digits.setup("test")
-        pixels, _ = digits._sets["test"][[0, 1, 2, 3]]
+        pixels, _ = digits.parts["test"][[0, 1, 2, 3]]
         (here / "some" / "more").mkdir(parents=True)
         names = ["one.png", "some/a.png", "some/b.PNG", "some/more/c.png"]
         for name, image in zip(names, pixels, strict=True):

@@ -5,9 +5,8 @@ set; what else several sizes mean is in test_multi_resolution.py.
 """
 
 import inspect
-import math
+import json
 import os
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +22,11 @@ from set_aggregation.data import (
     CIFAR10,
     Digits,
     FashionMNIST,
+    ImageDataModule,
+    ImageFolder,
+    ImageSet,
     InMemoryImages,
+    TorchDataset,
     in_memory,
 )
 from set_aggregation.data.resizing import resize
@@ -32,7 +35,8 @@ from tests.support.quiet_trainer import quiet_trainer
 CLASSES = [
     exported
     for name in data.__all__
-    if issubclass(exported := getattr(data, name), InMemoryImages) and not inspect.isabstract(exported)
+    if inspect.isclass(exported := getattr(data, name)) and issubclass(exported, InMemoryImages)
+    if not inspect.isabstract(exported) and exported is not TorchDataset  # its items are arguments
 ]
 PUBLISHED = [cls for cls in CLASSES if "data_dir" in inspect.signature(cls).parameters]
 HAS_OFFICIAL = PUBLISHED
@@ -152,15 +156,6 @@ def test_batches_are_uint8_images_and_int64_labels(cls, part):
         assert labels.dtype == torch.int64
 
 
-def test_every_part_says_the_sizes_of_its_images(cls):
-    sizes = [cls.image_size]
-    module = set_up(cls)
-    assert module.image_sizes == {"train": sizes, "val": sizes, "test": sizes}
-    for part in ("train", "val", "test"):
-        loader = getattr(module, f"{part}_dataloader")()
-        assert {images.shape[2:] for images, _ in loader} == set(sizes)
-
-
 @pytest.mark.parametrize("part", ["train", "val", "test"])
 def test_images_keep_their_labels(cls, monkeypatch, part):
     published = fake(cls, monkeypatch)
@@ -177,14 +172,6 @@ def test_on_the_device_images_are_float32_in_channels_last(cls, normalize):
     assert labels.dtype == torch.int64
 
 
-def test_pixels_are_in_0_1(cls):
-    module = set_up(cls)
-    batch = next(iter(module.train_dataloader()))
-    images, labels = module.on_after_batch_transfer(batch, 0)
-    assert torch.equal(images, batch[0].float() / 255)
-    assert torch.equal(labels, batch[1])
-
-
 def test_normalisation_is_of_each_channel(cls):
     module = set_up(cls, normalize=True)
     batch = next(iter(module.train_dataloader()))
@@ -194,26 +181,11 @@ def test_normalisation_is_of_each_channel(cls):
         torch.testing.assert_close(images[:, channel], expected)
 
 
-def test_images_without_labels_are_converted_too(cls):
-    module = set_up(cls, normalize=True)
-    images, _ = next(iter(module.test_dataloader()))
-    (converted,) = module.on_after_batch_transfer([images], 0)
-    assert torch.equal(converted, module.on_after_batch_transfer([images, torch.zeros(16)], 0)[0])
-
-
 # Splits
 
 
 def test_parts_are_disjoint_and_cover_all(make):
     found = parts(make())
-    assert sorted(found["train"] + found["val"] + found["test"]) == list(range(NUM_IMAGES))
-
-
-def test_test_size_may_be_given(cls):
-    """As many as the authors' code holds out, say."""
-    split = {"split": "paper"} if cls in HAS_OFFICIAL else {}
-    found = parts(set_up(cls, **split, test_size=NUM_PAPER_TEST + 7))
-    assert [len(found[part]) for part in ("val", "test")] == [VAL, NUM_PAPER_TEST + 7]
     assert sorted(found["train"] + found["val"] + found["test"]) == list(range(NUM_IMAGES))
 
 
@@ -229,32 +201,12 @@ def test_split_seed_alone_decides(make):
     assert parts(make(split_seed=7)) == first
 
 
-def test_another_split_seed_gives_another_split(make):
-    first, second = parts(make(split_seed=1)), parts(make(split_seed=2))
-    assert set(first["val"]) != set(second["val"])
-    assert set(first["train"]) != set(second["train"])
-
-
-def test_split_leaves_the_global_generator_alone(make):
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    make()
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 @pytest.mark.parametrize("cls", HAS_OFFICIAL)
 @pytest.mark.parametrize("split_seed", [0, 1])
 def test_official_test_set_is_the_published_one_in_its_order(cls, split_seed, monkeypatch):
     fake(cls, monkeypatch)
     module = set_up(cls, split="official", split_seed=split_seed)
     assert held_out(module.test_dataloader()) == list(range(NUM_IMAGES - NUM_OFFICIAL_TEST, NUM_IMAGES))
-
-
-@pytest.mark.parametrize("cls", HAS_OFFICIAL)
-def test_paper_split_mixes_both_published_parts(cls, monkeypatch):
-    fake(cls, monkeypatch)
-    for found in parts(set_up(cls, split="paper")).values():
-        assert min(found) < NUM_IMAGES - NUM_OFFICIAL_TEST <= max(found)
 
 
 def test_num_train_takes_some_of_the_same_and_leaves_the_rest(make):
@@ -264,22 +216,7 @@ def test_num_train_takes_some_of_the_same_and_leaves_the_rest(make):
     assert (some["val"], some["test"]) == (whole["val"], whole["test"])
 
 
-def test_fewer_training_images_are_among_more(make):
-    assert set(parts(make(num_train=20))["train"]) < set(parts(make(num_train=70))["train"])
-
-
-def test_num_train_may_be_all(make):
-    whole = parts(make())
-    assert parts(make(num_train=len(whole["train"]))) == whole
-
-
 # Epochs
-
-
-def test_every_training_image_once_an_epoch(cls):
-    module = set_up(cls)
-    for index in range(3):
-        assert sorted(epoch(module, index)) == parts(module)["train"]
 
 
 def test_another_order_each_epoch(cls):
@@ -318,40 +255,11 @@ def test_ranks_share_the_training_images_by_the_seed_of_the_first(cls):
     assert len(shown) >= len(parts(set_up(cls))["train"]) - 2 * len(module.image_sizes["train"])
 
 
-@pytest.mark.parametrize("part", ["val", "test"])
-def test_ranks_share_the_evaluation_images(cls, part):
-    shown, module = [], set_up(cls)
-    whole = sorted(numbers(getattr(module, f"{part}_dataloader")()))
-    for rank in range(3):
-        strategy = SimpleNamespace(root_device=torch.device("cpu"))
-        module.trainer = SimpleNamespace(global_rank=rank, world_size=3, strategy=strategy)
-        shown += numbers(getattr(module, f"{part}_dataloader")())
-    assert sorted(shown) == whole
-
-
-@pytest.mark.parametrize("part", ["train", "val", "test"])
-def test_every_part_can_be_evaluated(cls, part):
-    module = set_up(cls, augment=True)
-    loader = module.evaluation_dataloader(part)
-    assert Counter(numbers(loader)) == Counter(numbers(getattr(module, f"{part}_dataloader")()))
-    order = numbers(loader)
-    loader.sampler.set_epoch(1)
-    assert numbers(loader) == order
-
-
 @pytest.mark.parametrize("part", ["train", "val", "test"])
 def test_some_images_of_a_part(cls, part):
     chosen = each_image(set_up(cls).evaluation_dataloader(part, 23))
     assert len(chosen) == len(set(chosen)) == 23
     assert set(chosen) < set(each_image(set_up(cls).evaluation_dataloader(part)))
-
-
-def test_some_images_are_from_everywhere(cls):
-    module = set_up(cls)
-    chosen = module.evaluation_dataloader("test", 40).dataset.indices
-    num = len(numbers(module.test_dataloader()))
-    assert min(chosen) < num / 4
-    assert max(chosen) > 3 * num / 4
 
 
 def test_which_images_follows_the_seed_of_the_choice_and_not_of_the_run(cls):
@@ -360,13 +268,6 @@ def test_which_images_follows_the_seed_of_the_choice_and_not_of_the_run(cls):
         torch.manual_seed(seed_of_run)
         chosen.append(sorted(each_image(set_up(cls).evaluation_dataloader("train", 23, seed=seed))))
     assert chosen[0] == chosen[1] != chosen[2]
-
-
-@pytest.mark.parametrize("num_more", [0, 1, 10_000])
-def test_all_images_where_as_many_are_asked_for(cls, num_more):
-    module = set_up(cls)
-    whole = numbers(module.val_dataloader())
-    assert numbers(module.evaluation_dataloader("val", len(whole) + num_more)) == whole
 
 
 @pytest.mark.parametrize("num_images", [1, 2, 23, None])
@@ -380,20 +281,14 @@ def test_ranks_share_the_images_of_any_evaluation(cls, num_images):
     assert sorted(shown) == sorted(whole)
 
 
-def test_the_images_of_an_epoch_are_counted(make):
-    for arguments in ({}, {"num_train": 71}):
-        module = make(**arguments)
-        assert module.images_per_epoch == len(numbers(module.train_dataloader()))
-
-
 @pytest.mark.parametrize("part", ["train", "val", "test"])
 def test_pictures_are_the_images_as_they_were_read(cls, monkeypatch, part):
     published = fake(cls, monkeypatch)
     module = set_up(cls, normalize=True, augment=True)
     num = len(numbers(module.evaluation_dataloader(part)))
     for index in (0, 1, num // 2, num - 1):
-        _, labels = module._sets[part][[index]]
-        pixels = module.picture(part, index)
+        _, labels = module.parts[part][[index]]
+        pixels = module.image(part, index)
         expected = resize(published[labels], pixels.shape[:2])
         assert pixels.dtype == np.uint8
         assert np.array_equal(pixels, expected[0].permute(1, 2, 0))
@@ -459,19 +354,6 @@ def test_images_are_augmented_in_training_and_nowhere_else(cls, monkeypatch, tmp
     assert changed(shown["test"], published) == 0
 
 
-def test_training_images_are_left_alone_by_default(cls, monkeypatch, tmp_path):
-    published = fake(cls, monkeypatch)
-    assert changed(view(set_up(cls), tmp_path)["train"], published) == 0
-
-
-def test_training_images_are_left_alone_in_evaluation_mode(cls):
-    module = set_up(cls, augment=True)
-    batch = next(iter(module.train_dataloader()))
-    module.trainer = SimpleNamespace(lightning_module=torch.nn.Module().eval(), training=True)
-    images, _ = module.on_after_batch_transfer(batch, 0)
-    assert torch.equal(images, batch[0].float() / 255)
-
-
 def test_images_are_mirrored_where_the_class_says_so(cls):
     _, w = cls.image_size
     images = torch.zeros(200, cls.in_channels, *cls.image_size, dtype=torch.uint8)
@@ -513,9 +395,9 @@ def test_a_stage_makes_only_what_it_needs(make, stage, made):
     module.setup(stage)
     assert list(module.image_sizes) == made
     part = held_out(getattr(module, f"{made[0]}_dataloader")())
-    before = module._sets[made[0]]
+    before = module.parts[made[0]]
     module.setup("fit")
-    assert module._sets[made[0]] is before  # not made again
+    assert module.parts[made[0]] is before  # not made again
     assert set(module.image_sizes) == {"train", "val", "test"}
     assert parts(module) == parts(make())
     assert parts(module)[made[0]] == part
@@ -593,10 +475,6 @@ def test_test_size_must_leave_something_over(cls):
         set_up(cls, **split, test_size=NUM_IMAGES)
 
 
-def test_one_training_image_is_enough(make):
-    assert len(parts(make(val_size=NUM_IMAGES - make.test_size - 1, batch_size=1))["train"]) == 1
-
-
 @pytest.mark.parametrize("too_many", [1, 10_000])
 def test_num_train_must_be_there(make, too_many):
     available = NUM_IMAGES - make.test_size - VAL
@@ -627,26 +505,10 @@ def check_moments(images, mean, std, tolerance):
     assert found_std.tolist() == pytest.approx(std, abs=tolerance)
 
 
-def check_normalised(module):
-    """Zero mean, unit standard deviation of what the model is shown, over the training set."""
-    total = squares = num = 0
-    for batch in module.train_dataloader():
-        images, _ = module.on_after_batch_transfer(batch, 0)
-        num += images[:, 0].numel()
-        total = total + images.double().sum((0, 2, 3))
-        squares = squares + images.double().square().sum((0, 2, 3))
-    mean = total / num
-    assert mean.tolist() == pytest.approx([0] * len(mean), abs=0.01)
-    assert (squares / num - mean**2).sqrt().tolist() == pytest.approx([1] * len(mean), abs=0.01)
-
-
+@pytest.mark.slow
 def test_digits_constants_are_those_of_the_whole_set():
     images, _, _ = Digits().load()
     check_moments(images, Digits.mean, Digits.std, 1e-4)
-
-
-def test_digits_are_normalised():
-    check_normalised(set_up(Digits, normalize=True))
 
 
 def test_digits_are_enlarged_the_right_way_up():
@@ -660,14 +522,6 @@ def test_digits_are_enlarged_the_right_way_up():
     assert (halved - small).abs().mean() < 0.05
     assert labels.tolist() == load_digits().target.tolist()
     assert num_official_test == 0
-
-
-def test_digits_split_as_documented():
-    assert {part: len(found) for part, found in parts(set_up(Digits, val_size=180)).items()} == {
-        "train": 1257,
-        "val": 180,
-        "test": 360,
-    }
 
 
 @pytest.fixture(scope="module", params=PUBLISHED, ids=lambda cls: cls.__name__)
@@ -710,22 +564,8 @@ def test_real_data_is_what_torchvision_reads(real):
         assert torch.equal(real.labels[part], labels)
 
 
-def test_real_classes_are_named_and_equally_frequent(real):
-    assert list(real.cls.class_names) == real.train.classes
-    counts = torch.bincount(real.labels).tolist()
-    assert counts == [len(real.labels) // real.cls.num_classes] * real.cls.num_classes
-
-
-def test_real_images_are_of_the_declared_shape(real):
-    assert real.images.shape[1:] == (real.cls.in_channels, *real.cls.image_size)
-
-
 def test_constants_are_those_of_the_official_training_set(real):
     check_moments(published(real.train)[0], real.cls.mean, real.cls.std, 1e-3)
-
-
-def test_real_training_set_is_normalised(loaded):
-    check_normalised(set_up(loaded.cls, normalize=True, batch_size=1000))
 
 
 @pytest.mark.parametrize("split", ["official", "paper"])
@@ -740,11 +580,6 @@ def test_real_parts_are_of_the_papers_sizes(loaded, split):
     assert len(loaded.images) == {CIFAR10: 60_000, FashionMNIST: 70_000}[loaded.cls]
 
 
-def test_default_sizes_are_the_papers(real):
-    default = real.cls()
-    assert (default.val_size, default.test_size, default.num_train) == (5000, 5000, None)
-
-
 def test_real_official_test_set_is_the_published_one_in_its_order(loaded):
     module = set_up(loaded.cls, batch_size=1000)
     images, labels = (torch.cat(tensors) for tensors in zip(*module.test_dataloader(), strict=True))
@@ -753,22 +588,88 @@ def test_real_official_test_set_is_the_published_one_in_its_order(loaded):
     assert torch.equal(labels, expected_labels)
 
 
-@pytest.mark.parametrize("split", ["official", "paper"])
-def test_no_real_image_is_in_two_parts(loaded, split):
-    module = set_up(loaded.cls, val_size=5000, split=split, batch_size=1000)
-    pictures = [
-        image.tobytes()
-        for loader in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader())
-        for images, _ in loader
-        for image in images.contiguous().numpy()
-    ]
-    assert len(pictures) == len(set(pictures)) == len(loaded.images)  # no two of the published images are equal
+# A split of one's own
 
 
-@pytest.mark.parametrize("split", ["official", "paper"])
-def test_real_parts_hold_every_class_alike(loaded, split):
-    module = set_up(loaded.cls, val_size=5000, split=split, batch_size=1000)
-    for loader in (module.val_dataloader(), module.test_dataloader()):
-        counts = torch.bincount(torch.cat([labels for _, labels in loader]), minlength=loaded.cls.num_classes)
-        expected = counts.sum().item() / loaded.cls.num_classes
-        assert (counts - expected).abs().max() < 5 * math.sqrt(expected)
+def write_split(tmp_path, **parts):
+    (tmp_path / "split.json").write_text(json.dumps(parts))
+    return tmp_path / "split.json"
+
+
+def test_split_of_a_file(tmp_path):
+    indices = {"train": list(range(0, 1000, 2)), "val": [5, 3], "test": [1, 7, 9]}
+    module = Digits(split_file=write_split(tmp_path, **indices))
+    module.setup("fit")
+    images, labels, _ = module.load()
+    for part, expected in indices.items():
+        found, numbers = module.parts[part][list(range(len(expected)))]
+        assert torch.equal(found, images[expected])
+        assert torch.equal(numbers, labels[expected])
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"train": [0], "val": [1]},
+        {"train": [0], "val": [1], "test": []},
+        {"train": [0], "val": [1], "test": [1797]},
+        {"train": [0], "val": [-1], "test": [2]},
+        {"train": [0, 1], "val": [1], "test": [2]},
+        {"train": [0.5], "val": [1], "test": [2]},
+    ],
+)
+def test_a_bad_split_file_is_refused(tmp_path, parts):
+    with pytest.raises(ValueError, match=r"got split_file=.*split\.json.*expected train, val and test"):
+        Digits(split_file=write_split(tmp_path, **parts)).setup("fit")
+
+
+# What a checkpoint stores
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_image_description_is_all_that_a_model_needs(normalize):
+    module = Digits(sizes=[8, 24], normalize=normalize, num_train=100)
+    module.setup("fit")
+    description = module.image_description
+    assert json.loads(json.dumps(description)) == description
+    assert description["class_names"] == [str(digit) for digit in range(10)]
+    assert description["image_size"] == [16, 16]
+    assert (description["mean"] is not None) == normalize
+    training = description["training"]
+    assert training["data"] == "Digits at 2 sizes"
+    assert training["data_settings"]["sizes"] == [[8, 8], [24, 24]]
+    assert training["num_images"]["train"] == 100
+    assert training["image_sizes"]["test"] == [[8, 8], [24, 24]]
+
+
+def test_image_description_of_a_folder(tmp_path):
+    for name in ("dog", "cat"):
+        (tmp_path / name).mkdir()
+    said = ImageFolder(tmp_path, max_side=48, in_channels=1).image_description
+    assert (said["class_names"], said["in_channels"], said["image_size"]) == (["cat", "dog"], 1, None)
+    assert (said["max_side"], said["mean"]) == (48, [0.449])
+    assert str(tmp_path) not in json.dumps(said)
+
+
+# A data module of one's own
+
+
+class Own(ImageDataModule):
+    """The documented method alone."""
+
+    num_classes, class_names, in_channels, image_size = 2, ("dark", "bright"), 1, None
+    mean, std, flip = (0.5,), (0.5,), True
+
+    def load_parts(self, names):
+        sizes = [torch.full((20, 1, side, side), 100, dtype=torch.uint8) for side in (4, 6)]
+        return {name: ImageSet(sizes, [torch.zeros(20).long(), torch.ones(20).long()]) for name in names}
+
+
+def test_a_data_module_of_one_method(tmp_path):
+    module, viewer = Own(batch_size=8), Viewer()
+    trainer = quiet_trainer(tmp_path, max_epochs=1, num_sanity_val_steps=0)
+    trainer.fit(viewer, module)
+    assert sum(len(labels) for _, labels in viewer.seen["train"]) == 40
+    assert {images.shape[2:] for images, _ in viewer.seen["train"]} == {(4, 4), (6, 6)}
+    assert module.batches_per_epoch == 6
+    assert module.image("val", 39).shape == (6, 6, 1)

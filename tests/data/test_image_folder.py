@@ -1,11 +1,11 @@
-"""A person's own pictures: folders of classes, a split, a handful of sizes, worker processes.
+"""Images in folders: classes, a split, a handful of sizes, worker processes.
 
 The colour of a picture tells its class, its exact shade tells the picture.
 """
 
 import logging
+import re
 from collections import Counter
-from fractions import Fraction
 from itertools import chain
 from types import SimpleNamespace
 
@@ -28,13 +28,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create .* worker processes"),  # on a small machine
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """The user's cache folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def paint(file, colour=(0, 0, 0), shape=(32, 32), **options):
@@ -84,7 +77,7 @@ def parts(module):
 
 
 def file_names(module):
-    return {part: [str(file.relative_to(module.root)) for file in module._sets[part].files] for part in PARTS}
+    return {part: [str(file.relative_to(module.root)) for file in module.parts[part].files] for part in PARTS}
 
 
 def everything(module):
@@ -107,14 +100,8 @@ def test_classes_are_the_folders_sorted(tmp_path):
     module = set_up(tmp_path / "pictures")
     assert module.class_names == ("10", "9", "Ant", "bee 2", "zebra")
     assert module.num_classes == 5
-    for files, labels in ((module._sets[part].files, module._sets[part].labels.tolist()) for part in PARTS):
+    for files, labels in ((module.parts[part].files, module.parts[part].labels.tolist()) for part in PARTS):
         assert [module.class_names[label] for label in labels] == [file.parent.name for file in files]
-
-
-def test_classes_are_known_before_set_up(root):
-    module = build(root)
-    assert (module.class_names, module.num_classes) == (CLASSES, 3)
-    assert module.image_size is None
 
 
 def test_hidden_folders_and_files_beside_the_classes_are_passed_over(root):
@@ -124,26 +111,7 @@ def test_hidden_folders_and_files_beside_the_classes_are_passed_over(root):
     (root / "ant" / "labels.csv").write_text("not an image")
     module = set_up(root)
     assert module.class_names == CLASSES
-    assert sum(map(len, module._sets.values())) == 90
-
-
-def test_pictures_at_any_depth_count(root):
-    paint_class(root / "ant" / "more" / "and more", 0, 10, first=100)
-    found = everything(set_up(root))
-    assert len(set(found)) == 100
-    assert {(0, number) for number in range(100, 110)} < set(found)
-
-
-def test_a_folder_in_a_class_may_be_named_like_another_class(root):
-    paint_class(root / "ant" / "cat", 0, 10, first=100)
-    module = set_up(root)
-    for images, labels in (batch for loader in loaders(module).values() for batch in loader):
-        assert torch.equal(images[:, 0, 0, 0] // 50, labels)
-
-
-def test_home_folder(root, monkeypatch):
-    monkeypatch.setenv("HOME", str(root.parent))
-    assert build("~/pictures").class_names == CLASSES
+    assert sum(map(len, module.parts.values())) == 90
 
 
 # Layouts
@@ -161,21 +129,18 @@ def folders_of(module):
     return {part: dict(Counter(name.split("/")[0] for name in names)) for part, names in file_names(module).items()}
 
 
-@pytest.mark.parametrize("val", ["val", "valid", "validation"])
-def test_folders_for_all_parts(tmp_path, val):
-    module = set_up(lay_out(tmp_path, "train", val, "test"))
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("Train", "Valid", "Test"), ("training", "validation", "testing")]
+)
+def test_folders_for_all_parts(tmp_path, names):
+    module = set_up(lay_out(tmp_path, *names))
     assert module.class_names == CLASSES
-    assert folders_of(module) == {"train": {"train": 30}, "val": {val: 30}, "test": {"test": 30}}
+    assert folders_of(module) == {part: {name: 30} for part, name in zip(PARTS, names, strict=True)}
 
 
 def test_test_is_held_out_where_only_val_is_there(tmp_path):
     module = set_up(lay_out(tmp_path, "train", "val"), test_fraction=0.3)
     assert folders_of(module) == {"train": {"train": 21}, "val": {"val": 30}, "test": {"train": 9}}
-
-
-def test_val_is_held_out_where_only_test_is_there(tmp_path):
-    module = set_up(lay_out(tmp_path, "train", "test"), val_fraction=0.2)
-    assert folders_of(module) == {"train": {"train": 24}, "val": {"train": 6}, "test": {"test": 30}}
 
 
 def test_labels_of_every_part_are_those_of_train(tmp_path):
@@ -198,17 +163,99 @@ def test_a_class_may_be_called_train(tmp_path):
     assert everything(module) == [(label, i) for label in (0, 1) for i in range(10)]
 
 
-def test_classes_may_be_called_val_and_test(tmp_path):
-    for number, name in enumerate(("test", "val")):
-        paint_class(tmp_path / "pictures" / name, number, 10)
-    assert set_up(tmp_path / "pictures").class_names == ("test", "val")
-
-
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_classes_that_train_has_not_are_refused(tmp_path, part):
     root = lay_out(tmp_path, "train", part)
     paint(root / part / "dog" / "a.png")
-    assert f"expected the class folders of train in {part} too, not ['dog']" in error(root)
+    assert re.search(f"expected the class folders of train in .*{part}, not .*dog", error(root))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("train", "val", "valid"), r"one folder for val, not \['val', 'valid'\]"),
+        (("train2017", "val2017", "test2017"), "test2017"),
+        (("train", "test_set"), "test_set"),
+        (("cats", "dogs", "Testing"), "Testing"),
+    ],
+)
+def test_folders_that_look_like_splits_are_refused(tmp_path, names, message):
+    assert re.search(message, error(lay_out(tmp_path, *names)))
+
+
+def test_other_folders_beside_the_splits_are_named(tmp_path):
+    with pytest.warns(UserWarning, match="ignoring.*'masks'"):
+        assert set_up(lay_out(tmp_path, "train", "test", "masks")).class_names == CLASSES
+
+
+def test_files_of_macos_and_links(root):
+    paint(root / "__MACOSX" / "a.png")
+    paint_class(root.parent / "more", 0, 10, first=100)
+    (root / "ant" / "link").symlink_to(root.parent / "more")
+    module = set_up(root)
+    assert module.class_names == CLASSES
+    assert {(0, number) for number in range(100, 110)} < set(everything(module))
+
+
+def write_table(root, rows, header="file,label"):
+    (root / "labels.csv").write_text("\n".join([header, *rows]))
+    return {"labels": root / "labels.csv"}
+
+
+def test_labels_of_a_table(tmp_path):
+    for number in (0, 1):
+        paint_class(tmp_path, number, 20, first=20 * number)
+    rows = [f"{i:03}.png,{'ant' if i < 20 else 'bee'}" for i in range(40)]
+    module = set_up(tmp_path, **write_table(tmp_path, rows))
+    assert module.class_names == ("ant", "bee")
+    assert everything(module) == [(i // 20, i) for i in range(40)]
+    for images, labels in module.train_dataloader():
+        assert torch.equal(images[:, 0, 0, 0] // 50, labels)
+
+
+def test_splits_of_a_table(tmp_path):
+    paint_class(tmp_path, 0, 12)
+    rows = [f"{i:03}.png,{'ab'[i % 2]},{PARTS[i // 4]}" for i in range(12)]
+    module = set_up(tmp_path, **write_table(tmp_path, rows, "file,label,split"))
+    assert parts(module) == {part: [(0, i) for i in range(4 * k, 4 * k + 4)] for k, part in enumerate(PARTS)}
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        ("name,label", "000.png,b", "columns file and label"),
+        ("file,label", "missing.png,b", r"not .*missing\.png"),
+        ("file,label", "001.png,a", "two classes"),
+        ("file,label,split", "001.png,b,holdout", "not .*holdout"),
+    ],
+)
+def test_a_bad_table_is_refused(tmp_path, header, row, message):
+    paint_class(tmp_path, 0, 2)
+    table = write_table(tmp_path, ["000.png,a,train"[: None if "split" in header else 9], row], header)
+    assert re.search(message, error(tmp_path, **table))
+
+
+def test_a_class_too_small_for_a_share_is_named(root):
+    paint_class(root / "rare", 3, 2)
+    with pytest.warns(UserWarning, match=r"rare \(2\) in val, rare \(2\) in test"):
+        assert len(everything(set_up(root))) == 92
+
+
+def test_a_narrow_image_is_named_and_kept(root):
+    paint(root / "bee" / "narrow.png", (50, 99, 7), (3000, 20))
+    with pytest.warns(UserWarning, match=r"1 images are too narrow.*narrow\.png \(20x3000\)"):
+        module = set_up(root)
+    assert (1, 99) in everything(module)
+
+
+def test_a_damaged_body_is_named_when_it_is_read(root):
+    file = root / "ant" / "000.png"
+    file.write_bytes(file.read_bytes()[:-30])
+    module = set_up(root)
+    with pytest.raises(ValueError, match=r"got .*ant/000\.png"):
+        everything(module)
+    with pytest.warns(UserWarning, match="leaving out 1 of 90"):
+        assert len(everything(set_up(root, unreadable="skip"))) == 89
 
 
 # The split
@@ -238,26 +285,6 @@ def test_split_seed_alone_decides(root):
     assert file_names(set_up(root, split_seed=7, batch_size=3, max_side=20, num_buckets=2)) == first
 
 
-def test_another_split_seed_gives_another_split(root):
-    first, second = (parts(set_up(root, split_seed=seed)) for seed in (1, 2))
-    assert all(first[part] != second[part] for part in PARTS)
-
-
-def test_split_does_not_follow_the_names(root):
-    """Pictures of one camera lie side by side: those held out come from everywhere."""
-    numbers = [number for label, number in parts(set_up(root))["test"] if label == 2]
-    assert len(numbers) == 4
-    assert max(numbers) - min(numbers) > 10
-
-
-def test_split_leaves_the_global_generators_alone(root):
-    torch.manual_seed(5)
-    before, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    set_up(root)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert np.array_equal(np.random.get_state()[1], before_numpy)  # noqa: NPY002
-
-
 # Batches
 
 
@@ -281,117 +308,14 @@ def test_pictures_keep_their_labels(root, part):
         assert torch.equal(images[:, 0, 0, 0] // 50, labels)
 
 
-def test_bounds_of_the_sizes_are_kept(root):
-    bounds = {"max_side": 48, "num_buckets": 2, "max_aspect_change": 1.15, "max_enlargement": 1.1}
-    module = set_up(root, **bounds)
-    sizes = {size for part in module.image_sizes.values() for size in part}
-    assert len(sizes) > 2  # of aspect ratios 4:3, 3:4 and 1:1, of which no two can be one size
-    for pictures in module._sets.values():
-        for file, size in zip(pictures.files, pictures.sizes.tolist(), strict=True):
-            with Image.open(file) as image:
-                w, h = image.size
-            assert max(size) <= 48
-            change = Fraction(size[0] * w, size[1] * h)
-            assert max(change, 1 / change) <= 1.15 + 1e-9
-            assert size[0] <= 1.1 * h + 1e-9
-            assert size[1] <= 1.1 * w + 1e-9
-
-
-def test_num_buckets_is_the_number_of_sizes(root):
-    module = set_up(root, num_buckets=2, max_aspect_change=2.0)
-    assert len({size for part in module.image_sizes.values() for size in part}) <= 2
-
-
 def test_pictures_are_resized_as_read_images_does(root):
     module = set_up(root, num_buckets=2, max_aspect_change=2.0)
     noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
-    file = module._sets["val"].files[0]
+    file = module.parts["val"].files[0]
     Image.fromarray(noise).save(file)
-    images, labels = module._sets["val"][[0]]
-    assert torch.equal(images, read_images([file], 3, tuple(module._sets["val"].sizes[0].tolist())))
+    images, labels = module.parts["val"][[0]]
+    assert torch.equal(images, read_images([file], 3, tuple(module.parts["val"].sizes[0].tolist())))
     assert labels.tolist() == [CLASSES.index(file.parent.name)]
-
-
-def test_max_pixels_per_batch(root):
-    module = set_up(root, max_pixels_per_batch=3000)
-    numbers = {}
-    for images, _ in module.train_dataloader():
-        assert len(images) * images[0, 0].numel() <= 3000
-        numbers[images.shape[2:]] = max(numbers.get(images.shape[2:], 0), len(images))
-    assert len(set(numbers.values())) > 1
-
-
-def test_pixels_too_few_for_the_largest_picture_are_refused(root):
-    """When it is set up: a Trainer would find out in the middle of an epoch."""
-    assert "got max_pixels_per_batch=1000, expected at least the " in error(root, max_pixels_per_batch=1000)
-
-
-def test_normalisation_is_imagenets(root):
-    module = set_up(root)
-    assert module.mean == (0.485, 0.456, 0.406)
-    assert module.std == (0.229, 0.224, 0.225)
-    images, labels = next(iter(module.val_dataloader()))
-    converted, kept = module.on_after_batch_transfer([images, labels], 0)
-    for channel in range(3):
-        expected = (images[:, channel].float() / 255 - module.mean[channel]) / module.std[channel]
-        torch.testing.assert_close(converted[:, channel], expected)
-    assert torch.equal(kept, labels)
-
-
-def test_normalisation_of_grey_is_the_mean_of_the_channels(root):
-    module = set_up(root, in_channels=1)
-    assert module.mean == (pytest.approx((0.485 + 0.456 + 0.406) / 3, abs=5e-4),)
-    assert module.std == (pytest.approx((0.229 + 0.224 + 0.225) / 3, abs=5e-4),)
-
-
-def test_no_normalisation(root):
-    module = set_up(root, normalize=False)
-    batch = next(iter(module.val_dataloader()))
-    assert torch.equal(module.on_after_batch_transfer(batch, 0)[0], batch[0].float() / 255)
-
-
-@pytest.mark.parametrize(
-    ("augment", "training", "changes"), [(True, True, True), (True, False, False), (False, True, False)]
-)
-def test_augmentation_is_for_training_alone(root, augment, training, changes):
-    module = set_up(root, augment=augment, normalize=False)
-    module.trainer = SimpleNamespace(lightning_module=torch.nn.Module().train(training))
-    images = torch.randint(256, (20, 3, 30, 40), dtype=torch.uint8)
-    shown, _ = module.on_after_batch_transfer([images, torch.zeros(20)], 0)
-    assert (not torch.equal(shown, images.float() / 255)) == changes
-
-
-def test_training_pictures_are_evaluated_as_they_are(root):
-    module = set_up(root)
-    assert sorted(shown(module.evaluation_dataloader("train"))) == parts(module)["train"]
-    chosen = shown(module.evaluation_dataloader("train", 13))
-    assert len(chosen) == len(set(chosen)) == 13
-    assert set(chosen) < set(parts(module)["train"])
-
-
-def test_the_pictures_of_an_epoch_are_counted(root):
-    module = set_up(root)
-    assert module.images_per_epoch == len(shown(module.train_dataloader()))
-
-
-@pytest.mark.parametrize("in_channels", [1, 3])
-def test_a_picture_to_show_is_what_the_model_is_shown(root, in_channels):
-    module = set_up(root, in_channels=in_channels)
-    for part in PARTS:
-        for index in (0, len(module._sets[part]) - 1):
-            file, size = module._sets[part].files[index], module._sets[part].sizes[index]
-            expected = read_images([file], in_channels, tuple(size.tolist()))[0].permute(1, 2, 0)
-            assert torch.equal(torch.from_numpy(module.picture(part, index)), expected)
-
-
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_reading_leaves_the_global_generator_alone(root, num_workers):
-    module = set_up(root, num_workers=num_workers)
-    before = torch.get_rng_state()
-    for part in PARTS:
-        shown(getattr(module, f"{part}_dataloader")())
-        shown(module.evaluation_dataloader(part, 7))
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 # Formats
@@ -401,68 +325,7 @@ FORMATS = [("L", "png"), ("RGBA", "png"), ("P", "png"), ("1", "png"), ("RGB", "j
 FORMATS += [("RGB", "bmp"), ("RGB", "webp"), ("RGBA", "webp"), ("P", "gif"), ("CMYK", "tif"), ("RGB", "tif")]
 
 
-@pytest.mark.parametrize("in_channels", [1, 3])
-def test_modes_and_formats_side_by_side(tmp_path, in_channels):
-    """White pictures of one class, black ones of the other."""
-    for name, level in (("black", 0), ("white", 255)):
-        folder = tmp_path / "pictures" / name
-        folder.mkdir(parents=True)
-        for mode, suffix in FORMATS:
-            Image.new("RGB", (24, 16), (level,) * 3).convert(mode).save(folder / f"{mode}.{suffix}")
-        Image.fromarray(np.full((16, 24), level * 257, np.uint16)).save(folder / "sixteen.png")
-    module = set_up(tmp_path / "pictures", in_channels=in_channels)
-    num = 0
-    for images, labels in (batch for loader in loaders(module).values() for batch in loader):
-        num += len(images)
-        assert images.shape[1:] == (in_channels, 16, 24)
-        assert (images.float() - 255 * labels[:, None, None, None]).abs().max() <= 3
-    assert num == 2 * len(FORMATS) + 2
-
-
 # Epochs and ranks
-
-
-def fake_trainer(rank, num_replicas):
-    strategy = SimpleNamespace(broadcast=lambda _: 0)
-    return SimpleNamespace(global_rank=rank, world_size=num_replicas, num_devices=num_replicas, strategy=strategy)
-
-
-def epoch(module, index):
-    loader = module.train_dataloader()
-    loader.sampler.set_epoch(index)
-    return shown(loader)
-
-
-def test_every_training_picture_once_an_epoch_in_another_order(root):
-    module = set_up(root)
-    orders = [epoch(module, index) for index in range(3)]
-    assert all(len(order) == len(set(order)) == 72 for order in orders)
-    assert len({tuple(sorted(order)) for order in orders}) == 1
-    assert orders[0] != orders[1] != orders[2]
-
-
-def test_the_order_follows_the_seed_of_the_run(root):
-    orders = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        orders.append(epoch(set_up(root), 1))
-    assert orders[0] == orders[1] != orders[2]
-
-
-@pytest.mark.parametrize("num_replicas", [1, 2, 3])
-def test_ranks_share_the_pictures(root, num_replicas):
-    module = set_up(root, num_buckets=2, max_aspect_change=2.0)
-    whole = parts(module)
-    found = {part: [] for part in PARTS}
-    for rank in range(num_replicas):
-        torch.manual_seed(rank)  # ranks may be seeded apart
-        module.trainer = fake_trainer(rank, num_replicas)
-        for part, loader in loaders(module).items():
-            found[part] += shown(loader)
-    assert sorted(found["val"]) == whole["val"]
-    assert sorted(found["test"]) == whole["test"]
-    assert len(found["train"]) == len(set(found["train"]))
-    assert len(found["train"]) >= len(whole["train"]) - (num_replicas - 1) * 2
 
 
 # Worker processes
@@ -474,6 +337,7 @@ def same(batches, others):
     )
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_batches(root):
     alone, helped = (set_up(root, num_workers=num) for num in (0, 2))
     for part in ("train", "val"):
@@ -496,27 +360,11 @@ def test_workers_share_the_processors(root, monkeypatch, num_devices, expected):
     )
     module = set_up(root, num_workers=None)
     assert module.val_dataloader().num_workers == 6
-    module.trainer = fake_trainer(0, num_devices)
+    strategy = SimpleNamespace(broadcast=lambda seed: seed)
+    module.trainer = SimpleNamespace(num_devices=num_devices, global_rank=0, world_size=1, strategy=strategy)
     for loader in loaders(module).values():
         assert loader.num_workers == expected
     assert asked == [1] + [num_devices] * 3
-
-
-def test_a_worker_that_breaks_names_the_file(root):
-    module = set_up(root, num_workers=1)
-    broken = module._sets["val"].files[0]
-    broken.write_bytes(b"no image any more")
-    with pytest.raises(ValueError, match=rf"got .*{broken.parent.name}/{broken.name}, which is not an image"):
-        list(module.val_dataloader())
-
-
-@pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(b"x"), lambda file: file.unlink()])
-def test_a_picture_that_breaks_after_the_look_is_named(root, spoil):
-    module = set_up(root)
-    broken = module._sets["val"].files[0]
-    spoil(broken)
-    with pytest.raises(ValueError, match=rf"got .*{broken.parent.name}/{broken.name}, which is not an image"):
-        list(module.val_dataloader())
 
 
 # Unreadable files
@@ -539,14 +387,6 @@ def test_unreadable_files_stop_it_and_are_named(root, num):
     assert "cannot identify image file" in message
     assert " more" not in message
     assert "--data.unreadable skip" in message
-
-
-def test_at_most_ten_unreadable_files_are_named(root):
-    spoil(root, 37)
-    message = error(root)
-    assert "got 37 of 127 files" in message
-    assert message.count("bad0") == 2 * 10  # by us and by Pillow
-    assert " and 27 more; mend or remove them" in message
 
 
 def test_unreadable_files_are_skipped_with_a_warning(root):
@@ -576,15 +416,6 @@ def predicted(module, files):
     return [images for (images,) in batches]
 
 
-def test_prediction_looks_at_no_training_picture(root, monkeypatch):
-    monkeypatch.setattr(
-        "set_aggregation.data.image_folder.picture_sizes", lambda *_: pytest.fail("they were looked at")
-    )
-    module = build(root)
-    module.setup("predict")
-    assert module.image_sizes == {}
-
-
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_prediction_keeps_the_order_and_the_sizes(root, tmp_path, num_workers):
     shapes = [(20, 30), (20, 30), (20, 30), (30, 20), (20, 30), (48, 48), (96, 96), (96, 24), (480, 20), (2000, 3)]
@@ -596,119 +427,48 @@ def test_prediction_keeps_the_order_and_the_sizes(root, tmp_path, num_workers):
     assert [len(images) for images in batches] == [2, 1, 1, 1, 2, 1, 1, 1]
 
 
-def test_prediction_of_very_many_pictures_of_mixed_sizes(root, tmp_path):
-    order = np.random.default_rng(0).integers(0, 5, 120)
-    files = [paint(tmp_path / f"{i}.png", (i, 0, 0), (10 + int(kind), 12)) for i, kind in enumerate(order)]
-    batches = predicted(build(root), files)
-    assert [int(image[0, 0, 0]) for images in batches for image in images] == list(range(120))
-    assert [images.shape[3] for images in batches for _ in images] == (10 + order).tolist()
-
-
-def test_prediction_is_upright(root, tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    (images,) = predicted(build(root), [paint(tmp_path / "a.jpg", (0, 0, 0), (96, 24), exif=exif)])
-    assert images.shape == (1, 3, 48, 12)
-
-
-def test_prediction_in_grey(root, tmp_path):
-    (images,) = predicted(build(root, in_channels=1), [paint(tmp_path / "a.png", 77, (5, 7))])
-    assert images.shape == (1, 1, 7, 5)
-    assert (images == 77).all()
-
-
-def test_prediction_names_a_file_that_cannot_be_read(root, tmp_path):
-    (tmp_path / "bad.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"got .*bad\.png, which is not an image"):
-        predicted(build(root), [root / "ant" / "000.png", tmp_path / "bad.png"])
-
-
 # Folders and arguments that do not do
 
 
 def test_a_root_that_is_not_there(tmp_path):
     message = error(tmp_path / "nothing")
     assert message.startswith(
-        f"ImageFolder: got root={tmp_path / 'nothing'}, expected a folder with a folder of pictures"
+        f"ImageFolder: got root={tmp_path / 'nothing'}, expected a folder with a folder of images"
     )
-
-
-def test_a_root_without_class_folders(tmp_path):
-    paint(tmp_path / "pictures" / "a.png")
-    assert "expected a folder with a folder of pictures for each class" in error(tmp_path / "pictures")
-
-
-def test_a_root_that_is_a_file(tmp_path):
-    assert "expected a folder with a folder of pictures" in error(paint(tmp_path / "a.png"))
 
 
 def test_one_class_alone(tmp_path):
     paint_class(tmp_path / "pictures" / "ant", 0, 10)
-    assert "expected a folder with a folder of pictures for each class" in error(tmp_path / "pictures")
+    assert "expected a folder with a folder of images for each class" in error(tmp_path / "pictures")
 
 
 def test_a_class_without_pictures_is_named(root):
     (root / "dog").mkdir()
     (root / "dog" / "notes.txt").write_text("not an image")
     message = error(root)
-    assert message.startswith(f"ImageFolder: got root={root}, expected pictures to train on")
-    assert message.endswith("also dog")
-
-
-def test_classes_without_any_picture(tmp_path):
-    for name in CLASSES:
-        (tmp_path / "pictures" / name).mkdir(parents=True)
-    assert "no image file in" in error(tmp_path / "pictures")
+    assert message.startswith(f"ImageFolder: got root={root}, expected images to train on")
+    assert "dog" in message
 
 
 def test_a_part_must_get_a_picture(tmp_path):
     for number, name in enumerate(CLASSES):
         paint_class(tmp_path / "pictures" / name, number, 3)
-    assert "got val_fraction=0.1, expected so many that a picture is left for it" in error(tmp_path / "pictures")
+    assert "got val_fraction=0.1, expected enough to leave an image for" in error(tmp_path / "pictures")
     message = error(tmp_path / "pictures", val_fraction=0.3)
-    assert "got test_fraction=0.1, expected so many that a picture is left for it" in message
-
-
-@pytest.mark.parametrize("part", ["val", "test"])
-def test_an_empty_folder_of_a_part_is_named(tmp_path, part):
-    root = lay_out(tmp_path, "train")
-    (root / part).mkdir()
-    message = error(root)
-    assert part in message
-    assert "fraction" not in message  # which would not help
-
-
-def test_training_must_get_a_picture(tmp_path):
-    for number, name in enumerate(CLASSES):
-        paint_class(tmp_path / "pictures" / name, number, 2)
-    message = error(tmp_path / "pictures", val_fraction=0.5, test_fraction=0.49)
-    assert "expected pictures to train on in the folder of each class, also ant" in message
-
-
-def test_a_picture_too_narrow_stops_it(root):
-    paint(root / "ant" / "narrow.png", (0, 0, 0), (2000, 3))
-    assert "got an image of 3x2000, which max_side=48 makes 1x48" in error(root)
-
-
-def test_a_picture_too_narrow_is_named(root):
-    """Or nobody finds it among very many."""
-    paint(root / "ant" / "narrow.png", (0, 0, 0), (2000, 3))
-    assert "narrow.png" in error(root)
+    assert "got test_fraction=0.1, expected enough to leave an image for" in message
 
 
 BAD = {
-    "batch_size": (0, -1),
-    "max_pixels_per_batch": (0,),
-    "max_side": (0, -5),
-    "num_buckets": (0, -1),
-    "max_aspect_change": (1, 0.8, -1, float("nan")),
-    "max_enlargement": (0.99, 0, -2, float("nan")),
-    "val_fraction": (0, 1, -0.1, 1.5, float("nan")),
-    "test_fraction": (0, 1, 0.9, -0.1, float("nan")),
+    "batch_size": (0,),
+    "max_side": (0,),
+    "max_aspect_change": (1, float("nan")),
+    "max_enlargement": (0.99,),
+    "val_fraction": (0, 1, float("nan")),
+    "test_fraction": (0.9,),
     "split_seed": (-1,),
     "num_workers": (-1,),
-    "in_channels": (0, 2, 4),
-    "unreadable": ("ignore", ""),
+    "in_channels": (2,),
+    "unreadable": ("ignore",),
 }
 
 
@@ -716,41 +476,6 @@ BAD = {
 def test_arguments_out_of_their_range_are_refused_when_built(root, argument, value):
     with pytest.raises(ValueError, match=rf"^ImageFolder: got {argument}={value}, expected "):
         build(root, **{argument: value})
-
-
-EDGES = [{"max_side": 1, "max_aspect_change": 2.0}, {"num_buckets": 1}, {"max_aspect_change": 1.02}, {"split_seed": 1}]
-EDGES += [
-    {"max_enlargement": 1},
-    {"batch_size": 1},
-    {"batch_size": 10_000},
-    {"val_fraction": 0.5, "test_fraction": 0.45},
-]
-
-
-@pytest.mark.parametrize("arguments", EDGES)
-def test_arguments_at_the_edge_of_their_range_do(root, arguments):
-    assert len(everything(set_up(root, **arguments))) == 90
-
-
-# Setting up
-
-
-def test_setup_looks_once(root, monkeypatch):
-    module = build(root)
-    looks = []
-    look = ImageFolder._look
-    monkeypatch.setattr(ImageFolder, "_look", lambda self: looks.append(1) or look(self))
-    for stage in ("fit", "validate", "test", "fit"):
-        module.setup(stage)
-    assert len(looks) == 1
-
-
-def test_a_second_start_decodes_nothing(root, monkeypatch):
-    first = file_names(set_up(root))
-    monkeypatch.setattr(
-        "set_aggregation.data.picture_sizes.read_image", lambda *_, **__: pytest.fail("a file was read")
-    )
-    assert file_names(set_up(root)) == first
 
 
 # Under a Trainer
@@ -788,6 +513,7 @@ def trainer(tmp_path):
     return quiet_trainer(tmp_path, max_epochs=2, num_sanity_val_steps=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_fit_test_and_predict(root, tmp_path, trainer, num_workers):
     module, viewer = build(root, normalize=False, num_workers=num_workers), Viewer()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from set_aggregation.data.permutation import permuted
 
 LARGE = 10007  # a prime beyond those orders that are drawn as a whole
-NUMS = [1, 2, 3, 4, 5, 99, 100, 101, *range(4094, 4101), 4488, 4489, 4490, 9999, 10000, 10001, LARGE]
+NUMS = [1, 2, 100, 4096, 4097, 4489, 4490, LARGE]
 
 
 def order(num, *seed):
@@ -29,7 +29,7 @@ def test_each_thing_stands_at_one_place(num):
         assert sorted(order(num, seed).tolist()) == list(range(num))
 
 
-@settings(max_examples=50)
+@settings(max_examples=15)
 @given(st.data(), st.one_of(st.sampled_from(NUMS), st.integers(1, 20000)), st.integers(0, 2**64 - 1))
 def test_some_places_hold_what_they_hold_in_the_whole_order(data, num, seed):
     places = np.array(data.draw(st.lists(st.integers(0, num - 1), max_size=20)), dtype=np.int64)
@@ -58,10 +58,10 @@ def test_the_orders_of_two_seeds_are_unrelated(num):
     assert np.abs(related).max() < 5 / np.sqrt(num)
 
 
-@pytest.mark.parametrize("num", [2, 3, 6, 17])
+@pytest.mark.parametrize("num", [3, 17])
 def test_over_many_seeds_each_place_of_a_small_order_holds_each_thing_equally_often(num):
     counts = np.zeros((num, num))
-    for seed in range(3000):
+    for seed in range(1000):
         counts[np.arange(num), order(num, seed)] += 1
     assert chi_square(counts) < 5
 

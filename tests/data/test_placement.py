@@ -25,7 +25,7 @@ def module_on(device, monkeypatch, free):
 def needed():
     module = Digits()
     module.setup("fit")
-    return sum(part.num_bytes for part in module._sets.values())
+    return sum(part.num_bytes for part in module.parts.values())
 
 
 def test_images_that_take_half_of_the_free_memory_move(monkeypatch):

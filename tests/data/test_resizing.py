@@ -11,12 +11,10 @@ from set_aggregation.data.resizing import resize
 # From, to: smaller, larger, one side each, by factors that are whole and that are not.
 SIZES = [
     ((32, 32), (16, 16)),
-    ((32, 32), (24, 24)),
     ((32, 32), (48, 48)),
     ((28, 28), (14, 22)),
     ((16, 24), (31, 9)),
     ((9, 15), (20, 7)),
-    ((12, 16), (12, 40)),
     ((5, 7), (1, 1)),
     ((1, 1), (3, 4)),
 ]
@@ -108,7 +106,7 @@ def test_is_rounded_and_not_cut_off(antialias, new):
 
 @pytest.mark.parametrize("antialias", [True, False])
 @pytest.mark.parametrize(("old", "new"), SIZES)
-@pytest.mark.parametrize("value", [0, 1, 128, 254, 255])
+@pytest.mark.parametrize("value", [0, 128, 255])
 def test_constant_images_stay_constant(antialias, old, new, value):
     images = torch.full((2, 3, *old), value, dtype=torch.uint8)
     assert torch.equal(resize(images, new, antialias), torch.full((2, 3, *new), value, dtype=torch.uint8))

@@ -150,7 +150,7 @@ def _test_without_logging(trainer: Trainer, model: SetClassifier, data: ImageDat
 def _pictured(data: ImageDataModule, mistakes: Sequence[Misclassification]) -> list[MisclassifiedImage]:
     names = data.class_names
     return [
-        MisclassifiedImage(data.picture("test", m.index), names[m.truth], names[m.prediction], m.loss, m.index)
+        MisclassifiedImage(data.image("test", m.index), names[m.truth], names[m.prediction], m.loss, m.index)
         for m in mistakes
     ]
 

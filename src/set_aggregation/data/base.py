@@ -1,62 +1,66 @@
-"""What all data modules share: batches of images of one size, converted and augmented on the device."""
+"""Base class of the data modules: batches of images of one size, augmented and converted on the device."""
 
-from abc import ABC
-from collections.abc import Sequence
+import inspect
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, Subset, TensorDataset
 
-from set_aggregation.data.augmentation import random_crop_and_flip
 from set_aggregation.data.batch_sampler import ResolutionBatchSampler
 from set_aggregation.data.image_files import read_images
 from set_aggregation.data.image_set import Size
+from set_aggregation.data.transforms import random_crop_and_flip, to_float
+
+_PARTS = {"fit": ("train", "val", "test"), "validate": ("val",), "test": ("test",), "predict": ()}
 
 
 class SizedImages(Protocol):
-    """A data set of images of which batches of one size are read, and their sizes."""
+    """A map-style data set of images that reads whole batches of images of one size."""
 
     image_sizes: list[Size]
 
     def __len__(self) -> int:
-        """The number of images."""
+        """Return the number of images."""
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Height and width of each image."""
 
     def __getitem__(self, indices: Sequence[int]) -> tuple[Tensor, ...]:
-        """Reads a batch."""
+        """Return images (B, C, H, W), uint8, and labels (B,) of a batch of one size."""
 
 
 class ImageDataModule(LightningDataModule, ABC):
     """Labelled images in a training, a validation and a test set; all images of a batch have one size.
 
-    Batches hold uint8 images; conversion to [0, 1], normalisation and augmentation are done on whole batches on the
-    device.
+    Batches hold uint8 images; augmentation, conversion to [0, 1] and normalisation run on whole batches on the device.
 
-    A subclass fills ``_sets`` in ``setup``.
+    A subclass sets the class attributes below (or sets them before ``setup``) and implements :meth:`load_parts`.
 
     Args:
-        batch_size: images of a batch on one rank.
-        max_pixels_per_batch: in place of ``batch_size``, as many images as have so many pixels together.
+        batch_size: images in a batch on one rank.
+        max_pixels_per_batch: number of pixels in a batch, in place of ``batch_size``.
         normalize: subtract the mean and divide by the standard deviation of each channel.
-        augment: random crop, and flip where it keeps the class, of the training images.
+        augment: random crop of the training images, and flip where it keeps the class.
 
     Attributes:
         num_classes: number K of classes.
-        class_names: their names.
+        class_names: names of the classes.
         in_channels: number C of channels of an image.
-        image_size: height and width in pixels of the images that ``predict`` reads; None where they keep their own.
-        max_side: where they keep their own size, they are shrunk until neither side is longer.
-        mean, std: of each channel, with pixels in [0, 1].
-        flip: whether a mirrored image is of the same class.
+        image_size: height and width in pixels of the images that ``predict`` reads; None keeps their size.
+        max_side: with ``image_size`` None, images are shrunk until neither side is longer.
+        mean, std: mean and standard deviation of each channel, with pixels in [0, 1].
+        flip: whether a mirrored image has the same class.
+        parts: the data sets ``"train"``, ``"val"`` and ``"test"`` that are set up.
         predict_files: image files that ``predict`` reads.
 
     Raises:
@@ -81,25 +85,40 @@ class ImageDataModule(LightningDataModule, ABC):
         self.max_pixels_per_batch = max_pixels_per_batch
         self.normalize = normalize
         self.augment = augment
+        self.parts: dict[str, SizedImages] = {}
         self.predict_files: Sequence[Path] = ()
-        self._sets: dict[str, SizedImages] = {}
         self._training: ResolutionBatchSampler | None = None
-        self._place: dict[str, Any] | None = None
+        self._sampler_state: dict[str, Any] | None = None
         self._statistics: Tensor | None = None
+
+    @abstractmethod
+    def load_parts(self, names: Sequence[str]) -> Mapping[str, SizedImages]:
+        """Return at least the named data sets among ``"train"``, ``"val"`` and ``"test"``; see :class:`ImageSet`."""
+
+    def setup(self, stage: str) -> None:
+        """Load the parts that a stage needs; each part is loaded once."""
+        missing = [part for part in _PARTS[stage] if part not in self.parts]
+        if missing:
+            self.parts |= self.load_parts(missing)
+            for images in self.parts.values():  # refuses batches that cannot be made, before training
+                ResolutionBatchSampler(images.sizes, **self._batching())
 
     @property
     def title(self) -> str:
-        """The name of the data in tables of runs: runs of one title can be compared."""
+        """The name of the data in tables of runs: accuracies under one title can be compared."""
         return type(self).__name__
 
     @property
     def image_sizes(self) -> dict[str, list[Size]]:
-        """The sizes of the images of ``"train"``, ``"val"`` and ``"test"``, as far as they are set up."""
-        return {part: images.image_sizes for part, images in self._sets.items()}
+        """The sizes of the images of each part that is set up."""
+        return {part: images.image_sizes for part, images in self.parts.items()}
 
     @property
     def image_description(self) -> dict[str, Any]:
-        """What a trained model has to know of the images to be used without this data: plain values."""
+        """Everything a trained model needs to be used without this data, in plain values; stored in checkpoints.
+
+        ``training`` describes the data for the model card.
+        """
         return {
             "class_names": list(self.class_names),
             "in_channels": self.in_channels,
@@ -107,106 +126,104 @@ class ImageDataModule(LightningDataModule, ABC):
             "max_side": self.max_side,
             "mean": list(self.mean) if self.normalize else None,
             "std": list(self.std) if self.normalize else None,
+            "training": {
+                "data": self.title,
+                "data_settings": self._settings(),
+                "num_images": {part: len(images) for part, images in self.parts.items()},
+                "image_sizes": {part: [list(size) for size in sizes] for part, sizes in self.image_sizes.items()},
+            },
         }
 
     @property
     def images_per_epoch(self) -> int:
-        """The number of images that an epoch of training goes through."""
-        return len(self._sets["train"])
+        """The number of images in an epoch of training."""
+        return len(self.parts["train"])
 
     @property
     def batches_per_epoch(self) -> int:
-        """The number of batches of an epoch of training on one rank."""
-        return len(self._training_sampler(shuffle=True, seed=0, **self._share()))
+        """The number of batches in an epoch of training on one rank."""
+        return len(self._training_sampler(shuffle=True, seed=0, **self._batching()))
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches of the training set, in a new order each epoch."""
+        """Return batches of the training set, in a new order each epoch."""
         seed = torch.initial_seed()
         if self.trainer is not None:
             seed = self.trainer.strategy.broadcast(seed)  # one plan for all ranks
-        self._training = self._training_sampler(shuffle=True, seed=seed, **self._share())
-        if self._place is not None:
-            self._training.load_state_dict(self._place)
-            self._place = None
-        return self._loader(self._sets["train"], self._training)
+        self._training = self._training_sampler(shuffle=True, seed=seed, **self._batching())
+        if self._sampler_state is not None:
+            self._training.load_state_dict(self._sampler_state)
+            self._sampler_state = None
+        return self._loader(self.parts["train"], self._training)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Batches of the validation set."""
+        """Return batches of the validation set."""
         return self.evaluation_dataloader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Batches of the test set."""
+        """Return batches of the test set."""
         return self.evaluation_dataloader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """Where in an epoch training is, for the checkpoint."""
+        """Return the position within the epoch, for the checkpoint."""
         if self.trainer is None or self._training is None:
             return {}
         batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
         return {"sampler": self._training.state_dict(batches.processed - self._training.num_replanned)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Lets the next training set out from there.
+        """Let the next training data loader continue from a position.
 
         Args:
-            state_dict: of data of the same number of images.
+            state_dict: of data with the same number of images.
         """
-        self._place = state_dict["sampler"]
+        self._sampler_state = state_dict["sampler"]
 
     def evaluation_dataloader(self, part: str, num_images: int | None = None, seed: int = 0) -> DataLoader[Any]:
-        """Batches of a part of the data, each image once over all ranks.
+        """Return batches of a part of the data, each image once over all ranks.
 
         Args:
             part: ``"train"``, ``"val"`` or ``"test"``.
-            num_images: take only so many images, chosen at random; None takes all.
-            seed: of the choice.
+            num_images: size of a random subset; None takes all images.
+            seed: seed of the subset.
         """
-        images: Any = self._sets[part]
+        images: Any = self.parts[part]
         sizes = images.sizes
         if num_images is not None and num_images < len(images):
             chosen = np.sort(np.random.default_rng(seed).choice(len(images), num_images, replace=False))
             images, sizes = Subset(images, chosen.tolist()), sizes[chosen]
-        return self._loader(images, ResolutionBatchSampler(sizes, shuffle=False, remainder="keep", **self._share()))
+        return self._loader(images, ResolutionBatchSampler(sizes, shuffle=False, remainder="keep", **self._batching()))
 
-    def picture(self, part: str, index: int) -> UInt8[NDArray[np.uint8], "H W C"]:
-        """An image as it was read, to be shown.
+    def image(self, part: str, index: int) -> UInt8[NDArray[np.uint8], "H W C"]:
+        """Return an image as it was read, to be displayed.
 
         Args:
             part: ``"train"``, ``"val"`` or ``"test"``.
-            index: its number there.
+            index: its index in that part.
         """
-        return self._sets[part][[index]][0][0].permute(1, 2, 0).cpu().numpy()
+        return self.parts[part][[index]][0][0].permute(1, 2, 0).cpu().numpy()
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Batches of the images in ``predict_files``, without labels."""
+        """Return batches of the images in ``predict_files``, without labels."""
         assert self.image_size is not None
         images = TensorDataset(read_images(self.predict_files, self.in_channels, self.image_size))
         return DataLoader(images, batch_size=self.batch_size)
 
     def on_after_batch_transfer(self, batch: list[Tensor], dataloader_idx: int) -> tuple[Tensor, ...]:
-        """Augments, converts and normalises a batch on its device."""
+        """Augment, convert and normalise a batch on its device."""
         images, *labels = batch
         if self.augment and self.trainer is not None and self.trainer.lightning_module.training:
             images = random_crop_and_flip(images, self.flip)
-        return self._to_float(images), *labels
-
-    def _to_float(self, images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        # Convolutions on CPU and on tensor cores are faster in this memory format, and follow their input's. Division
-        # and conversion are one pass over the batch.
-        like = torch.empty_like(images, dtype=torch.float32, memory_format=torch.channels_last)
-        x = torch.div(images, 255, out=like)
         if not self.normalize:
-            return x
-        if self._statistics is None or self._statistics.device != x.device:  # to copy them is to wait for the device
-            self._statistics = torch.tensor([self.mean, self.std])[..., None, None].to(x.device)
-        mean, std = self._statistics
-        return x.sub_(mean).div_(std)
+            return to_float(images), *labels
+        if self._statistics is None or self._statistics.device != images.device:  # a copy would wait for the device
+            self._statistics = torch.tensor([self.mean, self.std], device=images.device)
+        return to_float(images, *self._statistics), *labels
 
     def _training_sampler(self, **arguments: Any) -> ResolutionBatchSampler:
-        return ResolutionBatchSampler(self._sets["train"].sizes, **arguments)
+        return ResolutionBatchSampler(self.parts["train"].sizes, **arguments)
 
-    def _share(self) -> dict[str, Any]:
-        """What a sampler is told of the batches and of the ranks."""
+    def _batching(self) -> dict[str, Any]:
+        """Return the arguments of a sampler that concern the size of batches and the ranks."""
         trainer, pixels = self.trainer, self.max_pixels_per_batch
         return {
             "batch_size": self.batch_size if pixels is None else None,
@@ -215,19 +232,21 @@ class ImageDataModule(LightningDataModule, ABC):
             "num_replicas": 1 if trainer is None else trainer.world_size,
         }
 
-    def _check_batches(self) -> None:
-        """Refuses, before training, batches that cannot be made."""
-        for images in self._sets.values():
-            ResolutionBatchSampler(images.sizes, **self._share())
-
     def _loader(self, images: Any, sampler: Sampler[list[int]]) -> DataLoader[Any]:
-        # batch_size=None: what the sampler gives is a whole batch. Given as `sampler`, so that Lightning's call of
-        # set_epoch reaches it.
+        # With batch_size=None each item of the sampler is a whole batch. As `sampler` it gets Lightning's set_epoch.
         return DataLoader(images, batch_size=None, sampler=sampler, generator=self._generator())
 
     def _generator(self) -> torch.Generator:
-        """What a loader draws the seeds of its worker processes from: apart, so that reading changes no other draw."""
+        """Return a generator for the seeds of worker processes, so that reading images does not change other draws."""
         return torch.Generator().manual_seed(torch.initial_seed())
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the arguments of the constructor as plain values, without paths of this machine."""
+        classes = (cls for cls in type(self).__mro__ if issubclass(cls, ImageDataModule))
+        names = [name for cls in classes for name in inspect.signature(cls).parameters]
+        values = {name: getattr(self, name, None) for name in dict.fromkeys(names) if name != "num_workers"}
+        plain = (bool, int, float, str, list, tuple)
+        return {name: json.loads(json.dumps(value)) for name, value in values.items() if isinstance(value, plain)}
 
     def _at_least(self, minimum: int, **numbers: int | None) -> None:
         for name, value in numbers.items():

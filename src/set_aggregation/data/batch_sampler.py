@@ -1,52 +1,63 @@
-"""Batches of images of one size, out of a data set of several."""
+"""Batches of images of one size from a data set of several sizes."""
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 import torch.distributed
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from set_aggregation.data.epoch_plan import EpochPlan, Remainder
 
+_MANY_SIZES = 10  # from which on a warning is due where few images share a size
+
 
 class ResolutionBatchSampler(Sampler[list[int]]):
-    """Yields the indices of batches whose images all have one size.
+    """Sampler of batches whose images all have one size, for training on several sizes and several ranks.
 
-    All ranks follow one plan of an epoch, made from (seed, epoch), each computing its own share of it: step by step
-    the ranks have batches of the same size of image and equally many images, so that none waits for another. The
-    order of the batches and of the images in them is a new one each epoch.
+    All ranks follow one plan of an epoch, made from (seed, epoch); each computes its own share. At each step the ranks
+    have batches of the same image size and equally many images, so that none waits for another. The order of the
+    batches and of the images in them changes each epoch.
 
-    Where the images of a size are not a multiple of the number of ranks, ``remainder`` says what becomes of them. On
-    one rank its three values are the same, and every image comes exactly once an epoch.
+    ``remainder`` decides what happens if the images of a size are not a multiple of the number of ranks. On one rank
+    its values are equivalent, and every image comes exactly once an epoch.
 
     - ``"drop"``: at most ``num_replicas - 1`` images of each size are left out, other ones each epoch.
-    - ``"pad"``: at most ``num_replicas - 1`` images of that size come again, so that none is left out.
-    - ``"keep"``: every image comes exactly once over all ranks; ranks share each size as evenly as can be and may
-      have different numbers of batches. This is what evaluation needs.
+    - ``"pad"``: at most ``num_replicas - 1`` images of each size are repeated, and none is left out.
+    - ``"keep"``: every image comes exactly once over all ranks; ranks share each size as evenly as possible and may
+      have different numbers of batches. Use it for evaluation.
 
-    Give it to a data loader as ``batch_sampler``, or as ``sampler`` with ``batch_size=None`` where the data set reads
-    a whole batch at once. Lightning calls ``set_epoch`` in both cases, a loop of your own has to. Under Lightning's
-    DDP, ``Trainer(use_distributed_sampler=False)`` leaves the sharing to this sampler.
+    Give it to a data loader as ``batch_sampler``, or as ``sampler`` with ``batch_size=None`` if the data set reads
+    whole batches. Lightning calls ``set_epoch`` in both cases; a loop of your own must. Under Lightning's DDP, set
+    ``Trainer(use_distributed_sampler=False)``.
 
     Args:
-        sizes: height and width of each image of the data set, N pairs.
-        batch_size: images of a batch on one rank, at most. The batches of a size are equally large, but for one
-            image: no small rest, whose gradient would be all noise, ends the epoch.
-        max_pixels_per_batch: in place of ``batch_size``, as many images as have so many pixels together: small
-            images come in larger batches, and each step is about as much work.
+        sizes: height and width of each image of the data set, N pairs. For photographs of many sizes see
+            :func:`~set_aggregation.data.choose_buckets`.
+        batch_size: largest number of images in a batch on one rank. The batches of a size are equally large, up to one
+            image, so that no small batch with a noisy gradient ends the epoch.
+        max_pixels_per_batch: number of pixels in a batch, in place of ``batch_size``: small images come in larger
+            batches, and all steps take about equally long.
         shuffle: a new order each epoch; otherwise size by size, in the order of the data set.
-        drop_last: full batches only; what is left of a size is left out.
+        drop_last: full batches only; the rest of each size is left out.
         remainder: ``"drop"``, ``"pad"`` or ``"keep"``.
-        seed: of the orders; the same on all ranks.
-        rank: which process this is; by default what ``torch.distributed`` says, 0 where that is not in use.
-        num_replicas: number of processes; by default what ``torch.distributed`` says, else 1.
+        seed: seed of the orders; the same on all ranks.
+        rank: index of this process; None asks ``torch.distributed`` at each iteration, 0 if not initialised.
+        num_replicas: number of processes; None asks ``torch.distributed`` at each iteration, 1 if not initialised.
+        sampler: draws the indices of an epoch, such as ``torch.utils.data.WeightedRandomSampler``; None takes each
+            image once. It runs with torch's generator seeded by (seed, epoch), the same on all ranks; do not give it a
+            generator of its own. The number of batches may differ a little between epochs.
 
     Raises:
-        ValueError: an argument out of its range, which is named.
+        ValueError: an argument out of its range; the message names it.
+
+    Warns:
+        UserWarning: so many sizes that batches hold about one image.
 
     Example:
         >>> sizes = [(32, 32), (16, 16), (32, 32), (16, 16), (32, 32)]
@@ -66,22 +77,19 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         seed: int = 0,
         rank: int | None = None,
         num_replicas: int | None = None,
+        sampler: Iterable[int] | None = None,
     ) -> None:
-        in_use = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if rank is None:
-            rank = torch.distributed.get_rank() if in_use else 0
-        if num_replicas is None:
-            num_replicas = torch.distributed.get_world_size() if in_use else 1
         if (batch_size is None) == (max_pixels_per_batch is None):
             raise _error(
                 f"got batch_size={batch_size} and max_pixels_per_batch={max_pixels_per_batch}, expected one of them"
             )
         if remainder not in ("drop", "pad", "keep"):
             raise _error(f"got remainder={remainder!r}, expected 'drop', 'pad' or 'keep'")
-        num_replicas = _integer("num_replicas", num_replicas, 1)
-        if _integer("rank", rank, 0) >= num_replicas:
-            raise _error(f"got rank={rank}, expected less than num_replicas={num_replicas}")
-        self.sizes, self._members = _group(sizes)
+        self._rank = None if rank is None else _integer("rank", rank, 0)
+        self._num_replicas = None if num_replicas is None else _integer("num_replicas", num_replicas, 1)
+        rank, num_replicas = self._ranks()
+        self.sizes, self._groups = _group(sizes)
+        self._members = _members(np.arange(len(self._groups)), self._groups, len(self.sizes))
         pixels = self.sizes.prod(1)
         if batch_size is not None:
             batch_sizes = np.full(len(pixels), _integer("batch_size", batch_size, 1))
@@ -93,8 +101,17 @@ class ResolutionBatchSampler(Sampler[list[int]]):
                     f"got max_pixels_per_batch={max_pixels_per_batch}, expected at least the {h * w} pixels of an "
                     f"image of {h}x{w}"
                 )
+        if len(pixels) >= _MANY_SIZES and len(self._groups) < 2 * len(pixels) and batch_sizes.min() > 1:
+            warnings.warn(
+                f"ResolutionBatchSampler: {len(self._groups)} images have {len(pixels)} different sizes, so that "
+                "batches hold about one image; resize them to few sizes, which choose_buckets chooses",
+                stacklevel=2,
+            )
+        self._wrapped = sampler
+        self._loaded: Mapping[str, Any] | None = None  # a state from which no batch was taken
+        self._num_batches = 0  # used of the plan
         self._plan = EpochPlan(
-            num_samples=tuple(len(members) for members in self._members),
+            num_samples=tuple(map(len, self._members)),
             batch_sizes=tuple(batch_sizes.tolist()),
             shuffle=shuffle,
             drop_last=drop_last,
@@ -105,19 +122,18 @@ class ResolutionBatchSampler(Sampler[list[int]]):
             epoch=0,
             start=(0,) * len(pixels),
         )
-        self._num_batches = 0  # used of the plan
-        self._resumed = False
+        self._begin(0)
 
     @property
     def sampler(self) -> "ResolutionBatchSampler":
-        """Itself: of a batch sampler, Lightning calls ``set_epoch`` on this attribute only."""
+        """Itself: Lightning calls ``set_epoch`` of a batch sampler on this attribute only."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order; Lightning calls this before each epoch.
+        """Choose the order; Lightning calls this before each epoch.
 
         Args:
-            epoch: number of the epoch, from 0. The epoch of a state that was just loaded goes on where it was.
+            epoch: number of the epoch, from 0. The epoch of a state that was just loaded continues where it was.
         """
         epoch = _integer("epoch", epoch, 0)
         if epoch != self.epoch:
@@ -129,25 +145,30 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         return self._plan.epoch
 
     def __len__(self) -> int:
-        """The number of batches of this rank in a whole epoch."""
+        """Return the number of batches of this rank in a whole epoch."""
+        self._update_ranks()
         return len(replace(self._plan, start=(0,) * len(self.sizes)))
 
     @property
     def num_remaining(self) -> int:
-        """The number of batches that the next iteration gives."""
-        return len(self._plan) - self._num_batches if self._resumed else len(self)
+        """The number of batches in the next iteration."""
+        num = len(self)
+        return num if self._loaded is None else len(self._plan) - self._num_batches
 
     @property
     def num_replanned(self) -> int:
-        """By how many batches a whole epoch is longer than its rest, where that was planned anew for another number
-        of ranks or other batch sizes; else 0."""
+        """How many batches a whole epoch has more than the rest of a resumed one that was planned anew, otherwise 0.
+
+        An epoch is planned anew for another number of ranks or other batch sizes.
+        """
         return len(self) - len(self._plan)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yields the batches of this rank: of a whole epoch, or those that remain after ``load_state_dict``."""
-        if not self._resumed:
+        """Yield the batches of this rank: of a whole epoch, or those that remain after ``load_state_dict``."""
+        self._update_ranks()
+        if self._loaded is None:
             self._begin(self.epoch)
-        self._resumed = False
+        self._loaded = None
         order = self._plan.order()
         batches = [self._plan.batches(size) for size in range(len(self.sizes))]
         used = np.bincount(order[: self._num_batches], minlength=len(batches))
@@ -158,10 +179,10 @@ class ResolutionBatchSampler(Sampler[list[int]]):
             yield self._members[size][batch].tolist()
 
     def batch_of_step(self, step: int) -> list[int]:
-        """The indices of a batch of this rank in the present epoch.
+        """Return the indices of a batch of this rank in the current epoch.
 
         Args:
-            step: number of the batch, from 0, as :meth:`__len__` counts them.
+            step: number of the batch in the whole epoch, from 0.
         """
         order = self._plan.order()
         number = step - self.num_replanned
@@ -170,12 +191,12 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         return self._members[size][batch].tolist()
 
     def state_dict(self, num_batches: int | None = None) -> dict[str, Any]:
-        """Says where in the epoch this is, in numbers and lists of them.
+        """Return the position within the epoch, as numbers and lists of numbers.
 
         Args:
-            num_batches: how many batches of the epoch were used, since its start or since the state was loaded with
-                another number of ranks; by default those that were yielded, which are more where the workers of a
-                data loader fetch some in advance.
+            num_batches: number of batches that were used since the start of the epoch (or since a state was loaded
+                with another number of ranks). None counts the batches that were yielded; worker processes of a data
+                loader fetch more than were used, so give the number then.
         """
         plan = self._plan
         return {
@@ -190,16 +211,20 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on where another sampler of the same data was: the next iteration gives the batches that remained.
+        """Continue where another sampler of the same data was: the next iteration yields the remaining batches.
 
-        With another number of ranks or other batch sizes, the images that remained are planned anew, and none that
-        was seen comes again but for padding.
+        With another number of ranks or other batch sizes, the remaining images are planned anew, and no used image is
+        repeated except for padding.
 
         Raises:
-            ValueError: the state is of other data or of another kind of plan, or of other ranks with
-                ``remainder="keep"``, whose ranks are not in step.
+            ValueError: the state has other data or another kind of plan, or other ranks with ``remainder="keep"``.
         """
-        plan = self._plan
+        self._update_ranks()
+        self._apply(state)
+        self._loaded = dict(state)
+
+    def _apply(self, state: Mapping[str, Any]) -> None:
+        plan = replace(self._plan, **self._draw(state["seed"], state["epoch"]))
         if tuple(state["num_samples"]) != plan.num_samples:
             raise _error(f"got a state of {state['num_samples']} images by size, expected {list(plan.num_samples)}")
         if list(state["kind"]) != (kind := [plan.shuffle, plan.drop_last, plan.remainder]):
@@ -213,27 +238,54 @@ class ResolutionBatchSampler(Sampler[list[int]]):
             num_replicas=state["num_replicas"],
         )
         if (past.num_replicas, past.batch_sizes) == (plan.num_replicas, plan.batch_sizes):
-            self._plan, self._num_batches, self._resumed = past, state["num_batches"], True
+            self._plan, self._num_batches = past, state["num_batches"]
             return
         if plan.remainder == "keep":
             raise _error(
                 f"got a state of num_replicas={past.num_replicas} and batches of {list(past.batch_sizes)}, expected "
                 f"{plan.num_replicas} and {list(plan.batch_sizes)} with remainder='keep'"
             )
-        used = replace(past, rank=0).used(state["num_batches"])  # this rank may not have been among those
-        self._plan = replace(plan, seed=past.seed, epoch=past.epoch, start=used)
-        self._num_batches, self._resumed = 0, True
+        used = replace(past, rank=0).used(state["num_batches"])  # this rank may not have been one of those
+        self._plan, self._num_batches = replace(plan, seed=past.seed, epoch=past.epoch, start=used), 0
 
     def _begin(self, epoch: int) -> None:
-        self._plan = replace(self._plan, epoch=epoch, start=(0,) * len(self.sizes))
-        self._num_batches = 0
-        self._resumed = False
+        drawn = self._draw(self._plan.seed, epoch)
+        self._plan = replace(self._plan, epoch=epoch, start=(0,) * len(self.sizes), **drawn)
+        self._num_batches, self._loaded = 0, None
+
+    def _draw(self, seed: int, epoch: int) -> dict[str, Any]:
+        """Draw the indices of an epoch from the wrapped sampler, and return the number of images of each size."""
+        if self._wrapped is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0]))
+                indices = np.array(list(self._wrapped), dtype=np.int64)
+            if not len(indices) or indices.min() < 0 or indices.max() >= len(self._groups):
+                raise _error(f"got a sampler of no index from 0 to {len(self._groups) - 1}, or of others")
+            self._members = _members(indices, self._groups[indices], len(self.sizes))
+        return {"num_samples": tuple(map(len, self._members))}
+
+    def _ranks(self) -> tuple[int, int]:
+        in_use = torch.distributed.is_available() and torch.distributed.is_initialized()
+        rank, num = self._rank, self._num_replicas
+        rank = (torch.distributed.get_rank() if in_use else 0) if rank is None else rank
+        num = (torch.distributed.get_world_size() if in_use else 1) if num is None else num
+        if rank >= num:
+            raise _error(f"got rank={rank}, expected less than num_replicas={num}")
+        return rank, num
+
+    def _update_ranks(self) -> None:
+        """Follow ``torch.distributed`` where ranks are not given, also if it was initialised after the sampler."""
+        rank, num_replicas = self._ranks()
+        if (rank, num_replicas) != (self._plan.rank, self._plan.num_replicas):
+            self._plan = replace(self._plan, rank=rank, num_replicas=num_replicas)
+            if self._loaded is not None:
+                self._apply(self._loaded)
 
 
 def _group(
     sizes: Sequence[tuple[int, int]] | NDArray[np.integer[Any]],
-) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
-    """The different sizes, ascending, and the indices of the images of each."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the different sizes, ascending, and the index of the size of each image."""
     try:
         pairs = np.asarray(sizes)
     except ValueError as error:  # lists of several lengths
@@ -243,10 +295,15 @@ def _group(
     if pairs.min() < 1 or pairs.max() >= 2**31:
         raise _error(f"got sizes from {pairs.min()} to {pairs.max()}, expected heights and widths from 1 to 2**31 - 1")
     pairs = pairs.astype(np.int64)
-    # One number for each pair sorts many times faster than pairs do.
-    keys, group, counts = np.unique(pairs[:, 0] << 32 | pairs[:, 1], return_inverse=True, return_counts=True)
-    members = np.split(np.argsort(group, kind="stable"), np.cumsum(counts)[:-1])
-    return np.stack((keys >> 32, keys & (2**32 - 1)), axis=1), members
+    # Sorting one number per pair is many times faster than sorting pairs.
+    keys, groups = np.unique(pairs[:, 0] << 32 | pairs[:, 1], return_inverse=True)
+    return np.stack((keys >> 32, keys & (2**32 - 1)), axis=1), groups
+
+
+def _members(indices: NDArray[np.int64], groups: NDArray[np.int64], num: int) -> list[NDArray[np.int64]]:
+    """Return the indices in each group, in their order."""
+    ends = np.cumsum(np.bincount(groups, minlength=num))[:-1]
+    return np.split(indices[np.argsort(groups, kind="stable")], ends)
 
 
 def _integer(name: str, value: Any, minimum: int) -> int:

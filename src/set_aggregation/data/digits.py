@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn."""
+"""Handwritten digits of scikit-learn."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from set_aggregation.data.in_memory import InMemoryImages
 
 
 class Digits(InMemoryImages):
-    """1,797 real handwritten digits, 8x8 pixels in grey, enlarged to 16x16; they come with scikit-learn.
+    """Handwritten digits of scikit-learn: 1,797 grey images of 8x8 pixels, enlarged to 16x16, in ten classes.
 
     The test part of UCI's "Optical Recognition of Handwritten Digits" (`Alpaydin and Kaynak, 1998
-    <https://doi.org/10.24432/C50P49>`_). There is no published split: 360 images chosen by ``split_seed`` are the
-    test set. It needs no download, so it is what everything can be tried on.
+    <https://doi.org/10.24432/C50P49>`_). There is no published split: ``split_seed`` chooses the test
+    set of 360 images. Nothing is downloaded.
 
     Args:
-        batch_size: images of a batch on one rank.
+        batch_size: images in a batch on one rank.
         val_size: images held out for validation.
         **arguments: see :class:`~set_aggregation.data.InMemoryImages`; there is no ``split``.
 
@@ -43,7 +43,7 @@ class Digits(InMemoryImages):
         super().__init__(batch_size, val_size, split="paper", **arguments)
 
     def load(self) -> tuple[UInt8[Tensor, "N 1 16 16"], Int[Tensor, "N"], int]:
-        """Reads scikit-learn's copy."""
+        """Read the images in scikit-learn and enlarge them."""
         from sklearn.datasets import load_digits
 
         digits = load_digits()

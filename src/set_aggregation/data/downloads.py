@@ -1,102 +1,82 @@
-"""Finding, downloading and checking the files of a published data set."""
+"""Download and verification of the files of a published data set."""
 
+import hashlib
 import os
-import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
-from torchvision.datasets.utils import check_integrity, download_and_extract_archive
+from torchvision.datasets.utils import download_and_extract_archive
 
-_SECONDS_OF_SILENCE = 20.0
+_TIMEOUT = 20.0  # seconds without data; torchvision sets none
 
 
 def default_data_dir() -> Path:
-    """The folder of the data: ``$SAN_DATA_DIR``, else ``data`` in the working folder."""
+    """Return the folder of the data: ``$SAN_DATA_DIR``, otherwise ``data`` in the working folder."""
     return Path(os.environ.get("SAN_DATA_DIR") or "data")
 
 
-def check_files(folder: Path, checksums: Mapping[str, str]) -> None:
-    """Compares each file with its MD5 checksum, before anything reads it.
+def read_verified(file: Path, md5: str) -> bytes:
+    """Return the content of a file after comparing it with its MD5 checksum.
 
     Args:
-        folder: where the files lie.
-        checksums: MD5 of each, by path below the folder.
+        file: the file.
+        md5: the published checksum.
 
     Raises:
-        ValueError: the first file that is not what was published.
+        ValueError: the content is not what was published.
     """
-    for name, md5 in checksums.items():
-        if not check_integrity(folder / name, md5):
-            raise ValueError(
-                f"got {folder / name}, which is damaged or not the published file (expected MD5 {md5}); "
-                "delete it and run again to download it anew"
-            )
+    content = file.read_bytes() if file.is_file() else b""
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        raise ValueError(
+            f"got {file}, which is damaged or not the published file (expected MD5 {md5}); delete it and run again to "
+            "download it"
+        )
+    return content
 
 
-def download(
-    name: str, folder: Path, archives: Mapping[str, str], addresses: Sequence[str], files: Sequence[str]
-) -> None:
-    """Brings the files of a data set into a folder, all or none.
+def download(folder: Path, archives: Mapping[str, str], addresses: Sequence[str], files: Sequence[str]) -> None:
+    """Download and unpack archives through torchvision, trying the addresses in turn.
 
-    Every address is tried in turn for each archive, and the same checksum asked of what it sends. Archives are
-    fetched and unpacked in a temporary folder beside the goal, so that a broken download leaves nothing behind.
+    The files are unpacked in a temporary folder first, so that a download that breaks off leaves nothing behind.
 
     Args:
-        name: the data set, for messages.
-        folder: where the archives are to be unpacked.
-        archives: MD5 of each archive, by file name.
-        addresses: where the archives are published; their names are appended.
-        files: what the archives hold, by path below the folder.
+        folder: where to unpack the archives.
+        archives: MD5 of each archive by file name.
+        addresses: base addresses, to which file names are appended.
+        files: the files in the archives that are kept.
 
     Raises:
-        ValueError: no address gave a right archive.
+        ValueError: an archive could not be downloaded from any address.
         OSError: the folder cannot be written.
     """
-    with _temporary_folder(folder) as temporary, _silence_ends_after(_SECONDS_OF_SILENCE):
-        for archive, md5 in archives.items():
-            failures = []
-            for address in addresses:
-                try:
-                    download_and_extract_archive(address + archive, str(temporary), filename=archive, md5=md5)
-                    break
-                except (OSError, HTTPException, RuntimeError) as error:
-                    failures.append(f"{address}: {error}")
-            else:
-                raise ValueError(
-                    f"{name}: got no {files[0]} in {folder}, and none of {len(addresses)} addresses sent {archive} "
-                    f"(the first said {failures[0]}). Connect to the network and run again, or name the folder that "
-                    "holds the data with --data.data_dir or SAN_DATA_DIR, or use --data Digits, which needs no download"
-                )
-        for file in files:
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (temporary / file).replace(folder / file)
-
-
-@contextmanager
-def _temporary_folder(folder: Path) -> Iterator[Path]:
-    """A folder on the same disk; the folders made for it go if nothing was put into them."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".download-", dir=folder))
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        for path in made:
-            if not any(path.iterdir()):
-                path.rmdir()
-
-
-@contextmanager
-def _silence_ends_after(seconds: float) -> Iterator[None]:
-    """torchvision sets no timeout: a server that accepts and then says nothing would hold us for ever."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+    socket.setdefaulttimeout(_TIMEOUT)
     try:
-        yield
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as temporary:
+            for archive, md5 in archives.items():
+                _download_one(temporary, archive, md5, addresses, folder)
+            for file in files:
+                (folder / file).parent.mkdir(exist_ok=True)
+                (Path(temporary) / file).replace(folder / file)
     finally:
         socket.setdefaulttimeout(before)
+
+
+def _download_one(temporary: str, archive: str, md5: str, addresses: Sequence[str], folder: Path) -> None:
+    failures = []
+    for address in addresses:
+        try:
+            download_and_extract_archive(address + archive, temporary, filename=archive, md5=md5)
+        except (OSError, HTTPException, RuntimeError) as error:
+            failures.append(f"{address}: {error}")
+        else:
+            return
+    raise ValueError(
+        f"got no {archive} in {folder} and from none of {len(addresses)} addresses ({failures[0]}); connect to the "
+        "network and run again, or name the folder that holds the data with --data.data_dir or SAN_DATA_DIR, or use "
+        "--data Digits, which needs no download"
+    )

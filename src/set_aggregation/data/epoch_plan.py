@@ -1,4 +1,4 @@
-"""Which images one rank reads at each step of an epoch."""
+"""The images that one rank reads at each step of an epoch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,17 +13,17 @@ Remainder = Literal["drop", "pad", "keep"]
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The plan of an epoch that :class:`ResolutionBatchSampler` states, as one rank sees it.
+    """The plan of an epoch of :class:`ResolutionBatchSampler`, for one rank.
 
-    The images of each size stand in a random order that all ranks know. Place p of it is dealt to rank p mod R, and
-    each rank's share is cut into batches.
+    The images of each size have a random order that is the same on all ranks. Entry p of it goes to rank p mod R, and
+    the share of a rank is cut into batches.
 
     Args:
         num_samples: number of images of each size.
         batch_sizes: largest batch of each size.
         shuffle, drop_last, remainder, seed, rank, num_replicas: see :class:`ResolutionBatchSampler`.
         epoch: number of the epoch.
-        start: images of each size that an earlier plan of this epoch has used.
+        start: number of images of each size that an earlier plan of this epoch has used.
     """
 
     num_samples: tuple[int, ...]
@@ -38,11 +38,11 @@ class EpochPlan:
     start: tuple[int, ...]
 
     def __len__(self) -> int:
-        """The number of batches."""
+        """Return the number of batches."""
         return sum(len(self._ends(size)) for size in range(len(self.start)))
 
     def order(self) -> NDArray[np.int64]:
-        """The number of the size of each step."""
+        """Return the index of the size of each step."""
         sizes = np.arange(len(self.start))
         order = np.repeat(sizes, [len(self._ends(size)) for size in sizes.tolist()])
         if self.shuffle:
@@ -50,15 +50,15 @@ class EpochPlan:
         return order
 
     def batches(self, size: int) -> list[NDArray[np.int64]]:
-        """The batches of a size, as numbers among the images of that size."""
+        """Return the batches of a size, as indices among the images of that size."""
         num, share = self.num_samples[size], self._share(size)
-        places = np.arange(share.start, share.stop, share.step) % num  # "pad" begins again
+        places = np.arange(share.start, share.stop, share.step) % num  # "pad" wraps around
         if self.shuffle:
             places = permuted(places, num, np.random.SeedSequence(self._words(), spawn_key=(size,)))
         return np.split(places, self._ends(size))[:-1]
 
     def used(self, num_batches: int) -> tuple[int, ...]:
-        """The images of each size that all ranks together have used after so many steps, and ``start``."""
+        """Return how many images of each size all ranks together have used after some steps, ``start`` included."""
         steps = np.bincount(self.order()[:num_batches], minlength=len(self.start))
         used = []
         for size, num in enumerate(steps.tolist()):
@@ -67,22 +67,24 @@ class EpochPlan:
         return tuple(used)
 
     def _words(self, *more: int) -> tuple[int, ...]:
-        """What random numbers are made from. NumPy mixes these numbers word by word of 32 bits, so seed 0 in epoch 1
-        is not seed 1 in epoch 0; the upper words of a long seed come last, or they would pass for the epoch."""
+        """Return the seed of the random numbers, as words of 32 bits.
+
+        The upper words of a long seed come last, so that they are not taken for the epoch.
+        """
         low, high = self.seed % 2**32, self.seed >> 32
         return (low, self.epoch, *more, high) if high else (low, self.epoch, *more)
 
     def _share(self, size: int) -> range:
-        """The places that are dealt to this rank."""
+        """Return the positions of the images of this rank."""
         num, start, first = self.num_samples[size], self.start[size], self.rank
-        if self.remainder == "keep":  # begins with the rank at which the dealing of the sizes before it ended
+        if self.remainder == "keep":  # continue with the rank after the last image of the previous sizes
             first = (self.rank - sum(self.num_samples[:size])) % self.num_replicas
         rest = (num - start) % self.num_replicas
         stop = {"drop": num - rest, "pad": num + -rest % self.num_replicas, "keep": num}
         return range(start + first, stop[self.remainder], self.num_replicas)
 
     def _ends(self, size: int) -> NDArray[np.int64]:
-        """Where each batch of the share ends."""
+        """Return the end of each batch of the share."""
         share, batch_size = len(self._share(size)), self.batch_sizes[size]
         if self.drop_last:
             return np.arange(1, share // batch_size + 1) * batch_size

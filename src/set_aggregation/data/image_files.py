@@ -1,6 +1,8 @@
-"""Image files a person gives, as one batch."""
+"""Finding image files, and reading them as arrays of bytes."""
 
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,39 +15,54 @@ from torch import Tensor
 from set_aggregation.data.image_set import Size
 
 _MODES = {1: "L", 3: "RGB"}
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    RuntimeError,
-    Image.DecompressionBombError,
-)  # as Pillow's plugins have it
+_NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}  # formats that Pillow only identifies
+_MAX_SAMPLE_VALUE, _S_MAX_SAMPLE_VALUE = 281, 341  # tags of TIFF
+_UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError)  # of Pillow's plugins
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Lists the image files among and below the given paths, sorted within each folder.
+    """List the image files among and below paths, sorted within each folder.
+
+    Folders are searched at any depth, links included. Hidden files and ``__MACOSX`` are skipped.
 
     Args:
-        paths: files, which are taken as they are, and folders, of which the files with a suffix that Pillow reads
-            are taken, at any depth.
+        paths: files, which are taken as they are, and folders, whose files with a suffix that Pillow decodes are
+            taken.
 
     Raises:
-        ValueError: a path that is not there, or no image file at all.
+        ValueError: a path does not exist, or there is no image file.
     """
-    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
+    formats = Image.registered_extensions().items()
+    suffixes = {suffix for suffix, name in formats if name in Image.OPEN and name not in _NOT_DECODED}
     files: list[Path] = []
     for path in paths:
         if not path.exists():
-            raise ValueError(f"got {path}, which is not there; expected an image file or a folder of them")
-        found = sorted(path.rglob("*")) if path.is_dir() else [path]
-        files += [file for file in found if file.is_file() and (file == path or file.suffix.lower() in suffixes)]
+            raise ValueError(f"got {path}, which does not exist; expected an image file or a folder of them")
+        found = sorted(_walk(path)) if path.is_dir() else [path]
+        files += [file for file in found if file == path or file.suffix.lower() in suffixes]
     if not files:
         raise ValueError(f"got no image file in {', '.join(map(str, paths)) or 'an empty list'}")
     return files
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is no data, such as ``.ipynb_checkpoints`` or ``__MACOSX``."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    visited: set[str] = set()  # a link may lead back to a folder above it
+    for path, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(path) in visited:
+            folders.clear()
+            continue
+        visited.add(os.path.realpath(path))
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        yield from (file for name in names if not is_hidden(name) and (file := Path(path, name)).is_file())
+
+
 def read_images(files: Sequence[Path], in_channels: int, image_size: Size) -> UInt8[Tensor, "B C H W"]:
-    """Decodes image files, converts them to grey or RGB and resizes them (bicubic, antialiased) to one size.
+    """Decode image files, convert them to grey or RGB and resize them (bicubic, antialiased) to one size.
 
     Args:
         files: any format Pillow reads.
@@ -53,17 +70,17 @@ def read_images(files: Sequence[Path], in_channels: int, image_size: Size) -> UI
         image_size: height and width in pixels.
 
     Raises:
-        ValueError: a file that is not a readable image; the file is named.
+        ValueError: a file is not a readable image; the file is named.
     """
     return torch.from_numpy(np.stack([read_image(file, in_channels, image_size) for file in files])).permute(0, 3, 1, 2)
 
 
 def read_image(file: Path, in_channels: int, image_size: Size | None = None) -> NDArray[np.uint8]:
-    """Decodes an image file upright, of shape (H, W, C), at a size or at its own; see :func:`read_images`."""
+    """Decode an image file upright, of shape (H, W, C), resized or at its own size; see :func:`read_images`."""
     try:
         with Image.open(file) as image:
             if image_size is not None:
-                # JPEG files are decoded at a half, a quarter or an eighth of their size where that is still enough.
+                # JPEG files are decoded at a half, a quarter or an eighth of their size where that is large enough.
                 image.draft(None, (2 * max(image_size), 2 * max(image_size)))
             return to_array(image, in_channels, image_size)
     except _UNREADABLE as error:
@@ -71,26 +88,27 @@ def read_image(file: Path, in_channels: int, image_size: Size | None = None) -> 
 
 
 def to_array(image: Image.Image, in_channels: int, image_size: Size | None = None) -> NDArray[np.uint8]:
-    """Turns an image upright and converts it to grey or RGB, of shape (H, W, C), at a size or at its own."""
-    upright = _eight_bits(ImageOps.exif_transpose(image)).convert(_MODES[in_channels])
+    """Turn an image upright and convert it to grey or RGB, of shape (H, W, C), resized or at its own size."""
+    upright = _eight_bits(ImageOps.exif_transpose(image), image).convert(_MODES[in_channels])
     if image_size is not None:
         upright = upright.resize(image_size[::-1], Image.Resampling.BICUBIC)
     return np.asarray(upright).reshape(upright.height, upright.width, in_channels)
 
 
 def upright_size(file: Path) -> Size:
-    """Height and width of an image file as :func:`read_image` gives it, from the head of the file only."""
+    """Return height and width of an image file as :func:`read_image` returns it, from the header of the file only."""
     try:
         with Image.open(file) as image:
-            quarter_turn = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-            # Of a TIFF file, Pillow gives the upright size itself.
+            # PngImageFile.getexif would decode the image to look for a chunk behind its pixels.
+            quarter_turn = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+            # Pillow returns the upright size of a TIFF file.
             return image.size if quarter_turn and image.format != "TIFF" else image.size[::-1]
     except _UNREADABLE as error:
         raise ValueError(f"got {file}, which is not an image that can be read ({error})") from error
 
 
 def shrink(size: Size, max_side: int) -> Size:
-    """Height and width in the same proportion, of which neither is longer than a bound.
+    """Return height and width in the same proportion, neither longer than a bound.
 
     Example:
         >>> shrink((400, 300), max_side=200), shrink((40, 30), max_side=200)
@@ -101,10 +119,37 @@ def shrink(size: Size, max_side: int) -> Size:
     return height, width
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """What Pillow's own conversion does not do well: it cuts 16 bits at 255, and warns of transparent palettes."""
-    if image.mode.startswith("I"):  # "I" is what 16 bits of a PGM file become
-        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    if image.mode == "P" and "transparency" in image.info:
+def _eight_bits(image: Image.Image, opened: Image.Image) -> Image.Image:
+    """Scale integers of 16 or 32 bits and floats to bytes, which Pillow would clip, by what the opened file states."""
+    if image.mode[0] in "IF":
+        values = np.nan_to_num(np.asarray(image).astype(np.float64))
+        scaled = values * (255 / _white(opened, values))
+        return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:  # Pillow would warn
         return image.convert("RGBA")
     return image
+
+
+def _white(image: Image.Image, values: NDArray[np.float64]) -> float:
+    """Return the value of white: what the file states, otherwise a guess from the largest value."""
+    tags = getattr(image, "tag_v2", {})
+    for tag in (_S_MAX_SAMPLE_VALUE, _MAX_SAMPLE_VALUE):
+        stated = tags.get(tag)
+        stated = stated[0] if isinstance(stated, tuple) else stated
+        if stated:
+            return float(stated)
+    largest = float(values.max(initial=0))
+    if image.mode == "F":
+        white = next((white for white in (1.0, 255.0) if largest <= white), 65535.0)
+    else:
+        white = next((2.0**bits - 1 for bits in (8, 10, 12, 16) if largest < 2**bits), 2.0**31 - 1)
+        if white == 65535 or image.format == "PPM":  # Pillow scales PGM files by the maximum that they state
+            return 65535.0
+    if largest == 0 or white == 1:
+        return white
+    warnings.warn(  # Python shows equal warnings once
+        f"images of more than 8 bits do not state their range; {white:g} is taken for white, guessed from the largest "
+        "value of each image; convert the files to 8 bits or to the full range to control it",
+        stacklevel=2,
+    )
+    return white

@@ -1,6 +1,8 @@
-"""A person's own pictures: a folder per class, files of any size."""
+"""Image files of any size: a folder per class, or a folder with a table of labels."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -12,50 +14,63 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader
 
 from set_aggregation.data.base import ImageDataModule
-from set_aggregation.data.image_files import find_images, shrink, upright_size
+from set_aggregation.data.file_set import FileSet, sizes_of_files
+from set_aggregation.data.image_files import find_images, is_hidden, shrink, upright_size
 from set_aggregation.data.image_set import Size
-from set_aggregation.data.picture_set import PictureSet
-from set_aggregation.data.picture_sizes import Pictures, picture_sizes
-from set_aggregation.data.size_buckets import TooNarrowError, choose_buckets
+from set_aggregation.data.size_buckets import choose_buckets
 
-_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-_NAMED = 10  # so many unreadable files are named in a message
+_NAMED = 10  # files named in a message
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_LIKE_A_SPLIT = re.compile(
+    r"(train(ing)?|val(id(ation)?)?|test(ing)?|eval(uation)?|dev|hold[-_ ]?out)([\W\d_].*|set|data|images)?", re.I
+)
+_Found = dict[str, list[tuple[Path, int]]]  # files and class indices of each part
 
 
 class ImageFolder(ImageDataModule):
-    """Pictures in a folder per class, as ``torchvision.datasets.ImageFolder`` has them, but of any size.
+    """Images in a folder per class, as ``torchvision.datasets.ImageFolder`` has them, but of any size.
 
-    Every picture is resized to one of a handful of sizes, which are chosen from the data so that its aspect ratio
-    changes little and it is hardly enlarged (see :func:`~set_aggregation.data.size_buckets.choose_buckets`, which
-    states the bounds); a batch has pictures of one size. Worker processes decode them.
+    Each image is resized to one of a handful of sizes, chosen from the data so that its aspect ratio changes little
+    and it is hardly enlarged (see :func:`~set_aggregation.data.choose_buckets`); a batch has images of one size. Worker
+    processes decode them.
 
-    ``root`` holds the class folders, or folders ``train`` and ``val`` (or ``valid``, ``validation``) or ``test`` or
-    both that hold them. What is not there is held out of the training pictures, of each class the same fraction.
-    Files below a class folder count at any depth, if Pillow reads files with their suffix.
+    ``root`` holds the class folders, or the folders ``train`` and ``val`` or ``test`` or both that hold them
+    (``Training``, ``valid``, ``validation`` and ``testing`` count too). A part without a folder is held out of the
+    training images, the same fraction of each class. Files below a class folder count at any depth if Pillow decodes
+    files with their suffix.
 
-    The first start decodes every file to find its size and whether it can be read; later starts look only at files
-    that have changed.
+    With ``labels`` the classes come from a CSV file with the columns ``file`` (relative to ``root``) and ``label``, and
+    optionally ``split`` (train, val or test).
+
+    ``setup`` reads the headers of all files. A file whose body is damaged is named when it is read; with
+    ``unreadable="skip"`` all files are decoded in ``setup``.
 
     Args:
         root: the folder.
-        batch_size: pictures of a batch on one rank.
-        max_pixels_per_batch: in place of ``batch_size``, as many pictures as have so many pixels together.
-        max_side: pictures are shrunk until neither side is longer.
-        num_buckets: how many different sizes to have.
-        max_aspect_change: factor by which the aspect ratio of a picture may change.
-        max_enlargement: factor by which a side of a picture may grow.
-        val_fraction: share of the pictures held out for validation.
-        test_fraction: share of the pictures held out for the test.
-        split_seed: seed of the split, apart from the seed of the run.
+        labels: CSV file of labels; None takes a folder per class.
+        batch_size: images in a batch on one rank.
+        max_pixels_per_batch: number of pixels in a batch, in place of ``batch_size``.
+        max_side: images are shrunk until neither side is longer.
+        num_buckets: number of different sizes.
+        max_aspect_change: factor by which the aspect ratio of an image may change.
+        max_enlargement: factor by which a side of an image may grow.
+        val_fraction: fraction of the images held out for validation.
+        test_fraction: fraction of the images held out for the test.
+        split_seed: seed of the split, independent of the seed of the run.
         in_channels: 3 for colour, 1 for grey.
         unreadable: ``"stop"`` with an error that names the files that cannot be read, or ``"skip"`` them with a
-            warning that does.
-        num_workers: worker processes on one rank; None takes as many as there are processors to share.
+            warning.
+        num_workers: worker processes on one rank; None divides the processors among the ranks.
         normalize: subtract ImageNet's mean and divide by its standard deviation.
-        augment: random crop and flip of the training pictures.
+        augment: random crop and flip of the training images.
 
     Raises:
-        ValueError: no folder of classes, a class without pictures, unreadable files, or an argument out of its range.
+        ValueError: no classes, a class without images, folders that are neither splits nor classes, unreadable files,
+            or an argument out of its range.
     """
 
     image_size = None
@@ -65,6 +80,7 @@ class ImageFolder(ImageDataModule):
     def __init__(
         self,
         root: Path,
+        labels: Path | None = None,
         batch_size: int = 32,
         max_pixels_per_batch: int | None = None,
         max_side: int = 224,
@@ -82,24 +98,29 @@ class ImageFolder(ImageDataModule):
     ) -> None:
         super().__init__(batch_size, max_pixels_per_batch, normalize, augment)
         self._at_least(1, max_side=max_side, num_buckets=num_buckets)
+        self._at_least(0, split_seed=split_seed, num_workers=num_workers)
         self._check("max_aspect_change", max_aspect_change, max_aspect_change > 1, "more than 1")
         self._check("max_enlargement", max_enlargement, max_enlargement >= 1, "at least 1")
         self._check("val_fraction", val_fraction, 0 < val_fraction < 1, "between 0 and 1")
         self._check("test_fraction", test_fraction, 0 < test_fraction < 1 - val_fraction, "less than the rest")
-        self._check("split_seed", split_seed, split_seed >= 0, "at least 0")
-        self._check("num_workers", num_workers, num_workers is None or num_workers >= 0, "at least 0")
         self._check("in_channels", in_channels, in_channels in (1, 3), "1 or 3")
         self._check("unreadable", unreadable, unreadable in ("stop", "skip"), "'stop' or 'skip'")
         self.root = Path(root).expanduser()
-        self._folders = _part_folders(self.root)
-        self.class_names = _subfolders(self._folders["train"])
-        self.num_classes = len(self.class_names)
-        self._check("root", root, self.num_classes >= 2, "a folder with a folder of pictures for each class")
+        self.labels = None if labels is None else Path(labels).expanduser()
+        self._folders: dict[str, Path] = {}
+        self._table: list[tuple[Path, str, str]] = []
+        if self.labels is None:
+            self._folders = self._part_folders()
+            self.class_names = _subfolders(self._folders["train"])
+            self._check("root", root, len(self.class_names) >= 2, "a folder with a folder of images for each class")
+        else:
+            self._table = self._read_table(self.labels)
+            self.class_names = tuple(sorted({label for _, label, _ in self._table}))
+            self._check("labels", labels, len(self.class_names) >= 2, "at least two classes in the column label")
         for folder in self._folders.values():
             unknown = set(_subfolders(folder)) - set(self.class_names)
-            self._check(
-                "root", root, not unknown, f"the class folders of train in {folder.name} too, not {sorted(unknown)}"
-            )
+            self._check("root", root, not unknown, f"the class folders of train in {folder}, not {sorted(unknown)}")
+        self.num_classes = len(self.class_names)
         self.max_side = max_side
         self.num_buckets = num_buckets
         self.max_aspect_change = max_aspect_change
@@ -114,36 +135,31 @@ class ImageFolder(ImageDataModule):
         self.mean = (0.485, 0.456, 0.406) if in_channels == 3 else (0.449,)
         self.std = (0.229, 0.224, 0.225) if in_channels == 3 else (0.226,)
 
-    def prepare_data(self) -> None:
-        """Looks at the files that are new, once on each machine."""
-        self._look()
-
-    def setup(self, stage: str) -> None:
-        """Splits the pictures and chooses their sizes."""
-        if stage == "predict" or self._sets:
-            return
-        pictures = self._look()
-        if pictures.unreadable:
-            self._report(pictures)
-        parts = self._split(pictures.sizes)
-        bounds = self.max_side, self.num_buckets, self.max_aspect_change, self.max_enlargement
-        own_sizes = {file: pictures.sizes[file] for part in parts.values() for file, _ in part}
-        try:
-            sizes = choose_buckets(np.array(list(own_sizes.values())), *bounds)
-        except TooNarrowError as error:
-            file = next(file for file, size in own_sizes.items() if size == error.size)
-            raise ValueError(f"{type(self).__name__}: got {file}; {error}") from error
+    def load_parts(self, names: Sequence[str]) -> Mapping[str, FileSet]:
+        """Read the headers of the files, split the images and choose their sizes."""
+        found = self._from_table() if self.labels else self._from_folders()
+        files = [file for pairs in found.values() for file, _ in pairs]
+        own_sizes, reasons = sizes_of_files(files, decode=self.unreadable == "skip")
+        if reasons:
+            self._report(reasons, len(files))
+        found = {part: [pair for pair in pairs if pair[0] in own_sizes] for part, pairs in found.items()}
+        parts = self._hold_out(found)
+        ordered = [file for pairs in parts.values() for file, _ in pairs]
+        own = np.array([own_sizes[file] for file in ordered])
+        self._warn_of_narrow_images(ordered, own)
+        sizes = choose_buckets(own, self.max_side, self.num_buckets, self.max_aspect_change, self.max_enlargement)
+        sets = {}
         for part, pairs in parts.items():
-            files, labels = zip(*pairs, strict=True)
-            self._sets[part] = PictureSet(files, sizes[: len(files)], self.in_channels, torch.tensor(labels))
-            sizes = sizes[len(files) :]
-        self._check_batches()
+            of_part, labels = zip(*pairs, strict=True)
+            sets[part] = FileSet(of_part, sizes[: len(pairs)], self.in_channels, torch.tensor(labels))
+            sizes = sizes[len(pairs) :]
+        return sets
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Batches of the pictures in ``predict_files``, in their order and without labels, at their own sizes."""
+        """Return batches of the images in ``predict_files``, in their order, without labels, at their own sizes."""
         sizes = [shrink(upright_size(file), self.max_side) for file in self.predict_files]
-        pictures = PictureSet(self.predict_files, np.array(sizes), self.in_channels)
-        return self._loader(pictures, list(_runs(sizes, self.batch_size)))
+        images = FileSet(self.predict_files, np.array(sizes), self.in_channels)
+        return self._loader(images, list(_runs(sizes, self.batch_size)))
 
     def _loader(self, images: Any, sampler: Iterable[list[int]]) -> DataLoader[Any]:
         num_workers = self.num_workers
@@ -159,48 +175,101 @@ class ImageFolder(ImageDataModule):
             generator=self._generator(),
         )
 
-    def _look(self) -> Pictures:
-        folders = [folder / name for folder in self._folders.values() for name in self.class_names]
-        files = find_images([folder for folder in folders if folder.is_dir()])
-        # Hidden files are copies and notes that programs leave, such as .ipynb_checkpoints/a-checkpoint.png.
-        return picture_sizes(self.root, [file for file in files if "/." not in file.relative_to(self.root).as_posix()])
+    def _part_folders(self) -> dict[str, Path]:
+        """Return the folder of each split in ``root``, or ``root`` for training where its folders are classes."""
+        names = _subfolders(self.root)
+        splits = {name: _SPLITS[name.lower()] for name in names if name.lower() in _SPLITS}
+        alike = [name for name in names if _LIKE_A_SPLIT.fullmatch(name)]
+        others = sorted(set(names) - set(splits))
+        if "train" not in splits.values() or (others and set(splits.values()) == {"train"}):
+            alike = [name for name in alike if name.lower() != "train"]  # a class may be called train
+            self._check("root", self.root, not alike, f"{alike} to be classes or beside a folder train; rename them")
+            return {"train": self.root}
+        alike = [name for name in alike if name not in splits]
+        self._check("root", self.root, not alike, f"splits called train, val and test, not {alike} too; rename them")
+        for part in _SPLITS.values():
+            same = [name for name, of_part in splits.items() if of_part == part]
+            self._check("root", self.root, len(same) < 2, f"one folder for {part}, not {same}; remove or merge them")
+        if others:
+            rank_zero_warn(f"ImageFolder: ignoring {others} beside {sorted(splits)} in {self.root}")
+        return {part: self.root / name for name, part in splits.items()}
 
-    def _split(self, files: Iterable[Path]) -> dict[str, list[tuple[Path, int]]]:
-        """The pictures of each part, with their classes."""
+    def _from_folders(self) -> _Found:
+        found: _Found = {part: [] for part in self._folders}
+        for part, root in self._folders.items():
+            for number, name in enumerate(self.class_names):
+                folder = root / name
+                try:
+                    found[part] += [(file, number) for file in find_images([folder] if folder.is_dir() else [])]
+                except ValueError:  # no images
+                    self._check("root", self.root, part != "train", f"images to train on in {folder}")
+        return found
+
+    def _read_table(self, file: Path) -> list[tuple[Path, str, str]]:
+        try:
+            with file.open(newline="") as lines:
+                rows = [
+                    (self.root / row["file"], row["label"], row.get("split") or "") for row in csv.DictReader(lines)
+                ]
+        except (OSError, KeyError, UnicodeDecodeError) as error:
+            raise ValueError(f"ImageFolder: got labels={file} ({error!r}), expected columns file and label") from error
+        missing = [str(path) for path, _, _ in rows if not path.is_file()]
+        self._check("labels", file, not missing, f"files that exist, not {missing[:_NAMED]} ({len(missing)} files)")
+        unknown = sorted({split for _, _, split in rows} - set(_SPLITS) - {""})
+        self._check("labels", file, not unknown, f"train, val or test in the column split, not {unknown}")
+        return rows
+
+    def _from_table(self) -> _Found:
         numbers = {name: number for number, name in enumerate(self.class_names)}
-        found: dict[tuple[str, int], list[tuple[Path, int]]] = {}
-        for file in files:
-            part = next(part for part, folder in self._folders.items() if file.is_relative_to(folder))
-            number = numbers[file.relative_to(self._folders[part]).parts[0]]
-            found.setdefault((part, number), []).append((file, number))
-        parts: dict[str, list[tuple[Path, int]]] = {part: [] for part in _FOLDERS}
-        held_out = {"val": self.val_fraction, "test": self.test_fraction}
-        rng = np.random.default_rng(self.split_seed)
-        for name, number in numbers.items():
-            pictures = found.get(("train", number), [])
-            rest = [pictures[i] for i in rng.permutation(len(pictures))]
-            for part, fraction in held_out.items():
-                num = 0 if part in self._folders else round(fraction * len(pictures))
-                parts[part] += found.get((part, number), []) + rest[:num]
-                rest = rest[num:]
-            self._check("root", self.root, bool(rest), f"pictures to train on in the folder of each class, also {name}")
-            parts["train"] += rest
-        for part, fraction in held_out.items():
-            if part in self._folders:
-                self._check("root", self.root, bool(parts[part]), f"pictures in {self._folders[part]}")
-            self._check(f"{part}_fraction", fraction, bool(parts[part]), "so many that a picture is left for it")
-        return parts
+        found: _Found = {"train": []}
+        for file, label, split in self._table:
+            found.setdefault(_SPLITS.get(split, "train"), []).append((file, numbers[label]))
+        return found
 
-    def _report(self, pictures: Pictures) -> None:
-        """Stops because of files that cannot be read, or warns of them."""
-        reasons = [f"{file} ({reason})" for file, reason in pictures.unreadable.items()]
-        more = f" and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else ""
-        num = len(reasons) + len(pictures.sizes)
-        message = f"{len(reasons)} of {num} files that cannot be read: {', '.join(reasons[:_NAMED])}{more}"
+    def _hold_out(self, found: _Found) -> _Found:
+        """Hold out the missing parts of the training images, the same fraction of each class."""
+        fractions = {"val": self.val_fraction, "test": self.test_fraction}
+        missing = {part: fraction for part, fraction in fractions.items() if not found.get(part)}
+        parts: _Found = {part: list(found.get(part, [])) for part in fractions}
+        train: list[tuple[Path, int]] = []
+        small = []
+        rng = np.random.default_rng(self.split_seed)
+        for number, name in enumerate(self.class_names):
+            images = [pair for pair in found["train"] if pair[1] == number]
+            rest = [images[i] for i in rng.permutation(len(images))]
+            for part, fraction in missing.items():
+                num = round(fraction * len(images))
+                small += [] if num else [f"{name} ({len(images)}) in {part}"]
+                parts[part] += rest[:num]
+                rest = rest[num:]
+            self._check("root", self.root, bool(rest), f"images to train on in each class, also {name}")
+            train += rest
+        for part, fraction in missing.items():
+            self._check(f"{part}_fraction", fraction, bool(parts[part]), f"enough to leave an image for {part}")
+        if small:
+            rank_zero_warn(
+                f"ImageFolder: classes with too few images to hold one out: {', '.join(small[:_NAMED])}; the accuracy "
+                "does not measure them"
+            )
+        return {"train": train, **parts}
+
+    def _warn_of_narrow_images(self, files: Sequence[Path], sizes: np.ndarray[Any, Any]) -> None:
+        narrow = np.flatnonzero(sizes.max(1) > sizes.min(1) * self.max_side * self.max_aspect_change)
+        if len(narrow):
+            names = ", ".join(f"{files[i]} ({sizes[i, 0]}x{sizes[i, 1]})" for i in narrow[:_NAMED])
+            rank_zero_warn(
+                f"ImageFolder: {len(narrow)} images are too narrow for max_side={self.max_side} and change their "
+                f"aspect ratio by more than {self.max_aspect_change}: {names}"
+            )
+
+    def _report(self, reasons: Mapping[Path, str], num_files: int) -> None:
+        """Stop because of files that cannot be read, or warn of them."""
+        named = [f"{file} ({reason})" for file, reason in reasons.items()]
+        more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+        message = f"{len(named)} of {num_files} files that cannot be read: {', '.join(named[:_NAMED])}{more}"
         if self.unreadable == "stop":
             raise ValueError(
-                f"{type(self).__name__}: got {message}; mend or remove them, or leave them out with "
-                "--data.unreadable skip"
+                f"ImageFolder: got {message}; repair or remove them, or leave them out with --data.unreadable skip"
             )
         rank_zero_warn(f"leaving out {message}", category=UserWarning)
 
@@ -209,20 +278,14 @@ class ImageFolder(ImageDataModule):
             raise ValueError(f"{type(self).__name__}: got {name}={value}, expected {expected}")
 
 
-def _part_folders(root: Path) -> dict[str, Path]:
-    """Where the class folders of each part lie: below ``train``, ``val`` and ``test``, or all below ``root``."""
-    found = {part: root / name for part, names in _FOLDERS.items() for name in names if (root / name).is_dir()}
-    return found if "train" in found and len(found) > 1 else {"train": root}
-
-
 def _subfolders(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
-    return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+    return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name)))
 
 
 def _runs(sizes: Sequence[Size], batch_size: int) -> Iterator[list[int]]:
-    """Batches of neighbours of one size."""
+    """Yield batches of consecutive images of one size."""
     for _, group in groupby(range(len(sizes)), key=sizes.__getitem__):
         run = list(group)
         yield from (run[first : first + batch_size] for first in range(0, len(run), batch_size))

@@ -15,10 +15,10 @@ Size = tuple[int, int]
 
 
 class ImageSet(Dataset[tuple[Tensor, Tensor]]):
-    """Labelled images that lie in memory, one tensor for each size.
+    """Data set of labelled images in memory, one tensor for each size.
 
-    Image number i is the i-th of all tensors, one after the other. A batch is read by one indexing of whole images, the
-    channels of a pixel side by side: it has torch's memory format ``channels_last``.
+    The tensors are numbered one after the other. A batch is one indexing of whole images, in the memory format
+    ``channels_last``.
 
     Args:
         images: the images of each size.
@@ -26,7 +26,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
 
     Attributes:
         image_sizes: height and width of the images of each tensor.
-        device: where they lie.
+        device: the device of the images.
 
     Example:
         >>> small, large = torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.ones(2, 1, 16, 16, dtype=torch.uint8)
@@ -50,28 +50,28 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
 
     @property
     def num_bytes(self) -> int:
-        """What images and labels take."""
+        """The memory of images and labels."""
         return sum(part.nbytes for part in (*self._images, *self._labels))
 
     def move_to(self, device: torch.device) -> None:
-        """Moves images and labels, so that a batch is made where it is needed.
+        """Move images and labels, so that batches are made on a device.
 
         Args:
-            device: where to.
+            device: the device.
         """
         self._images = [part.to(device) for part in self._images]
         self._labels = [part.to(device) for part in self._labels]
         self.device = device
 
     def __len__(self) -> int:
-        """The number of images of all sizes."""
+        """Return the number of images of all sizes."""
         return self._ends[-1]
 
     def __getitem__(self, indices: Sequence[int]) -> tuple[UInt8[Tensor, "B C h w"], Int[Tensor, "B"]]:
-        """Reads a batch of images of one size.
+        """Read a batch of images of one size.
 
         Raises:
-            ValueError: images of several sizes.
+            ValueError: the images have several sizes.
         """
         part = bisect_right(self._ends, indices[0])
         images, labels = self._images[part], self._labels[part]
@@ -79,6 +79,6 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         if min(indices) < start or max(indices) >= self._ends[part]:
             raise ValueError("ImageSet: got a batch of images of several sizes, expected images of one size")
         rows = (torch.tensor(indices) - start).to(self.device, non_blocking=True)
-        # Not images[rows], which copies number by number where this copies whole images.
+        # images[rows] copies pixel by pixel; index_select on this layout copies whole images.
         batch = images.permute(0, 2, 3, 1).index_select(0, rows)  # B h w C
         return batch.permute(0, 3, 1, 2), labels.index_select(0, rows)

@@ -1,5 +1,7 @@
 """Data sets that fit into memory, at one size or several."""
 
+import json
+import operator
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +23,6 @@ from set_aggregation.data.resizing import ResamplingBatchSampler, draw_sizes, re
 
 Split = Literal["official", "paper"]
 Sizes = Sequence[int | tuple[int, int]]
-_PARTS = {"fit": ("train", "val", "test"), "validate": ("val",), "test": ("test",), "predict": ()}
 _CGROUP = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
 
 
@@ -49,6 +50,9 @@ class InMemoryImages(ImageDataModule):
         normalize: subtract the mean and divide by the standard deviation of each channel over the training set.
         augment: random crop of the training images, and flip where it keeps the class.
         test_size: test images of the ``"paper"`` split; None takes the default of the class.
+        split_file: JSON file of a split of one's own, ``{"train": [0, 5, ...], "val": [...], "test": [...]}``: indices
+            of the images in the order of :meth:`load`. It takes the place of the five arguments above that concern
+            the split.
         sizes: sizes of the validation and test images, each a side or (height, width); they need not be trained on.
             None keeps the size of the data.
         train_sizes: sizes of the training images: ``"all"`` of ``sizes``, the ``"original"`` only, or a list.
@@ -78,6 +82,7 @@ class InMemoryImages(ImageDataModule):
         normalize: bool = False,
         augment: bool = False,
         test_size: int | None = None,
+        split_file: Path | None = None,
         sizes: Sizes | None = None,
         train_sizes: Literal["all", "original"] | Sizes = "all",
         resample: bool = False,
@@ -101,6 +106,7 @@ class InMemoryImages(ImageDataModule):
         self.num_train = num_train
         self.split = split
         self.split_seed = split_seed
+        self.split_file = None if split_file is None else Path(split_file).expanduser()
         self.sizes = [self.image_size] if sizes is None else self._pairs("sizes", sizes)
         if isinstance(train_sizes, str) and train_sizes in ("all", "original"):
             self.train_sizes = self.sizes if train_sizes == "all" else [self.image_size]
@@ -118,18 +124,13 @@ class InMemoryImages(ImageDataModule):
     def load(self) -> tuple[UInt8[Tensor, "N C H W"], Int[Tensor, "N"], int]:
         """Return all images and labels, the published test set last, and the number of published test images."""
 
-    def setup(self, stage: str) -> None:
-        """Load, split and resize the images; each part is made once."""
-        missing = [part for part in _PARTS[stage] if part not in self._sets]
-        if not missing:
-            return
+    def load_parts(self, names: Sequence[str]) -> dict[str, ImageSet]:
+        """Load, split and resize the images."""
         images, labels, num_official_test = self.load()
         parts = self._split(len(images), num_official_test)
-        self._check_memory(sum(self._num_bytes(part, len(parts[part])) for part in missing))
-        for part in missing:
-            chosen = torch.from_numpy(parts[part])
-            self._sets[part] = self._image_set(part, images[chosen], labels[chosen])
-        self._check_batches()
+        self._check_memory(sum(self._num_bytes(part, len(parts[part])) for part in names))
+        chosen = {part: torch.from_numpy(parts[part]) for part in names}
+        return {part: self._image_set(part, images[rows], labels[rows]) for part, rows in chosen.items()}
 
     @property
     def title(self) -> str:
@@ -193,11 +194,11 @@ class InMemoryImages(ImageDataModule):
     @property
     def is_on_accelerator(self) -> bool:
         """Whether all images have moved to an accelerator."""
-        return bool(self._sets) and all(images.device.type != "cpu" for images in self._image_sets)
+        return bool(self.parts) and all(images.device.type != "cpu" for images in self._image_sets)
 
     @property
     def _image_sets(self) -> list[ImageSet]:
-        return [images for images in self._sets.values() if isinstance(images, ImageSet)]
+        return [images for images in self.parts.values() if isinstance(images, ImageSet)]
 
     def _loader(self, images: Any, sampler: Sampler[list[int]]) -> DataLoader[Any]:
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
@@ -223,6 +224,8 @@ class InMemoryImages(ImageDataModule):
     def _split(self, num: int, num_official_test: int) -> dict[str, NDArray[np.int64]]:
         """Return the indices of the images of each part."""
         name = type(self).__name__
+        if self.split_file is not None:
+            return read_split(self.split_file, num)
         order = np.random.default_rng(self.split_seed).permutation(num)
         if self.split == "paper":
             if self.test_size >= num:
@@ -246,6 +249,30 @@ class InMemoryImages(ImageDataModule):
                 f"{name}: got batch_size={self.batch_size}, expected at most the {len(train)} training images"
             )
         return {"train": train, "val": val, "test": test}
+
+
+def read_split(file: Path, num: int) -> dict[str, NDArray[np.int64]]:
+    """Read the indices of the images of each part.
+
+    Args:
+        file: JSON, ``{"train": [...], "val": [...], "test": [...]}``.
+        num: number of images.
+
+    Raises:
+        ValueError: the file is no such file, an index is out of range, or an image is in two parts.
+    """
+    expected = f"expected train, val and test, each with different indices from 0 to {num - 1}"
+    try:
+        split = json.loads(file.read_text())
+        parts = {part: np.array([operator.index(i) for i in split[part]]) for part in ("train", "val", "test")}
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"got split_file={file} ({error}), {expected}") from error
+    indices = np.concatenate(list(parts.values()))
+    if not all(map(len, parts.values())) or indices.min() < 0 or indices.max() >= num:
+        raise ValueError(f"got split_file={file} with an empty part or an index out of range, {expected}")
+    if len(np.unique(indices)) < len(indices):
+        raise ValueError(f"got split_file={file} with an image twice, {expected}")
+    return parts
 
 
 def available_memory() -> int:

@@ -1,4 +1,4 @@
-"""A random order of n things, of which only the places that are asked for are computed."""
+"""Random permutation of which any entries can be computed without the others."""
 
 import math
 
@@ -6,21 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ROUNDS = 8
-_SMALL = 4096  # up to here the whole order is drawn: it costs nothing, and so few pairs would not be mixed evenly
+_SMALL = 4096  # smaller permutations are drawn whole: cheap, and so few pairs would not be mixed evenly
 
 
 def permuted(places: NDArray[np.int64], num: int, seed: np.random.SeedSequence) -> NDArray[np.int64]:
-    """Says what stands at some places of a random order of 0 ... num - 1.
+    """Return some entries of a random permutation of 0 ... num - 1.
 
-    A Feistel network is a bijection of the pairs (left, right), whatever its round functions are; pairs that stand for
-    no number below ``num`` are sent through again until they do (cycle walking, `Black and Rogaway (2002)
-    <https://doi.org/10.1007/3-540-45760-7_9>`_). So one of a thousand ranks computes its thousandth of the order, in
-    a thousandth of the time and memory.
+    A Feistel network is a bijection of the pairs (left, right) for any round functions. Results outside the range are
+    sent through again until they are inside (cycle walking, `Black and Rogaway (2002)
+    <https://doi.org/10.1007/3-540-45760-7_9>`_). One of a thousand ranks thus computes its thousandth of the
+    permutation in a thousandth of the time and memory.
 
     Args:
-        places: the places, each in 0 ... num - 1.
-        num: how many things there are.
-        seed: of the order.
+        places: positions in the permutation, each in 0 ... num - 1.
+        num: length of the permutation.
+        seed: seed of the permutation.
 
     Example:
         >>> permuted(np.arange(4), 1_000_000, np.random.SeedSequence(0)).tolist()
@@ -29,7 +29,9 @@ def permuted(places: NDArray[np.int64], num: int, seed: np.random.SeedSequence) 
     if num <= _SMALL:
         return np.random.default_rng(seed).permutation(num)[places]
     keys = seed.generate_state(_ROUNDS, np.uint64).astype(np.uint64)  # for the type checker
-    side = np.uint64(math.isqrt(num - 1) + 1)  # the smallest square that holds all, so that few walk on
+    side = np.uint64(
+        math.isqrt(num - 1) + 1
+    )  # the smallest square that holds all, so that few entries need another pass
     found = _feistel(places.astype(np.uint64), side, keys)
     outside = np.flatnonzero(found >= num)
     while len(outside):
@@ -46,7 +48,7 @@ def _feistel(values: NDArray[np.uint64], side: np.uint64, keys: NDArray[np.uint6
 
 
 def _hashed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64: every bit of the input changes about half of the bits of the output."""
+    """Apply the finaliser of SplitMix64: each input bit changes about half of the output bits."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

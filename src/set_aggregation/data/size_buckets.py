@@ -1,49 +1,58 @@
-"""A handful of sizes for images of any size."""
+"""Choice of a few sizes for images of any size."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from set_aggregation.data.image_set import Size
-
-_CUTS = 32  # places at which a group may be split, for each of its two axes
+_CUTS = 32  # candidate cuts of a group along each of its two axes
 
 
 def choose_buckets(
-    sizes: NDArray[np.int64],
+    sizes: Sequence[tuple[int, int]] | NDArray[np.integer[Any]],
     max_side: int,
     num_buckets: int = 8,
     max_aspect_change: float = 1.25,
     max_enlargement: float = 1.25,
 ) -> NDArray[np.int64]:
-    r"""Chooses to what size each image is resized: few different sizes, and little change.
+    r"""Choose the size to which each image is resized: few different sizes, and little change.
 
-    An image h x w that becomes H x W keeps two promises: its aspect ratio changes by at most a factor,
+    An image h x w is resized to H x W within two bounds: its aspect ratio changes by at most a factor,
     :math:`\max(\frac{H / W}{h / w}, \frac{h / w}{H / W}) \le` ``max_aspect_change``, and neither side grows by more
     than a factor, :math:`\max(\frac{H}{h}, \frac{W}{w}) \le` ``max_enlargement``.
 
-    Groups of images are split in two, the worst one first: between two aspect ratios or two areas, where that brings
-    the images nearest to their goal (their own size, or what it is after shrinking the longer side to ``max_side``).
+    An image longer than ``max_side`` times its shorter side cannot keep its aspect ratio; it becomes one pixel wide.
+
+    Groups of images are split in two, the worst one first, between two aspect ratios or two areas, so that the images
+    come closest to their goal (their own size, shrunk until the longer side is ``max_side``).
+
+    Photographs of any size, with :class:`~set_aggregation.data.ResolutionBatchSampler`: choose the buckets once, resize
+    each image to its bucket when it is read, and batch by bucket::
+
+        buckets = choose_buckets(sizes, max_side=224)
+        sampler = ResolutionBatchSampler(buckets, batch_size=32)
+        # in __getitem__(i): h, w = buckets[i]; image.resize((w, h), Image.Resampling.BICUBIC)
 
     Args:
         sizes: height and width of each image, N pairs.
         max_side: longest side of the result.
-        num_buckets: how many different sizes there may be. There are more only where the promises ask for them, or
-            where images would lose more than half of both sides on average because of smaller ones among them.
+        num_buckets: number of different sizes. There are more only if the bounds need them, or if images would lose
+            more than half of both sides on average because of smaller ones in their group.
         max_aspect_change: factor by which the aspect ratio may change, more than 1.
         max_enlargement: factor by which a side may grow, at least 1.
 
     Returns:
         Height and width of each image after resizing, N pairs.
 
-    Raises:
-        TooNarrowError: an image so narrow that no size up to ``max_side`` keeps its aspect ratio.
-
     Example:
         >>> sizes = np.array([[100, 100], [98, 102], [60, 80], [600, 800]])
         >>> choose_buckets(sizes, max_side=80, num_buckets=2).tolist()
         [[78, 80], [78, 80], [60, 80], [60, 80]]
     """
-    unique, inverse, counts = np.unique(sizes, axis=0, return_inverse=True, return_counts=True)
+    unique, inverse, counts = np.unique(
+        np.asarray(sizes, dtype=np.int64), axis=0, return_inverse=True, return_counts=True
+    )
     chooser = _Chooser(unique, counts, max_side, max_aspect_change, max_enlargement)
     groups = [_Group(np.arange(len(unique)), chooser)]
     while candidates := [group for group in groups if group.axes and (group.loss or group.is_bad)]:
@@ -52,39 +61,25 @@ def choose_buckets(
             break
         groups.remove(worst)
         groups += worst.split()
-    for group in groups:
-        if not group.keeps_aspect:
-            h, w = unique[group.members[0]].tolist()
-            raise TooNarrowError(
-                f"got an image of {h}x{w}, which max_side={max_side} makes {group.size[0]}x{group.size[1]}; expected a "
-                f"change of its aspect ratio by at most {max_aspect_change}: leave it out, or raise max_side",
-                (h, w),
-            )
     result = np.empty_like(unique)
     for group in groups:
         result[group.members] = group.size
     return result[inverse]
 
 
-class TooNarrowError(ValueError):
-    """An image whose aspect ratio cannot be kept; ``size`` is its height and width."""
-
-    def __init__(self, message: str, size: Size) -> None:
-        super().__init__(message)
-        self.size = size
-
-
 class _Chooser:
-    """The different sizes, and the rules."""
+    """The different sizes and the bounds."""
 
     def __init__(
         self,
-        sizes: NDArray[np.int64],
+        sizes: NDArray[np.number[Any]],
         counts: NDArray[np.int64],
         max_side: int,
         max_aspect_change: float,
         max_enlargement: float,
     ) -> None:
+        # The narrowest images that max_side allows stand for narrower ones, which thus share a bucket.
+        sizes = np.maximum(sizes, sizes.max(1, keepdims=True) / max_side)
         self.sizes, self.counts, self.max_side = sizes, counts, max_side
         self.tolerance = np.log(max_aspect_change) + 1e-9
         self.max_enlargement = max_enlargement
@@ -93,23 +88,23 @@ class _Chooser:
         self.areas = np.log(self.goals.prod(1))
 
     def size(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The size between the extreme aspect ratios, of the mean area, within what the smallest image allows."""
+        """Return a size of the mean area, between the extreme aspect ratios, within the bound of the smallest image."""
         low, high = self.aspects[members].min(), self.aspects[members].max()
         area = np.average(self.areas[members], weights=self.counts[members])
         goal = np.exp(np.array([area + (low + high) / 2, area - (low + high) / 2]) / 2)
         limit = np.minimum(np.floor(self.sizes[members].min(0) * self.max_enlargement + 1e-9), self.max_side)
         goal *= min(1, *(limit / goal))
-        # Whole numbers of pixels may miss the aspect ratio; then a smaller size may hit it.
+        # Rounded to pixels the size may miss the aspect ratio; then a smaller size may meet it.
         longest = round(goal.max())
         sizes = np.append([goal], goal / goal.max() * np.arange(longest - 1, 0, -1)[:, None], axis=0)
         sizes = np.clip(sizes.round(), 1, limit).astype(np.int64)
         aspects = np.log(sizes[:, 0] / sizes[:, 1])
         keeps = np.maximum(aspects - low, high - aspects) <= self.tolerance
-        return sizes[keeps.argmax()]  # the first that keeps it, or the first of all
+        return sizes[keeps.argmax()]  # the first that keeps it
 
 
 class _Group:
-    """Images that become one size."""
+    """Images that are resized to one size."""
 
     def __init__(self, members: NDArray[np.int64], chooser: _Chooser) -> None:
         self.members, self.chooser = members, chooser
@@ -122,10 +117,10 @@ class _Group:
         self.axes = [axis[members] for axis in (chooser.aspects, chooser.areas) if np.ptp(axis[members]) > 0]
 
     def split(self) -> "tuple[_Group, _Group]":
-        """Cuts it in two."""
+        """Split the group in two."""
         aspects = self.chooser.aspects[self.members]
         if not self.keeps_aspect and np.ptp(aspects) > 0:
-            # So many parts are needed at least; half of them go to each side.
+            # The least number of parts needed; half of them go to each side.
             parts = max(2, int(np.ceil(np.ptp(aspects) / (2 * self.chooser.tolerance))))
             return self._cut(aspects, aspects.min() + np.ptp(aspects) * (parts // 2) / parts)
         pairs = []

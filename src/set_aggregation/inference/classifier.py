@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from set_aggregation._extras import needs
-from set_aggregation.data.conversion import to_float
 from set_aggregation.data.image_files import read_image, shrink, to_array, upright_size
+from set_aggregation.data.transforms import to_float
 from set_aggregation.inference.model_card import model_card
 from set_aggregation.inference.network import build_network, without_training
 from set_aggregation.inference.safetensors import save_safetensors

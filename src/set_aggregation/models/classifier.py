@@ -192,9 +192,11 @@ class SetClassifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store what :func:`set_aggregation.load` needs beside the weights."""
+        training: dict[str, Any] = {}
         if (images := getattr(getattr(self.trainer, "datamodule", None), "image_description", None)) is not None:
-            checkpoint["images"] = images
-        checkpoint["training"] = self.training_description
+            training = images.get("training", {})
+            checkpoint["images"] = {name: value for name, value in images.items() if name != "training"}
+        checkpoint["training"] = {**training, **self.training_description}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the compiled network: in a copy it would compute with the weights of the original."""

@@ -1,11 +1,13 @@
-"""Random crop and flip, against one image at a time in plain Python."""
+"""Random crop and flip against one image at a time in plain Python, and conversion to floats."""
 
+import numpy as np
 import pytest
 import torch
 
-from set_aggregation.data.augmentation import random_crop_and_flip
+from set_aggregation.data import Digits
+from set_aggregation.data.transforms import random_crop_and_flip, to_float
 
-SIZES = [(32, 32), (8, 8), (16, 24), (24, 16), (9, 15), (8, 40)]
+SIZES = [(16, 24), (9, 15)]
 TINY = [(1, 1), (1, 7), (7, 1), (1, 16), (16, 1)]
 
 
@@ -124,3 +126,48 @@ def test_follows_the_global_seed():
 
 def test_empty_batch():
     assert random_crop_and_flip(torch.zeros(0, 3, 16, 16), flip=True).shape == (0, 3, 16, 16)
+
+
+# Conversion
+
+MEAN, STD = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
+
+
+def random_bytes(*shape):
+    return torch.randint(256, shape, dtype=torch.uint8)
+
+
+def test_bytes_are_divided_by_255_and_numbers_are_not():
+    images = random_bytes(2, 3, 4, 5)
+    expected = images.numpy().astype(np.float32) / np.float32(255)
+    assert np.array_equal(to_float(images).numpy(), expected)
+    assert torch.equal(to_float(torch.from_numpy(expected).double()), torch.from_numpy(expected))
+
+
+def test_each_channel_is_normalised_by_its_own():
+    images = random_bytes(2, 3, 4, 5)
+    found = to_float(images, MEAN, STD)
+    for channel, (mean, std) in enumerate(zip(MEAN, STD, strict=True)):
+        torch.testing.assert_close(found[:, channel], (images[:, channel] / 255 - mean) / std)
+
+
+def test_memory_format_is_that_of_the_backbone():
+    assert to_float(random_bytes(2, 3, 4, 5)).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_batches_are_converted_as_the_description_says(normalize):
+    data = Digits(normalize=normalize)
+    said = data.image_description
+    images = random_bytes(2, 1, 16, 16)
+    (batch,) = data.on_after_batch_transfer([images], 0)
+    assert torch.equal(batch, to_float(images, said["mean"], said["std"]))
+    assert (said["mean"] is None) is not normalize
+    assert said["image_size"] == [16, 16]
+
+
+def test_images_in_floats_are_left_as_they_were():
+    images = torch.rand(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    before = images.clone()
+    to_float(images, MEAN, STD)
+    assert torch.equal(images, before)

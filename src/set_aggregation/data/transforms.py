@@ -1,0 +1,66 @@
+"""Augmentation and conversion of whole batches on their device."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+
+def random_crop_and_flip(images: Shaped[Tensor, "B C H W"], flip: bool) -> Shaped[Tensor, "B C H W"]:
+    r"""Shift each image at random by up to an eighth of its size, padding with zeros, and mirror half of them.
+
+    For 32x32 images this is the augmentation of `He et al. (2016) <https://arxiv.org/abs/1512.03385>`_: four pixels of
+    padding, a random crop, a horizontal flip. The batch is one gather on its device, without a loop over images.
+
+    Args:
+        images: the batch; any dtype.
+        flip: mirror left and right, each image with probability one half.
+
+    Example:
+        >>> random_crop_and_flip(torch.ones(8, 3, 32, 32, dtype=torch.uint8), flip=True).shape
+        torch.Size([8, 3, 32, 32])
+    """
+    b, _, h, w = images.shape
+    pad_h, pad_w = h // 8, w // 8
+    device = images.device
+    rows = torch.randint(2 * pad_h + 1, (b, 1), device=device) + torch.arange(h, device=device)  # B H
+    columns = torch.randint(2 * pad_w + 1, (b, 1), device=device) + torch.arange(w, device=device)  # B W
+    if flip:
+        columns = torch.where(torch.rand(b, 1, device=device) < 0.5, columns.flip(1), columns)
+    padded = F.pad(images, (pad_w, pad_w, pad_h, pad_h))
+    samples = torch.arange(b, device=device)
+    crops = padded[samples[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # B H W C
+    return crops.movedim(3, 1)
+
+
+def to_float(
+    images: Shaped[Tensor, "B C H W"],
+    mean: Sequence[float] | Tensor | None = None,
+    std: Sequence[float] | Tensor | None = None,
+) -> Float[Tensor, "B C H W"]:
+    """Convert images to [0, 1] and normalise them if mean and standard deviation are given.
+
+    Args:
+        images: bytes, 0 to 255, or floats in [0, 1].
+        mean: of each channel, with pixels in [0, 1].
+        std: standard deviation of each channel.
+
+    Example:
+        >>> image = torch.tensor([[[[0, 255]]]], dtype=torch.uint8)
+        >>> to_float(image, mean=[0.5], std=[0.25]).tolist()
+        [[[[-2.0, 2.0]]]]
+    """
+    if torch.compiler.is_exporting():  # strides and writes in place would add constraints to the program
+        x = images.to(torch.float32)
+        x = x if images.is_floating_point() else x / 255
+    elif images.is_floating_point():
+        x = images.to(torch.float32, memory_format=torch.channels_last)
+    else:  # one pass; convolutions on CPU and on tensor cores are faster in this memory format
+        like = torch.empty_like(images, dtype=torch.float32, memory_format=torch.channels_last)
+        x = torch.div(images, 255, out=like)
+    if mean is None or std is None:
+        return x
+    center, scale = (torch.as_tensor(each, dtype=x.dtype, device=x.device).view(-1, 1, 1) for each in (mean, std))
+    return (x - center) / scale
