@@ -42,4 +42,5 @@ def read(file: Path) -> Callable[[Tensor], Tensor]:
     Args:
         file: a file of :func:`write`.
     """
-    return torch.no_grad()(torch.export.load(file).module())
+    content = io.BytesIO(file.read_bytes())  # torch takes other names than .pt2 for another format
+    return torch.no_grad()(torch.export.load(content).module())
