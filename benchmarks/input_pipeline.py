@@ -22,7 +22,7 @@ from random_images import RandomImages
 _FEWER = 10  # images that the DataLoader goes through: one of so many
 
 
-class Pictures(Dataset):
+class PILImages(Dataset):
     """torchvision's CIFAR10 without its files: an array, of which each image becomes a PIL image and then a tensor."""
 
     def __init__(self, num):
@@ -70,7 +70,7 @@ def main():
     floats = torch.rand(num, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     loaders = {
         workers: DataLoader(
-            Pictures(num // _FEWER), batch_size, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+            PILImages(num // _FEWER), batch_size, shuffle=True, num_workers=workers, persistent_workers=workers > 0
         )
         for workers in (0, 2)
     }

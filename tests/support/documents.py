@@ -65,7 +65,7 @@ def rehearse(command, folder, monkeypatch):
     monkeypatch.setattr(CIFAR10, "load", load)
     for name in ("cats/1", "cats/2", "dogs/1", "dogs/2"):
         for number in range(5):
-            file = folder / "pictures" / f"{name}{number}.png"
+            file = folder / "images" / f"{name}{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (40 + number, 30)).save(file)
     if shlex.split(command)[2] == "curves":
