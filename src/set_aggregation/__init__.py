@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from set_aggregation.inference import load as load
     from set_aggregation.inference import save_safetensors as save_safetensors
     from set_aggregation.pooling import FeatureSet as FeatureSet
+    from set_aggregation.pooling import Pool as Pool
     from set_aggregation.pooling import Pool2d as Pool2d
     from set_aggregation.pooling import replace_pooling as replace_pooling
     from set_aggregation.pooling.torch_geometric import AggregatorAdapter as AggregatorAdapter
@@ -33,6 +34,7 @@ _HOMES = {
     "AggregatorAdapter": ("pooling.torch_geometric", "pyg"),
     "FeatureSet": ("pooling", None),
     "ImageClassifier": ("inference", "train"),
+    "Pool": ("pooling", None),
     "Pool2d": ("pooling", None),
     "ResolutionBatchSampler": ("data", "train"),
     "load": ("inference", "train"),

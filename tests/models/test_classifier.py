@@ -76,7 +76,7 @@ def make_trainer(tmp_path):
 def test_logits_are_those_of_the_parts_one_after_the_other():
     model = make_model(positions="trigonometric", hidden_features=4)
     images = torch.randn(2, 1, SIZE, SIZE)
-    elements, positions = model.feature_set(model.backbone(images))
+    elements, positions = model.pool.feature_set(model.backbone(images))
     assert_close(model(images), model.head(model.aggregator(elements, positions=positions)))
 
 

@@ -7,29 +7,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from set_aggregation.backbones.base import Backbone
-from set_aggregation.pooling.inspection import (
-    as_feature_map,
-    example_images,
-    first_line,
-    layout_of,
-    num_prefix_tokens,
-    unpool,
-)
+from set_aggregation.backbones.layout import Layout, as_feature_map, layout_of
+from set_aggregation.pooling.trial import example_images, first_line
 
 
 class TimmBackbone(Backbone):
     r"""The feature map of a network of `timm <https://github.com/huggingface/pytorch-image-models>`_.
 
-    Tokens, such as those of a vision transformer, become a map by their places in the image; class tokens are left out.
+    Tokens, such as those of a vision transformer, become a map again; class tokens are left out.
 
     Args:
-        name: of the network, as ``timm.list_models()`` has them; with a tag, such as ``resnet18.a1_in1k``, it says
-            which pretrained weights.
-        pretrained: whether the weights are those that timm has, downloaded where they are first used, or random. They
-            expect normalized images: ``--data.normalize true``.
+        name: name of the network in ``timm.list_models()``; a tag, as in ``resnet18.a1_in1k``, selects the pretrained
+            weights.
+        pretrained: whether to use timm's pretrained weights, which are downloaded at the first use. They expect
+            normalized images: ``--data.normalize true``.
         in_channels: number C of channels of the images.
-        out_index: which of the maps of ``timm.create_model(name, features_only=True)``; None takes the one that the
-            network pools. Small images need an early one: of 32 x 32 pixels most networks leave one.
+        out_index: index of the map in ``timm.create_model(name, features_only=True)``; None takes the map that the
+            network pools. Small images need an early one: most networks reduce 32 x 32 pixels to one.
         image_size: height and width of the images, for networks that are built for one size; None takes theirs.
 
     Shape:
@@ -59,10 +53,10 @@ class TimmBackbone(Backbone):
             arguments |= {"features_only": True, "out_indices": (out_index,)}
         self.in_channels = in_channels
         self.is_pretrained = pretrained
-        self.network = _create(name, arguments).eval()  # while it is looked at, or noise enters its statistics
+        self.network = _create(name, arguments).eval()  # or the trial run would change its running statistics
         images = example_images(self.network, image_size)
         if out_index is None:
-            found = unpool(self.network, images)
+            found = _unpool(self.network, images)
         else:
             with torch.no_grad():
                 (features,) = self.network(images)
@@ -75,14 +69,15 @@ class TimmBackbone(Backbone):
             )
         self.network.train()
         self.layout, features = found
-        self.num_prefix_tokens = num_prefix_tokens(self.network)
+        self.num_prefix_tokens = getattr(self.network, "num_prefix_tokens", 0)
         self.is_list = out_index is not None
-        self.out_features = as_feature_map(features, self.layout, self.num_prefix_tokens).shape[1]
+        self.out_features = features.shape[1 if self.layout == "BDhw" else -1]
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Computes the feature map of each image."""
+        """Compute the feature map of each image."""
         features = self.network(x)
-        return as_feature_map(features[0] if self.is_list else features, self.layout, self.num_prefix_tokens)
+        features = features[0] if self.is_list else features
+        return as_feature_map(features, self.layout, (x.shape[2], x.shape[3]), self.num_prefix_tokens)
 
 
 def _create(name: str, arguments: dict[str, Any]) -> nn.Module:
@@ -94,11 +89,35 @@ def _create(name: str, arguments: dict[str, Any]) -> nn.Module:
         return timm.create_model(name, num_classes=0, **arguments)
     except OSError as error:
         raise ConnectionError(
-            f"TimmBackbone: got no weights of {name} ({first_line(error)}); expected a connection the first time they "
-            "are used; try again, or give pretrained false"
+            f"TimmBackbone: got no weights of {name} ({first_line(error)}); expected a connection for the download; "
+            "try again, or give pretrained false"
         ) from error
     except Exception as error:
         raise ValueError(
-            f"TimmBackbone: got {name}, which cannot be built so ({first_line(error)}); timm.list_models() says which "
-            "there are"
+            f"TimmBackbone: got {name}, which cannot be built ({first_line(error)}); expected a name of "
+            "timm.list_models()"
         ) from error
+
+
+def _unpool(network: nn.Module, images: Tensor) -> tuple[Layout, Tensor] | None:
+    """Switch a network's pooling and classifier off, as timm documents it, and run it.
+
+    Layers that timm has between pooling and classifier, such as the LayerNorm of ConvNeXt, then act on each element.
+
+    Args:
+        network: is changed.
+        images: its input.
+
+    Returns:
+        The layout of the features and the features; None if the network cannot run without pooling, or then gives no
+        feature map of more than one pixel.
+    """
+    sizes = (getattr(network, "head_hidden_size", None), getattr(network, "num_features", None))
+    try:
+        network.reset_classifier(0, "")  # type: ignore[operator]
+        with torch.no_grad():
+            features = network(images)
+    except (AssertionError, RuntimeError, TypeError):  # the layers behind the pooling need a vector
+        return None
+    layout = layout_of(features.shape, {size for size in sizes if size}) if isinstance(features, Tensor) else None
+    return layout and (layout, features)

@@ -5,38 +5,33 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from set_aggregation.backbones.base import Backbone
-from set_aggregation.pooling.inspection import (
-    Layout,
-    activation,
-    as_feature_map,
-    example_images,
-    find_pooled,
-    first_line,
-    num_prefix_tokens,
-)
+from set_aggregation.backbones.layout import Layout, as_feature_map
+from set_aggregation.pooling.reduction import matches
+from set_aggregation.pooling.trial import example_images, first_line
 
 
 class TorchvisionBackbone(Backbone):
     r"""The feature map of a network of `torchvision <https://pytorch.org/vision/stable/models.html>`_.
 
-    Made by torchvision's ``create_feature_extractor``, which leaves out what the map does not need. The tokens of a
-    vision transformer become a map by their places in the image; the class token is left out.
+    Made by torchvision's ``create_feature_extractor``, which drops the layers behind the map. The tokens of a vision
+    transformer become a map again; the class token is left out.
 
     Args:
-        name: of the network, as ``torchvision.models.list_models()`` has them.
-        weights: name of the pretrained weights, such as ``"DEFAULT"``, downloaded where they are first used; None
+        name: name of the network in ``torchvision.models.list_models()``.
+        weights: name of the pretrained weights, such as ``"DEFAULT"``, which are downloaded at the first use; None
             draws random ones. They expect normalized images: ``--data.normalize true``.
-        in_channels: number C of channels of the images. With another number than 3 the first convolution takes the
-            mean of the channels' weights, times 3 / C, for each.
-        layer: name of the module whose output is the map, such as ``"layer3"``; None takes what the network pools.
-            Small images need an early one: of 32 x 32 pixels most networks leave one.
+        in_channels: number C of channels of the images. With another number than 3 the first convolution gets the
+            mean of its weights over the channels, times 3 / C, for each channel.
+        layer: name of the module whose output is the map, such as ``"layer3"``; None takes the map that the network
+            pools, if its pooling is global. Small images need an early one: most networks reduce 32 x 32 pixels to one.
 
     Shape:
         - input: :math:`(B, C, H, W)`.
         - output: :math:`(B, D, h, w)`.
 
     Raises:
-        ValueError: torchvision is not installed or has no such network, weights or layer.
+        ValueError: torchvision is not installed or has no such network, weights or layer; the network has no global
+            pooling, as VGG and AlexNet, and no layer is given.
         ConnectionError: the weights cannot be downloaded.
 
     Example:
@@ -52,28 +47,29 @@ class TorchvisionBackbone(Backbone):
         if in_channels != 3:
             _set_in_channels(model, in_channels)
         images = example_images(model)
-        found = find_pooled(model, images)
-        self.network = _extractor(model, layer or found.source.name)
-        self.network.eval()  # or the example images would enter its statistics
+        source, layout = _pooled(model.eval(), images) if layer is None else (layer, None)
+        if source is None:
+            raise ValueError(
+                f"TorchvisionBackbone: got {name}, which has no global pooling; give the layer, such as features"
+            )
+        self.network = _extractor(model, [source]).eval()
         with torch.no_grad():
-            features = self.network(images)["features"]
+            (features,) = self.network(images).values()
         self.network.train()
-        layout = found.layout if layer is None else _layout_of_square(features.shape)
+        layout = layout or _layout_of_square(features.shape)
         if layout is None:
             raise ValueError(
                 f"TorchvisionBackbone: got layer {layer} of {name}, whose output {tuple(features.shape)} is neither a "
                 "feature map (B, D, h, w) nor tokens (B, N, D); name another"
             )
         self.layout: Layout = layout
-        self.num_prefix_tokens = num_prefix_tokens(model)
-        activations = found.activations if layer is None else []
-        self.activations = nn.Sequential(*(activation(call) for call in activations))
-        self.out_features = as_feature_map(features, self.layout, self.num_prefix_tokens).shape[1]
+        self.num_prefix_tokens = 1 if layout == "BND" and hasattr(model, "class_token") else 0
+        self.out_features = features.shape[1 if layout == "BDhw" else -1]
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Computes the feature map of each image."""
-        features = self.network(x)["features"]
-        return self.activations(as_feature_map(features, self.layout, self.num_prefix_tokens))
+        """Compute the feature map of each image."""
+        (features,) = self.network(x).values()
+        return as_feature_map(features, self.layout, (x.shape[2], x.shape[3]), self.num_prefix_tokens)
 
 
 def _create(name: str, weights: str | None) -> nn.Module:
@@ -87,30 +83,45 @@ def _create(name: str, weights: str | None) -> nn.Module:
         return get_model(name, weights=weights)
     except OSError as error:
         raise ConnectionError(
-            f"TorchvisionBackbone: got no weights {weights} of {name} ({first_line(error)}); expected a connection the "
-            "first time they are used; try again, or give weights null"
+            f"TorchvisionBackbone: got no weights {weights} of {name} ({first_line(error)}); expected a connection for "
+            "the download; try again, or give weights null"
         ) from error
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"TorchvisionBackbone: got {name} with weights {weights}, which torchvision does not have "
-            f"({first_line(error)}); torchvision.models.list_models() says what there is"
+            f"({first_line(error)}); expected a name of torchvision.models.list_models()"
         ) from error
 
 
-def _extractor(model: nn.Module, layer: str) -> nn.Module:
+def _extractor(model: nn.Module, layers: list[str]) -> nn.Module:
     from torchvision.models.feature_extraction import create_feature_extractor
 
     try:
-        return create_feature_extractor(model, {layer: "features"})
+        return create_feature_extractor(model, layers)
     except ValueError as error:
         raise ValueError(
-            f"TorchvisionBackbone: got layer {layer}, which a {type(model).__name__} does not have; expected the name "
+            f"TorchvisionBackbone: got layer {layers[0]}, which a {type(model).__name__} does not have; expected the name "
             f"of a module, such as {next(iter(dict(model.named_children())))}"
         ) from error
 
 
+@torch.no_grad()
+def _pooled(model: nn.Module, images: Tensor) -> tuple[str | None, Layout | None]:
+    """Return the name and the layout of the value that a network in evaluation mode pools."""
+    from torchvision.models.feature_extraction import get_graph_node_names
+
+    names = get_graph_node_names(model)[1]
+    values = _extractor(model, names)(images)
+    prefix = {model.seq_length: 1} if hasattr(model, "class_token") else {}
+    found = matches(iter(values.items()), prefix)
+    if not found:
+        return None, None
+    x = found[-1].x
+    return found[-1].source, "BND" if x.ndim == 3 else "BhwD" if found[-1].reduction.channels_last else "BDhw"
+
+
 def _layout_of_square(shape: torch.Size) -> Layout | None:
-    """The layout of what comes of a square image, for its height is its width."""
+    """Return the layout of the features of a square image, whose height and width are equal."""
     if len(shape) == 3:
         return "BND"
     if len(shape) == 4:
@@ -120,7 +131,7 @@ def _layout_of_square(shape: torch.Size) -> Layout | None:
 
 @torch.no_grad()
 def _set_in_channels(model: nn.Module, in_channels: int) -> None:
-    """Lets the first convolution take images of another number of channels."""
+    """Replace the first convolution by one for images of another number of channels."""
     name, first = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
     arguments = {each: getattr(first, each) for each in ("kernel_size", "stride", "padding", "dilation")}
     new = nn.Conv2d(in_channels, first.out_channels, bias=first.bias is not None, **arguments)

@@ -25,7 +25,8 @@ from set_aggregation.models.evaluation_mode import evaluation_mode
 from set_aggregation.models.head import Head
 from set_aggregation.models.initial_weights import read_weights, take_weights
 from set_aggregation.models.schedule import build_schedule, takes_total_steps
-from set_aggregation.pooling.feature_set import FeatureSet, Positions
+from set_aggregation.pooling import FeatureSet, Pool2d
+from set_aggregation.pooling.feature_set import Positions
 
 Batch = tuple[Float[Tensor, "B C H W"], Int[Tensor, "B"]]
 
@@ -117,12 +118,11 @@ class SetClassifier(LightningModule):
             # arguments are objects, which weights_only=True would refuse to read.
             self.save_hyperparameters(logger=False)
         self.backbone = backbone
-        self.feature_set = FeatureSet(positions)
-        sizes = {"position_features": self.feature_set.position_features}
+        sizes = {"position_features": FeatureSet(positions).position_features}
         if image_size is not None:
             sizes["set_size"] = _empty_feature_map(backbone, image_size).shape[2:].numel()
-        self.aggregator = build_aggregator(aggregator, backbone.out_features, sizes)
-        self.head = Head(self.aggregator.out_features, num_classes, hidden_features, hidden_activation, dropout)
+        self.pool = Pool2d(build_aggregator(aggregator, backbone.out_features, sizes), positions)
+        self.head = Head(self.pool.out_features, num_classes, hidden_features, hidden_activation, dropout)
         if initialization == "glorot" and backbone.is_pretrained:
             raise ValueError(
                 f"SetClassifier: got initialization='glorot', which would overwrite the pretrained weights of "
@@ -151,10 +151,12 @@ class SetClassifier(LightningModule):
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         """Return the logits."""
         images = images.to(self.head.classifier.weight.dtype)  # self.dtype misses a .half() of a parent module
-        elements, positions = self.feature_set(self.backbone(images))  # B N D, N P
-        if not self.aggregator.uses_positions:
-            positions = None
-        return self.head(self.aggregator(elements, positions=positions))
+        return self.head(self.pool(self.backbone(images)))
+
+    @property
+    def aggregator(self) -> Aggregator:
+        """The aggregator of the pooling layer."""
+        return self.pool.aggregator
 
     def setup(self, stage: str) -> None:
         """Check the sizes of the images, take the weights of ``init_from``, and compile the network if asked to."""

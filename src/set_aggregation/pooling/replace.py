@@ -1,21 +1,24 @@
-"""Puts an aggregator in the place of the global pooling of a model."""
+"""Replacement of the global pooling of a network by an aggregator."""
 
 from collections.abc import Callable
 from functools import partial
+from math import isqrt
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.aggregators.factory import build_aggregator
 from set_aggregation.pooling.feature_set import FeatureSet, Positions
-from set_aggregation.pooling.inspection import example_images, has_one_classifier, has_timm_interface, refusal
-from set_aggregation.pooling.last_layer import like_model
-from set_aggregation.pooling.set_pooling import SetPooling
-from set_aggregation.pooling.timm import timm_replacement
-from set_aggregation.pooling.traced import traced_replacement
+from set_aggregation.pooling.pool import Pool, Replacement
+from set_aggregation.pooling.proof import Behaviour, Reference, has_effect, is_only_way, last_layers, vector_axes
+from set_aggregation.pooling.reduction import Match
+from set_aggregation.pooling.sites import Observation, Site, find_sites
+from set_aggregation.pooling.trial import Inputs, Trial, example_images, first_line, logits_in, refusal
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
+_IN_FORWARD = "call the aggregator in its own forward instead"
 
 
 def replace_pooling(
@@ -23,85 +26,290 @@ def replace_pooling(
     aggregator: Callable[..., Aggregator],
     num_classes: int | None = None,
     positions: Positions = "none",
-    image_size: tuple[int, int] | None = None,
+    image_size: int | tuple[int, int] | None = None,
     in_channels: int | None = None,
+    example_inputs: Any = None,
+    verify: bool = True,
     **arguments: Any,
 ) -> ModelT:
-    r"""Puts an aggregator in the place of a model's global pooling, and a dense layer that fits behind it.
+    r"""Replace the global pooling of a network by an aggregator, and fit a dense layer behind it.
 
     .. math::
-        \mathrm{logits} = W \, \mathrm{aggregator}(\mathrm{set}(\mathrm{features}(\mathrm{image}))) + c
+        \mathrm{logits} = \mathrm{rest}(W \, \mathrm{aggregator}(\mathrm{set}(\mathrm{features}(x))) + c)
 
-    For image classifiers of timm, torchvision and one's own. The model is changed in place, as by timm's
-    ``reset_classifier``, and returned. All other weights stay the tensors that they were, pretrained or not; layers
-    between the pooling and the classifier, such as the LayerNorm of ConvNeXt, act on each element of the set from then
-    on, and class tokens are left out of it (layers that only they see, as the last of CaiT, have no effect then). A
-    model that is refused is left as it was.
+    The model is changed in place and returned. Global average pooling, global max pooling and class tokens are found by
+    what they compute, whether they are modules or functions in a forward method. Before it returns, replace_pooling
+    proves that it found the right place: with the old pooling in the new place, the model gives its old outputs and
+    gradients. A model for which that fails is left as it was, and a ValueError names the reason.
 
-    Where things are afterwards: in a model of timm aggregator and dense layer are what ``get_classifier()`` gives, with
-    the names ``pooling`` and ``classifier``; ``forward_features`` is as before, ``reset_classifier`` puts a new dense
-    layer behind the aggregator, and ``forward_head(..., pre_logits=True)`` gives the elements. In other models the
-    aggregator is where the pooling module was (``model.avgpool`` of ResNet) and the dense layer where the last layer
-    was (``model.fc``); if the pooling was no module, both are in the place of the last layer, and a hook brings the
-    feature map there, which ``nn.DataParallel`` does not take. Hidden dense layers that know each pixel by its place,
-    as VGG's, attention pooling and auxiliary classifiers are dropped.
+    Everything but the pooling stays, with the same weights. Where the classifier reads the pooled vector itself, a new
+    classifier reads the aggregator's output. Where other layers read it first, as the LayerNorm of ConvNeXt does, they
+    stay, and a new dense layer W brings the aggregator's output to the size that they expect. It is left out if that
+    size is M already. The classifier then changes only if ``num_classes`` is given. Class tokens are no elements of the set.
+
+    The new modules: a pooling module of the model becomes a module with the parts ``pooling`` (a
+    :class:`~set_aggregation.pooling.Pool`) and ``projection`` (W). For a pooling written as a function, the module with
+    that forward method gets it as ``set_pooling``, and a subclass of its class with a forward method that torch.fx wrote.
+    ``forward_features``, ``forward_head`` and ``get_classifier`` of timm work as before, and ``reset_classifier`` puts a
+    new classifier behind the aggregator.
+
+    A sum over N elements is about N times as large as the mean on which the rest of the network was trained. Behind an
+    aggregator with ``reduction="sum"`` the weights of the new dense layer are therefore divided by the N of the trial run, so
+    that training starts at the loss of ``reduction="mean"``.
 
     Args:
-        model: the model.
-        aggregator: called with the size D of an element, gives the aggregator: a class, or
+        model: the model. Compile it afterwards.
+        aggregator: called with the size D of an element, returns the aggregator: a class, or
             ``functools.partial(SAN, out_features=1024)``. ``position_features`` and ``set_size`` are filled in.
-        num_classes: number K of classes; None keeps it, 0 gives the pooled vectors.
-        positions: those that the elements get, see :class:`~set_aggregation.pooling.feature_set.FeatureSet`.
-        image_size: height and width of the images on which a copy of the model is run to find its pooling; None takes
-            what the model says, or 224 x 224. Aggregators for sets of one size are built for it.
+        num_classes: number K of classes of a new classifier; None keeps it, 0 returns the vectors that it reads.
+        positions: those of the elements, see :class:`~set_aggregation.pooling.feature_set.FeatureSet`.
+        image_size: height and width of the images for the trial runs; None takes the size that the model declares, or
+            224 x 224. Aggregators for sets of one size are built for it.
         in_channels: number of channels of those images; None takes that of the first convolution, or 3.
-        **arguments: to the aggregator.
+        example_inputs: inputs for the trial runs in place of images: a tensor, a tuple of arguments, or a dict of keyword
+            arguments, with a batch of two or more.
+        verify: whether to prove the replacement.
+        **arguments: passed to the aggregator.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: the model has no feature map or tokens, or does more with them than to pool and to classify them;
-            it cannot be run on images of that size; its pooling is replaced already.
+        ValueError: the model has no global pooling, pools in several places, or fails the proof; it cannot be run on
+            such inputs; its pooling is replaced already.
 
     Example:
         >>> import torch
         >>> from set_aggregation.aggregators import SAN
         >>> layers = nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
-        >>> model = replace_pooling(nn.Sequential(*layers), SAN, out_features=64, num_classes=5)
-        >>> model[2].aggregator.out_features, model[4]
+        >>> model = replace_pooling(nn.Sequential(*layers), SAN, out_features=64, num_classes=5, image_size=32)
+        >>> model[2].pooling.aggregator.out_features, model[4]
         (64, Linear(in_features=64, out_features=5, bias=True))
         >>> model(torch.randn(8, 3, 32, 32)).shape
         torch.Size([8, 5])
     """
     if not callable(aggregator) or isinstance(aggregator, nn.Module):
         raise ValueError(
-            f"replace_pooling: got aggregator={type(aggregator).__name__}(...), which is built already, expected a "
-            "class, such as SAN, whose in_features the model says"
+            f"replace_pooling: got aggregator={str(aggregator).splitlines()[0]!r}, expected a class such as SAN, or "
+            "functools.partial(SAN, out_features=1024); the model determines its in_features"
         )
-    if any(isinstance(module, SetPooling) for module in model.modules()):
-        raise ValueError(refusal(model, "whose pooling is replaced already"))
-    if has_timm_interface(model) and not has_one_classifier(model):
-        raise ValueError(refusal(model, "with several classifiers, for distillation or for several branches"))
-    images = example_images(model, image_size, in_channels)
+    _refuse_by_kind(model, num_classes)
+    trial = Trial(model)
     factory = partial(aggregator, **arguments)
-
-    def make_pooling(cls: type[SetPooling], in_features: int, set_size: int, **rest: Any) -> SetPooling:
-        sizes = {"position_features": FeatureSet(positions).position_features, "set_size": set_size}
-        return cls(like_model(build_aggregator(factory, in_features, sizes), model), positions=positions, **rest)
-
-    before = set(model.modules())
-    ways = [timm_replacement, traced_replacement] if has_timm_interface(model) else [traced_replacement]
-    for way in ways:
+    before = {id(module) for module in model.modules()}
+    with trial.evaluating():
+        inputs = Inputs.of(example_images(model, image_size, in_channels) if example_inputs is None else example_inputs)
+        behaviour = Behaviour(trial, inputs)
+        site, reference = _find(trial, behaviour, verify)
         try:
-            replacement = way(model, make_pooling, num_classes, images)
-            replacement.rehearse(model, images)
-        except ValueError:
-            if way is ways[-1]:
-                raise
-        else:
-            replacement.apply(model)
-            break
-    for module in set(model.modules()) - before:
-        module.training = model.training  # and not train(), which would reach the layers that were moved
+            _replace(trial, behaviour, site, reference, factory, num_classes, positions)
+        except Exception:
+            site.remove()
+            raise
+    for module in model.modules():
+        if id(module) not in before:
+            module.training = model.training
     return model
+
+
+def _refuse_by_kind(model: nn.Module, num_classes: int | None) -> None:
+    """Raise a ValueError for models whose kind alone is a reason."""
+    modules = list(model.modules())
+    if any(isinstance(module, Replacement) for module in modules):
+        raise refusal(model, "whose pooling is replaced already", "build it anew")
+    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
+        raise refusal(model, "that is compiled", "replace its pooling first and compile it then")
+    if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
+        raise refusal(
+            model, "in TorchScript, which has no forward method to change", "replace the pooling of the original"
+        )
+    if any(type(module).__module__.startswith("torch_geometric") for module in modules):
+        advice = "put AggregatorAdapter of set_aggregation.pooling.torch_geometric in place of its global pooling"
+        raise refusal(model, "of PyTorch Geometric, whose sets are graphs", advice)
+    if num_classes is not None and getattr(model, "aux_logits", False):
+        advice = "build it with aux_logits=False, or leave num_classes out"
+        raise refusal(model, "with auxiliary classifiers, which keep their number of classes", advice)
+
+
+def _find(trial: Trial, behaviour: Behaviour, verify: bool) -> tuple[Site, Reference]:
+    """Install the old pooling in its new place and return both."""
+    model, inputs, reasons = trial.model, behaviour.inputs, list[str]()
+    seen = Observation(trial, inputs)
+    tried = list[str]()
+    for site in find_sites(trial, inputs, seen, reasons):
+        reference = Reference(site.match)
+        site.install(reference)
+        try:
+            if is_only_way(trial, inputs, reference):
+                difference = behaviour.difference() if verify else None
+                if difference is None:
+                    return site, reference
+                tried.append(f"gives {difference} with a {site.match.reduction.kind} of {tuple(site.match.x.shape)}")
+            else:
+                tried.append(f"uses more of its features than their {site.match.reduction.kind}")
+        except Exception as error:
+            tried.append(
+                f"fails with a {site.match.reduction.kind} of {tuple(site.match.x.shape)} ({first_line(error)})"
+            )
+        site.remove()
+    found = "without a global average or max pooling or a class token before the last layer"
+    if reasons:
+        found = f"whose pooling is no module and lies in code that torch.fx cannot trace, {reasons[-1]}"
+    elif tried:
+        found = f"that {tried[-1]}"
+    elif seen.other_pooling:
+        found = f"that pools by {seen.other_pooling}, which is neither average nor max pooling nor a class token"
+    raise refusal(model, found, f"{_IN_FORWARD}, or try a larger image_size")
+
+
+def _replace(
+    trial: Trial,
+    behaviour: Behaviour,
+    site: Site,
+    reference: Reference,
+    factory: Callable[..., Aggregator],
+    num_classes: int | None,
+    positions: Positions,
+) -> None:
+    """Put an aggregator in the place of the old pooling, and dense layers behind it."""
+    model, inputs, match = trial.model, behaviour.inputs, site.match
+    last, is_direct, output = last_layers(trial, inputs, reference)
+    width = reference.seen.output.shape[1]
+    num_elements = match.x[0].numel() // width - match.reduction.num_prefix_tokens
+    grid = _grid(trial, inputs, match, num_elements) if positions != "none" else None
+    num_axes = len(grid) if grid else match.x.ndim - 2
+    sizes = {
+        "position_features": FeatureSet(positions, num_axes=num_axes).position_features,
+        "set_size": num_elements,
+    }
+    layout = {"channels_last": match.reduction.channels_last, "num_prefix_tokens": match.reduction.num_prefix_tokens}
+    pooling = Pool(build_aggregator(factory, width, sizes), positions, num_axes, grid=grid, **layout)  # type: ignore[arg-type]
+    logits = logits_in(output)
+    assert logits is not None
+    is_output = torch.equal(logits.flatten(1), reference.seen.output)
+    size = pooling.out_features
+    projection: nn.Module = nn.Identity()
+    classifier: nn.Module | None = None
+    is_sum = pooling.aggregator.reduction == "sum"
+    if is_direct:
+        assert last is not None
+        classifier = new = _dense_like(last, size, num_classes)
+    else:
+        if is_output and num_classes is not None:
+            projection = _dense_like(None, size, num_classes)
+        elif size != width or is_sum:
+            projection = nn.Linear(size, width)
+        new = projection
+        if num_classes is not None and not is_output:
+            if last is None:
+                raise refusal(model, "whose logits are not those of one dense layer", "leave num_classes out")
+            classifier = _dense_like(last, None, num_classes)
+    if is_sum and hasattr(new, "weight"):
+        with torch.no_grad():
+            new.weight /= num_elements
+    replacement = Replacement(pooling, projection, vector_axes(match.y)).to(match.x.device, match.x.dtype)
+    site.install(replacement)
+    names = [name for name, module in model.named_modules(remove_duplicate=False) if module is last]
+    try:
+        for name in names if classifier is not None else []:
+            model.set_submodule(name, classifier.to(match.x.device, match.x.dtype))
+        _check(trial, behaviour, match, logits.shape[1] if num_classes is None else num_classes or None)
+    except Exception as error:
+        for name in names:
+            model.set_submodule(name, last)
+        if isinstance(error, ValueError):
+            raise
+        raise refusal(model, f"that fails with an aggregator ({first_line(error)})", _IN_FORWARD) from error
+    head = classifier or (projection if is_output else last)
+    reads = size if is_direct or is_output else _in_features(last)
+    _declare(model, num_classes, next((name for name, module in model.named_modules() if module is head), None), reads)
+
+
+def _check(trial: Trial, behaviour: Behaviour, match: Match, num_classes: int | None) -> None:
+    """Raise a ValueError unless the model with the aggregator runs and uses all of its layers."""
+    model = trial.model
+    output = trial.run(behaviour.inputs)
+    logits = logits_in(output)
+    if logits is None or (num_classes is not None and logits.shape[1] != num_classes):
+        raise refusal(model, "that does not return the logits of its last layer", _IN_FORWARD)
+    if match.reduction.kind == "first":
+        gradients = trial.gradients(output)
+        dead = [
+            name for name in trial.present if has_effect(behaviour.gradients[name]) and not has_effect(gradients[name])
+        ]
+        if dead:
+            raise refusal(model, f"with layers that only its class token uses ({dead[0]})", _IN_FORWARD)
+
+
+def _grid(trial: Trial, inputs: Inputs, match: Match, num_elements: int) -> tuple[int, int] | None:
+    """Return height and width of the grid of an image's tokens, or None where the elements are no such tokens."""
+    images = inputs.tensors[0] if len(inputs.tensors) == 1 else None
+    if match.x.ndim != 3 or not match.reduction.channels_last or images is None or images.ndim != 4:
+        return None
+    height, width = images.shape[2:]
+    rows = isqrt(num_elements * height // width)
+    model = trial.model
+    if rows == 0 or rows * width * rows != num_elements * height or num_elements % rows:
+        raise refusal(
+            model, f"whose {num_elements} tokens are no grid over {height}x{width} images", "use positions='none'"
+        )
+    columns = num_elements // rows
+    strip = images.new_zeros(len(images), images.shape[1], height // rows * num_elements, width // columns)
+    try:
+        trial.run(Inputs((strip,), {}) if inputs.args else Inputs((), dict.fromkeys(inputs.kwargs, strip)))
+    except Exception:  # images of one size, so that the grid is known
+        return rows, columns
+    raise refusal(
+        model, "that makes tokens of images of any shape, which does not tell their rows", "use positions='none'"
+    )
+
+
+def _dense_like(before: nn.Module | None, in_features: int | None, out_features: int | None) -> nn.Module:
+    """Return a dense layer of the kind of another one, with or without a bias as that; ``nn.Identity`` for no outputs.
+
+    Args:
+        before: the other layer; None takes ``nn.Linear``.
+        in_features: number of inputs; None takes that of the other layer.
+        out_features: number of outputs; None takes that of the other layer.
+    """
+    if out_features == 0:
+        return nn.Identity()
+    bias = getattr(before, "bias", True) is not None
+    if isinstance(before, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return type(before)(in_features or before.in_channels, out_features or before.out_channels, 1, bias=bias)
+    return nn.Linear(in_features or before.in_features, out_features or before.out_features, bias=bias)
+
+
+def _in_features(layer: nn.Module | None) -> int:
+    return getattr(layer, "in_features", 0) or getattr(layer, "in_channels", 0)
+
+
+def _declare(model: nn.Module, num_classes: int | None, classifier: str | None, in_features: int) -> None:
+    """Set what a model declares of its classes, and timm's ``reset_classifier``."""
+    if num_classes is not None:
+        for holder in (model, getattr(model, "config", None)):
+            for name in ("num_classes", "num_labels"):
+                if isinstance(getattr(holder, name, None), int):
+                    setattr(holder, name, num_classes)
+    if hasattr(model, "reset_classifier"):
+        # A partial of the model and no closure, so that a copy of the model has one of its own.
+        model.reset_classifier = partial(_reset_classifier, model, classifier, in_features)  # type: ignore[assignment]
+
+
+def _reset_classifier(
+    model: nn.Module, name: str | None, in_features: int, num_classes: int, global_pool: str | None = None
+) -> None:
+    """Put a new classifier behind the aggregator, as timm's method of this name does behind its pooling."""
+    if global_pool is not None:
+        raise ValueError(
+            f"reset_classifier: got global_pool={global_pool!r}, expected None: an aggregator replaces the pooling; "
+            "build the model anew for another pooling"
+        )
+    if name is None:
+        raise ValueError(
+            f"reset_classifier: got a {type(model).__name__} whose logits are not those of one dense layer"
+        )
+    weight = next(model.parameters())
+    new = _dense_like(model.get_submodule(name), in_features, num_classes).to(weight.device, weight.dtype)
+    model.set_submodule(name, new.train(model.training))
+    model.num_classes = num_classes  # type: ignore[assignment]

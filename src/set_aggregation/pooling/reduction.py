@@ -1,0 +1,145 @@
+"""Recognition of global pooling by its values."""
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A global pooling: mean, maximum, or the choice of the first token.
+
+    Args:
+        kind: one of the three.
+        channels_last: whether its input is (B, \\*spatial, D), else (B, D, \\*spatial).
+        num_prefix_tokens: number of tokens at the front that are no elements; ``"first"`` returns one of them.
+    """
+
+    kind: Literal["mean", "max", "first"]
+    channels_last: bool = False
+    num_prefix_tokens: int = 0
+
+    def __call__(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the pooled vectors (B, D)."""
+        elements = x.flatten(1, -2) if self.channels_last else x.flatten(2).transpose(1, 2)  # B N D
+        if self.kind == "first":
+            return elements[:, 0]
+        elements = elements[:, self.num_prefix_tokens :]
+        if mask is None:
+            return elements.mean(1) if self.kind == "mean" else elements.amax(1)
+        keep = mask.reshape(len(mask), -1, 1) != 0  # B N 1
+        if self.kind == "max":
+            return elements.masked_fill(~keep, -torch.inf).amax(1)
+        return elements.masked_fill(~keep, 0).sum(1) / keep.sum(1)
+
+
+@dataclass(frozen=True)
+class Match:
+    """Two tensors of a forward pass, one the pooling of the other.
+
+    Args:
+        source: key of the feature map or of the tokens.
+        target: key of the pooled vector.
+        mask: key of the mask of the tokens, or None.
+        reduction: the pooling.
+        x: value of the source.
+        y: value of the target.
+    """
+
+    source: Any
+    target: Any
+    mask: Any
+    reduction: Reduction
+    x: Tensor
+    y: Tensor
+
+
+def matches(values: Iterator[tuple[Hashable, Any]], num_prefix_tokens: dict[int, int]) -> list[Match]:
+    """Return the global poolings among the intermediate values of a forward pass, in their order.
+
+    Of several equal inputs of one pooling the last with most axes counts, of several equal outputs the first.
+
+    Args:
+        values: each with its key, in the order in which they are computed.
+        num_prefix_tokens: see :func:`reduction_of`.
+    """
+    found: list[Match] = []
+    maps: list[tuple[Hashable, Tensor]] = []
+    masks: list[tuple[Hashable, Tensor]] = []
+    for key, value in values:
+        if not isinstance(value, Tensor):
+            continue
+        if is_vector(value) and not any(_same(value, match.y) for match in found):
+            best: Match | None = None
+            for source, x in maps:
+                for mask_key, mask in [(None, None), *masks]:
+                    reduction = reduction_of(x, value, num_prefix_tokens, mask)
+                    if reduction is not None:
+                        # The value may be changed in place later on.
+                        match = Match(source, key, mask_key, reduction, x, value.clone())
+                        best = match if best is None or x.ndim >= best.x.ndim else best
+                        break
+            found += [best] if best else []
+        if is_map(value):
+            maps.append((key, value))
+        if value.ndim in (2, 3) and (value.ndim == 2 or value.shape[2] == 1) and _is_mask(value):
+            masks.append((key, value))
+    return found
+
+
+def reduction_of(
+    x: Tensor, y: Tensor, num_prefix_tokens: dict[int, int], mask: Tensor | None = None
+) -> Reduction | None:
+    """Return the pooling that computes ``y`` of ``x``, or None.
+
+    Args:
+        x: a tensor of at least three axes.
+        y: what may be its pooled vectors.
+        num_prefix_tokens: for a number of tokens, how many at the front do not depend on the input.
+        mask: 1 or True at real tokens.
+    """
+    y = y.flatten(1)
+    if not is_map(x) or len(x) != len(y) or not y.is_floating_point() or torch.equal(y[0], y[1]):
+        return None
+    prefix = num_prefix_tokens.get(x.shape[1], 0) if x.ndim == 3 else 0
+    tried = []
+    if mask is not None:
+        if x.ndim == 3 and x.shape[:2] == mask.shape[:2]:
+            tried = [Reduction(kind, channels_last=True) for kind in ("mean", "max")]
+    else:
+        for channels_last in (False, True):
+            tried += [Reduction(kind, channels_last) for kind in ("mean", "max")]
+        if prefix:
+            tried += [Reduction(kind, True, prefix) for kind in ("mean", "max", "first")]
+    for reduction in tried:
+        if y.shape[1] == x.shape[-1 if reduction.channels_last else 1] and _same(reduction(x, mask), y):
+            return reduction
+    return None
+
+
+def is_map(x: Any) -> bool:
+    """Return whether a value has the shape of a feature map of several pixels, or of several tokens."""
+    return (
+        isinstance(x, Tensor)
+        and 3 <= x.ndim <= 5
+        and x.is_floating_point()
+        and min(prod(x.shape[2:]), prod(x.shape[1:-1])) > 1
+    )
+
+
+def is_vector(x: Any) -> bool:
+    """Return whether a value has the shape of one vector for each of several inputs."""
+    return isinstance(x, Tensor) and x.ndim >= 2 and len(x) > 1 and prod(x.shape[1:]) == max(x.shape[1:])
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    a, b = a.flatten(1), b.flatten(1)
+    return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=1e-4 * float(b.abs().max()))
+
+
+def _is_mask(x: Tensor) -> bool:
+    return x.dtype == torch.bool or bool(((x == 0) | (x == 1)).all())

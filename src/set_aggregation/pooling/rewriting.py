@@ -1,0 +1,151 @@
+"""Replacement of a pooling that is written as functions in the forward method of a module."""
+
+import importlib
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from set_aggregation.pooling.reduction import is_vector
+
+NAME = "set_pooling"  # of the new module
+Code = tuple[str, Mapping[str, Any]]  # source of a function and its globals
+
+
+class _Tracer(fx.Tracer):
+    """Traces one method of one module; calls of its parts stay calls."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.traced_func_name = method
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
+        return True
+
+
+class TracedMethod:
+    """Method of a module, traced in training and in evaluation mode.
+
+    Args:
+        owner: the module.
+        method: name of the method, ``"forward"`` as a rule.
+        arguments: those of a call, by name; all but tensors are taken as constants.
+
+    Raises:
+        Exception: torch.fx cannot trace the method.
+        ValueError: the method has constant tensors, or differs by more than constants between the two modes.
+    """
+
+    def __init__(self, owner: nn.Module, method: str, arguments: Mapping[str, Any]) -> None:
+        self.owner, self.method, self.arguments = owner, method, arguments
+        constants = {name: value for name, value in arguments.items() if not isinstance(value, Tensor)}
+        attributes, training = set(vars(owner)), owner.training
+        self.graphs = {}
+        try:
+            for mode in (False, True):
+                owner.training = mode
+                self.graphs[mode] = _Tracer(method).trace(owner, concrete_args=constants)
+        finally:
+            owner.training = training
+            added = set(vars(owner)) - attributes
+            for name in added:
+                delattr(owner, name)
+        if added:
+            raise ValueError("it makes tensors of its own")
+        nodes = [[(node.op, node.name, str(node.target)) for node in graph.nodes] for graph in self.graphs.values()]
+        if nodes[0] != nodes[1]:
+            raise ValueError("it does other things in training than in evaluation")
+
+    def values(self) -> list[tuple[str, Any]]:
+        """Return the name and the value of each intermediate result, in evaluation mode."""
+        found: list[tuple[str, Any]] = []
+
+        class Recorder(fx.Interpreter):
+            def run_node(self, n: fx.Node) -> Any:
+                value = super().run_node(n)
+                found.append((n.name, value.clone() if is_vector(value) else value))  # functions in place change it
+                return value
+
+        with torch.no_grad():
+            Recorder(self.owner, graph=self.graphs[False]).run(*self.arguments.values())
+        return found
+
+    def replace(self, source: str, target: str, mask: str | None) -> type[nn.Module]:
+        """Return a subclass of the owner's class in which a module named ``set_pooling`` does the pooling.
+
+        Args:
+            source: name of the value that is pooled.
+            target: name of the pooled vector.
+            mask: name of the mask of tokens, or None.
+        """
+        code = {}
+        for mode, original in self.graphs.items():
+            graph = fx.Graph()
+            graph.output(graph.graph_copy(original, copies := {}))
+            nodes = {node.name: copies[node] for node in original.nodes if node in copies}
+            for name, node in zip(self.arguments, graph.find_nodes(op="placeholder"), strict=True):
+                node.target = name  # torch.fx renames those with constants
+            end = nodes[target]
+            with graph.inserting_before(end):
+                arguments = tuple(nodes[name] for name in (source, mask) if name is not None)
+                new = graph.call_module(NAME, arguments)
+            end.replace_all_uses_with(new)
+            _erase(end)
+            written = graph.python_code("self")
+            code[mode] = written.src, written.globals
+        return rewritten_class(type(self.owner), self.method, code)
+
+
+def _erase(node: fx.Node) -> None:
+    """Erase the functions that only led to a node which has no users any more."""
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        if not node.users and node.op in ("call_function", "call_method", "call_module"):
+            if node.op == "call_function" or not str(node.target).endswith("_"):
+                stack += [] if node.op == "call_module" else node.all_input_nodes
+                node.graph.erase_node(node)
+
+
+def rewritten_class(base: type[nn.Module], method: str, code: Mapping[bool, Code]) -> type[nn.Module]:
+    """Return a subclass with one method replaced.
+
+    Args:
+        base: the class.
+        method: name of the method.
+        code: its source in training mode (True) and in evaluation mode (False), which torch.fx generated.
+    """
+    functions = {}
+    for mode, (source, names) in code.items():
+        namespace = dict(names)
+        exec(source, namespace)  # noqa: S102
+        functions[mode] = namespace["forward"]
+
+    def either(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return functions[self.training](self, *args, **kwargs)
+
+    def reduce(self: nn.Module) -> tuple[Any, ...]:
+        picklable = {mode: (source, _encoded(names)) for mode, (source, names) in code.items()}
+        return _rebuilt, (base, method, picklable), self.__getstate__()
+
+    same = code[True][0] == code[False][0]
+    attributes = {method: functions[False] if same else either, "__reduce__": reduce}
+    return type(base.__name__, (base,), {**attributes, "__module__": base.__module__, "__doc__": base.__doc__})
+
+
+def _encoded(names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the globals of generated code with modules, which pickle refuses, as their names."""
+    kept = {name: value for name, value in names.items() if not isinstance(value, types.ModuleType)}
+    modules = {name: value.__name__ for name, value in names.items() if isinstance(value, types.ModuleType)}
+    return {"kept": kept, "modules": modules}
+
+
+def _rebuilt(base: type[nn.Module], method: str, code: Mapping[bool, Code]) -> nn.Module:
+    decoded = {}
+    for mode, (source, names) in code.items():
+        modules = {name: importlib.import_module(module) for name, module in names["modules"].items()}
+        decoded[mode] = source, {**names["kept"], **modules}
+    cls = rewritten_class(base, method, decoded)
+    return cls.__new__(cls)

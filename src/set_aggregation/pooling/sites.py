@@ -1,0 +1,226 @@
+"""Places in a network where a feature map or tokens become one vector."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from set_aggregation.pooling.reduction import Match, is_map, is_vector, matches, reduction_of
+from set_aggregation.pooling.rewriting import NAME, TracedMethod
+from set_aggregation.pooling.trial import Inputs, Trial, first_line, tensors_in
+
+
+class Site(ABC):
+    """A place where a network pools.
+
+    Args:
+        match: what is pooled there, and how.
+    """
+
+    def __init__(self, match: Match) -> None:
+        self.match = match
+
+    @abstractmethod
+    def install(self, module: nn.Module) -> None:
+        """Put a module into the place of the pooling, or of the module put there before."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Put the network's own pooling back."""
+
+
+class ModuleSite(Site):
+    """A module that pools.
+
+    Args:
+        match: what is pooled there, and how.
+        model: the network.
+        names: all names of the module in the network.
+    """
+
+    def __init__(self, match: Match, model: nn.Module, names: list[str]) -> None:
+        super().__init__(match)
+        self.model, self.names = model, names
+        self.original = model.get_submodule(names[0])
+
+    def install(self, module: nn.Module) -> None:
+        """Put a module into the place of the pooling, or of the module put there before."""
+        for name in self.names:
+            self.model.set_submodule(name, module)
+
+    def remove(self) -> None:
+        """Put the network's own pooling back."""
+        self.install(self.original)
+
+
+class FunctionSite(Site):
+    """A function in the forward method of a module.
+
+    Args:
+        match: what is pooled there, and how.
+        traced: the method.
+    """
+
+    def __init__(self, match: Match, traced: TracedMethod) -> None:
+        super().__init__(match)
+        self.owner, self.original = traced.owner, type(traced.owner)
+        self.rewritten = traced.replace(match.source, match.target, match.mask)
+
+    def install(self, module: nn.Module) -> None:
+        """Put a module into the place of the pooling, or of the module put there before."""
+        self.owner.__class__ = self.rewritten
+        setattr(self.owner, NAME, module)
+
+    def remove(self) -> None:
+        """Put the network's own pooling back."""
+        if type(self.owner) is self.rewritten:
+            delattr(self.owner, NAME)
+            self.owner.__class__ = self.original
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of a module.
+
+    Args:
+        module: the module.
+        start: when it began.
+        args: its arguments.
+        kwargs: its keyword arguments.
+        match: the pooling that it computes, if it does.
+    """
+
+    module: nn.Module
+    start: int
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    match: Match | None
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The tensors among the arguments."""
+        return tensors_in((*self.args, *self.kwargs.values()))
+
+
+class Observation:
+    """Calls of modules in one run of a network.
+
+    Args:
+        trial: runs the network.
+        inputs: its arguments.
+
+    Attributes:
+        model: the network.
+        output: its output.
+        calls: those that return vectors, in the order of their ends.
+        counts: number of calls of each module.
+        last_map_start: when the last call began that returned a feature map.
+        num_prefix_tokens: for a number of tokens, how many at the front are the same for all images, as class tokens.
+        head_call: arguments of ``forward_head``, which the networks of timm have.
+    """
+
+    def __init__(self, trial: Trial, inputs: Inputs) -> None:
+        self.model = trial.model
+        self.calls: list[_Call] = []
+        self.counts: Counter[nn.Module] = Counter()
+        self.last_map_start = 0
+        self.num_prefix_tokens: dict[int, int] = {}
+        self.head_call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self._clock, self._starts = 0, list[int]()
+        self._are_images = all(x.is_floating_point() for x in inputs.tensors)
+        with ExitStack() as hooks:
+            for module in self.model.modules():
+                hooks.callback(module.register_forward_pre_hook(self._before, with_kwargs=True).remove)
+                hooks.callback(module.register_forward_hook(self._after, with_kwargs=True).remove)
+            if hasattr(self.model, "forward_features") and hasattr(self.model, "forward_head"):
+                self.model.forward_head = self._record_head  # type: ignore[assignment]
+                hooks.callback(delattr, self.model, "forward_head")
+            self.output = trial.run(inputs)
+
+    @property
+    def other_pooling(self) -> str | None:
+        """Name of the innermost module that makes vectors of a feature map in another way than those known."""
+        calls = [call for call in self.calls if not call.match and call.module is not self.model]
+        last = max((call for call in calls if any(map(is_map, call.inputs))), key=lambda call: call.start, default=None)
+        return last and type(last.module).__name__
+
+    def _record_head(self, *args: Any, **kwargs: Any) -> Any:
+        self.head_call = args, kwargs
+        return type(self.model).forward_head(self.model, *args, **kwargs)  # type: ignore[attr-defined]
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._clock += 1
+        self._starts.append(self._clock)
+        self.counts[module] += 1
+        self._count_prefix(tensors_in((*args, *kwargs.values())))
+
+    def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        start, inputs, outputs = self._starts.pop(), tensors_in((*args, *kwargs.values())), tensors_in(output)
+        self._count_prefix(outputs)
+        if any(map(is_map, outputs)):
+            self.last_map_start = max(start, self.last_map_start)
+        if any(map(is_vector, outputs)):
+            match = None
+            if isinstance(output, Tensor) and inputs and args and args[0] is inputs[0]:
+                for mask in (None, *inputs[1:2]):
+                    if match is None and (reduction := reduction_of(args[0], output, self.num_prefix_tokens, mask)):
+                        match = Match(None, None, None, reduction, args[0].detach(), output.detach().clone())
+            self.calls.append(_Call(module, start, args, kwargs, match))
+
+    def _count_prefix(self, tensors: list[Tensor]) -> None:
+        for x in tensors:
+            if self._are_images and x.ndim == 3 and is_map(x) and x.shape[1] not in self.num_prefix_tokens:
+                same = (x[0] == x[1]).all(1).tolist()
+                self.num_prefix_tokens[x.shape[1]] = same.index(False) if False in same else 0
+
+
+def find_sites(trial: Trial, inputs: Inputs, seen: Observation, reasons: list[str]) -> Iterator[Site]:
+    """Yield the places where a network may pool, the most likely ones first.
+
+    Args:
+        trial: runs the network.
+        inputs: its arguments.
+        seen: what it calls for them.
+        reasons: gets an entry for each method that torch.fx cannot trace.
+    """
+    model = trial.model
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+    once = [call for call in reversed(seen.calls) if seen.counts[call.module] == 1]
+    for call in once:
+        if call.match and call.start >= seen.last_map_start and call.module is not model:
+            yield ModuleSite(call.match, model, names[call.module])
+    for call in once:
+        if call.match or not (call.module is model or any(map(is_map, call.inputs))):
+            continue
+        try:
+            traced = _traced(call, seen)
+            found = matches(traced.values(), seen.num_prefix_tokens)
+        except Exception as error:
+            reasons.append(
+                f"forward of {names[call.module][0] or 'the model'} ({type(call.module).__name__}): {first_line(error)}"
+            )
+            continue
+        for match in reversed(found):
+            yield FunctionSite(match, traced)
+
+
+def _traced(call: _Call, seen: Observation) -> TracedMethod:
+    owner, method, args, kwargs = call.module, "forward", call.args, call.kwargs
+    if owner is seen.model and seen.head_call is not None:  # keeps forward_features and forward_head of timm in use
+        method, (args, kwargs) = "forward_head", seen.head_call
+    signature = inspect.signature(getattr(type(owner), method))
+    if any(
+        parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        for parameter in signature.parameters.values()
+    ):
+        raise ValueError("it takes *args or **kwargs")
+    bound = signature.bind(owner, *args, **kwargs)
+    bound.apply_defaults()
+    return TracedMethod(owner, method, dict(list(bound.arguments.items())[1:]))
