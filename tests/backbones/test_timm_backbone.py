@@ -52,8 +52,8 @@ def test_is_in_training_mode():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "no_such"}, r"TimmBackbone: got no_such, which cannot be built so \(Unknown model \(no_such\)\)"),
-        ({"name": "test_resnet", "out_index": 9}, "TimmBackbone: got test_resnet, which cannot be built so"),
+        ({"name": "no_such"}, r"TimmBackbone: got no_such, which cannot be built \(Unknown model \(no_such\)\)"),
+        ({"name": "test_resnet", "out_index": 9}, "TimmBackbone: got test_resnet, which cannot be built"),
         ({"name": "test_resnet", "image_size": (64, 64)}, "got an unexpected keyword argument 'img_size'"),
         ({"name": "inception_next_atto"}, "gives neither a feature map .* name another out_index or another network"),
     ],

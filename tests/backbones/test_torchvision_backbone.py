@@ -17,7 +17,7 @@ models = pytest.importorskip("torchvision.models", reason="torchvision is not in
         ({"name": "mobilenet_v3_small"}, 64, (576, 2, 2)),
         ({"name": "resnet18", "layer": "layer2"}, 64, (128, 8, 8)),
         ({"name": "shufflenet_v2_x0_5"}, 64, (1024, 2, 2)),
-        ({"name": "squeezenet1_1"}, 64, (512, 3, 3)),
+        ({"name": "squeezenet1_1", "layer": "features"}, 64, (512, 3, 3)),
         ({"name": "swin_t", "layer": "features.1"}, 64, (96, 16, 16)),
     ],
 )
@@ -42,7 +42,7 @@ def test_tokens_become_a_map(monkeypatch):
     monkeypatch.setattr(models, "get_model", lambda name, weights: small_vit())
     backbone = TorchvisionBackbone("vit").eval()
     images = torch.randn(1, 3, 64, 64)
-    tokens = backbone.network(images)["features"]
+    (tokens,) = backbone.network(images).values()
     assert tokens.shape == (1, 1 + 16, 32)
     assert_close(backbone(images)[0, :, 1, 2], tokens[0, 1 + 1 * 4 + 2])
 

@@ -1,8 +1,8 @@
 """Verdicts of replace_pooling on about a hundred architectures, built small and without weights.
 
 For each network that it takes, the sweep checks without any code of replace_pooling that the network is right: with
-GlobalAvgPool or GlobalMaxPool and the old classifier it gives its old output. Where a class token is replaced, the line names
-the number of elements, to compare with the number of patches. Then a training step reaches the aggregator.
+GlobalAvgPool or GlobalMaxPool and the old classifier it gives its old output. Where a class token is replaced, the line
+names the number of elements, to compare with the number of patches. Then a training step reaches the aggregator.
 
     python -m tests.pooling.replace_pooling_sweep            # all, about 10 minutes on one core
     python -m tests.pooling.replace_pooling_sweep 'hf/*'     # names by pattern

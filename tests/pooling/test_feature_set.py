@@ -19,7 +19,7 @@ def index_map(h, w):
 
 def test_shape_annotations_are_checked_in_tests():
     with pytest.raises(jaxtyping.TypeCheckError):
-        FeatureSet()(torch.randn(3, 4, 5))
+        FeatureSet()(torch.randn(3))
 
 
 @given(sizes, sizes)
@@ -91,3 +91,15 @@ def test_a_channels_last_map_is_not_copied():
 def test_wrong_arguments_are_refused(arguments, message, unchecked_shapes):
     with pytest.raises(ValueError, match=message):
         FeatureSet(**arguments)
+
+
+def test_positions_follow_the_axes_of_a_volume():
+    x = torch.randn(1, 2, 2, 3, 4)
+    positions = FeatureSet("linear", num_axes=3)(x)[1].view(2, 3, 4, 3)
+    axes = [torch.linspace(-1, 1, size) for size in (2, 3, 4)]
+    assert torch.allclose(positions, torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1))
+
+
+def test_a_map_with_another_number_of_axes_is_refused():
+    with pytest.raises(ValueError, match="expected 2 spatial axes"):
+        FeatureSet("linear")(torch.randn(1, 2, 5))

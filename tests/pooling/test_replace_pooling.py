@@ -9,262 +9,402 @@ from torch import nn
 from torch.testing import assert_close
 
 from set_aggregation import replace_pooling
-from set_aggregation.aggregators import SAN, Conv1x1, Flatten, GlobalAvgPool
-from set_aggregation.pooling import SetPooling
+from set_aggregation.aggregators import SAN, Conv1x1, GeM, GlobalAvgPool, GlobalMaxPool
+from set_aggregation.pooling import Pool
 
-SMALL = {"image_size": (32, 32)}
+SMALL = {"image_size": 16}
 
 
-class Block(nn.Module):
-    """Ends in functions, as a residual block does."""
-
-    def __init__(self, in_features, out_features):
-        super().__init__()
-        self.conv = nn.Conv2d(in_features, out_features, 3, stride=2, padding=1)
-        self.shortcut = nn.Conv2d(in_features, out_features, 1, stride=2)
-
-    def forward(self, x):
-        return F.relu(self.conv(x) + self.shortcut(x))
+def mean(net, x):
+    return x.mean((2, 3))
 
 
 class Network(nn.Module):
-    """Written as people write networks for CIFAR-10: what comes before the last layer is no module."""
+    """Pools in its forward method, by any function of the network and its feature map."""
 
-    def __init__(self, tail):
+    def __init__(self, pool=mean):
         super().__init__()
-        self.features = nn.Sequential(Block(3, 8), Block(8, 16))
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 16, 3, padding=1))
         self.norm = nn.BatchNorm2d(16)
+        self.hidden = nn.Linear(16, 16)
         self.fc = nn.Linear(16, 10)
-        self.tail = tail
+        self.pool = pool
 
     def forward(self, x):
-        return self.fc(self.tail(self.features(x), self.norm))
+        return self.fc(self.pool(self, self.features(x)))
 
 
-TAILS = {
-    "mean of a block": lambda x, norm: x.mean((2, 3)),
-    "relu, then pooling": lambda x, norm: F.avg_pool2d(F.relu(norm(x)), 8).flatten(1),
-    "relu in place, then pooling": lambda x, norm: F.adaptive_avg_pool2d(F.relu(norm(x), inplace=True), 1).flatten(1),
-    "gelu, then pooling": lambda x, norm: F.gelu(norm(x)).mean((2, 3)),
-    "silu in place, then pooling": lambda x, norm: F.silu(norm(x), inplace=True).mean((2, 3)),
-    "channels last": lambda x, norm: norm(x).permute(0, 2, 3, 1).flatten(1, 2).mean(1),
+class WithModule(nn.Module):
+    """Pools by a module, with a norm behind it; one ReLU object is used in two places."""
+
+    def __init__(self, pool=None):
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2)
+        self.avgpool = pool or nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Sequential(nn.Flatten(), nn.LayerNorm(8), self.relu, nn.Dropout(0.5), nn.Linear(8, 10))
+
+    def forward(self, x):
+        return self.head(self.avgpool(self.relu(self.conv(x))))
+
+
+class MeanAndMeta(Network):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(20, 10)
+
+    def forward(self, x, meta):
+        return self.fc(torch.cat((self.features(x).mean((2, 3)), meta), 1))
+
+
+class TwoHeads(Network):
+    def forward(self, x):
+        pooled = self.features(x).mean((2, 3))
+        return {"logits": self.fc(pooled), "embedding": self.hidden(pooled)}
+
+
+class VisionTransformer(nn.Module):
+    """With a class token of no telling name, and the images' own shape of the grid of patches."""
+
+    def __init__(self, pool="token"):
+        super().__init__()
+        self.patches, self.extra, self.pool = nn.Conv2d(3, 16, 4, stride=4), nn.Parameter(torch.zeros(1, 1, 16)), pool
+        self.block = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = self.block(torch.cat((self.extra.expand(len(x), -1, -1), x), 1))
+        return self.fc(x[:, 0] if self.pool == "token" else x[:, 1:].mean(1))
+
+
+class MaskedText(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.fc = nn.Embedding(50, 16), nn.Linear(16, 10)
+
+    def forward(self, ids, mask):
+        x = self.embedding(ids)
+        weights = mask.unsqueeze(-1).to(x.dtype)
+        return self.fc((x * weights).sum(1) / weights.sum(1))
+
+
+def same_after_loading(make, aggregator, inputs, **arguments):
+    """The model with its old weights and with a pooling like its own gives its old output."""
+    torch.manual_seed(0)
+    model = make().eval()
+    expected, state = model(*inputs), model.state_dict()
+    replace_pooling(model, aggregator, **{"example_inputs": tuple(inputs), **arguments})
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not [name for name in missing if "aggregator" not in name], missing
+    assert not unexpected
+    assert_close(model(*inputs), expected)
+
+
+AVERAGES = {
+    "mean": lambda net, x: x.mean((2, 3)),
+    "one axis after the other": lambda net, x: x.mean(3).mean(2),
+    "sum": lambda net, x: x.sum((2, 3)) / (x.shape[2] * x.shape[3]),
+    "avg_pool2d of the whole map": lambda net, x: F.avg_pool2d(x, x.shape[2:]).flatten(1),
+    "relu in place before": lambda net, x: F.adaptive_avg_pool2d(F.relu(net.norm(x), inplace=True), 1).flatten(1),
+    "as tokens": lambda net, x: x.flatten(2).transpose(1, 2).mean(1),
+    "layers behind": lambda net, x: F.relu(net.hidden(x.mean((2, 3)))),
+    "a gate by the same map": lambda net, x: (x * x.mean((2, 3), keepdim=True).sigmoid()).mean((2, 3)),
 }
 
 
-class WithPool(nn.Module):
-    """Has its pooling as a module, and a norm behind it."""
-
-    def __init__(self):
-        super().__init__()
-        self.features = nn.Sequential(Block(3, 8), nn.BatchNorm2d(8))
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Sequential(nn.Flatten(), nn.LayerNorm(8), nn.Dropout(0.5), nn.Linear(8, 10))
-
-    def forward(self, x):
-        return self.fc(self.avgpool(self.features(x)))
+@pytest.mark.parametrize("pool", AVERAGES.values(), ids=AVERAGES)
+def test_a_function_that_averages_is_replaced(pool):
+    same_after_loading(partial(Network, pool), GlobalAvgPool, torch.randn(1, 2, 3, 20, 16))
 
 
-def randomized(model):
-    """No weight or statistic has a value that hides what is done with it."""
+def test_a_maximum_is_replaced():
+    same_after_loading(
+        partial(Network, lambda net, x: torch.max(x.flatten(2), 2)[0]), GlobalMaxPool, torch.randn(1, 2, 3, 16, 16)
+    )
+
+
+def test_a_module_is_replaced_and_shared_modules_stay():
+    same_after_loading(WithModule, GlobalAvgPool, torch.randn(1, 2, 3, 16, 16))
+    model = replace_pooling(WithModule(), SAN, out_features=12, **SMALL)
+    assert isinstance(model.avgpool.pooling.aggregator, SAN)
+    assert model.avgpool.projection.out_features == 8
+    assert model.relu is model.head[2]
+    assert isinstance(model.relu, nn.ReLU)
+
+
+def test_other_inputs_still_count():
+    images, meta = torch.randn(2, 3, 16, 16), torch.randn(2, 4)
+    same_after_loading(MeanAndMeta, GlobalAvgPool, (images, meta))
+    model = replace_pooling(MeanAndMeta(), SAN, out_features=12, example_inputs=(images, meta)).eval()
+    assert not torch.allclose(model(images, meta), model(images, meta + 1))
+
+
+def test_one_pooling_object_in_two_places_is_replaced_at_the_end():
+    class Gated(WithModule):
+        def forward(self, x):
+            x = self.conv(x)
+            return self.head(self.avgpool(x * self.avgpool(x).sigmoid()))
+
+    same_after_loading(Gated, GlobalAvgPool, torch.randn(1, 2, 3, 16, 16))
+
+
+def test_one_pooling_object_with_two_names_is_replaced():
+    class Named(WithModule):
+        def __init__(self):
+            super().__init__()
+            self.unused, self.avgpool = self.avgpool, nn.Identity()
+            self.last = self.unused
+
+        def forward(self, x):
+            return self.head(self.last(self.conv(x)))
+
+    model = replace_pooling(Named(), SAN, out_features=12, **SMALL)
+    assert model.last is model.unused
+    assert isinstance(model.last.pooling, Pool)
+
+
+def test_layers_between_act_on_vectors():
     torch.manual_seed(0)
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.is_floating_point():
-            nn.init.uniform_(tensor, 0.1, 1)
-    return model
+    images = torch.randn(2, 3, 16, 16)
+    model = replace_pooling(WithModule(), SAN, out_features=12, **SMALL).eval()
+    elements = model.conv(images).relu().flatten(2).transpose(1, 2)
+    san, projection = model.avgpool.pooling.aggregator, model.avgpool.projection
+    assert_close(model(images), model.head(projection(san(elements))))
 
 
-@pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS)
-def test_what_functions_do_before_they_pool_is_done(tail):
-    model = randomized(Network(tail)).eval()
-    images = torch.randn(2, 3, 32, 32)
-    expected, old = model(images), model.fc
-    replace_pooling(model, GlobalAvgPool, **SMALL)
-    model.fc.classifier.load_state_dict(old.state_dict())
-    assert_close(model(images), expected)
+def test_a_vector_that_fits_needs_no_new_layer():
+    model = WithModule()
+    last = model.head[-1]
+    replace_pooling(model, GeM, **SMALL)
+    assert isinstance(model.avgpool.projection, nn.Identity)
+    assert model.head[-1] is last
 
 
-def test_a_pooling_module_is_replaced_by_the_aggregator():
-    model = WithPool()
-    norm = model.fc[1]
-    replace_pooling(model, SAN, out_features=32, num_classes=4, **SMALL)
-    assert isinstance(model.avgpool, SetPooling)
-    assert isinstance(model.avgpool.aggregator, SAN)
-    assert model.avgpool.elementwise.layers[0] is norm
-    assert (model.fc[3].in_features, model.fc[3].out_features) == (32, 4)
-    assert isinstance(model.fc[2], nn.Dropout)
+def test_class_tokens_are_found_by_what_they_do_and_left_out():
+    images = torch.randn(2, 3, 16, 16)
+    model = replace_pooling(VisionTransformer(), SAN, out_features=12, example_inputs=images)
+    sets = []
+    model.set_pooling.pooling.aggregator.register_forward_pre_hook(lambda module, args: sets.append(args[0].shape[1]))
+    model(images)
+    assert sets == [16]
+    same_after_loading(partial(VisionTransformer, "mean"), GlobalAvgPool, [images])
 
 
-def test_layers_behind_the_pooling_act_on_each_element():
-    model = randomized(WithPool()).eval()
-    images = torch.randn(2, 3, 32, 32)
-    elements = model.fc[1](model.features(images).flatten(2).transpose(1, 2))
-    replace_pooling(model, partial(SAN, out_features=32), **SMALL)
-    assert_close(model(images), model.fc[3](model.avgpool.aggregator(elements)))
+def test_layers_for_the_class_token_only_are_refused():
+    class WithTokenMLP(VisionTransformer):
+        def __init__(self):
+            super().__init__()
+            self.token_mlp = nn.Linear(16, 16)
+
+        def forward(self, x):
+            x = self.patches(x).flatten(2).transpose(1, 2)
+            x = self.block(torch.cat((self.extra.expand(len(x), -1, -1), x), 1))
+            return self.fc(torch.cat((self.token_mlp(x[:, :1]), x[:, 1:]), 1)[:, 0])
+
+    refused(WithTokenMLP(), "layers that only its class token uses .token_mlp")
 
 
-@pytest.mark.parametrize("make", [WithPool, partial(Network, TAILS["mean of a block"])])
-def test_copies_have_weights_of_their_own(make):
-    model = replace_pooling(make(), SAN, out_features=8, **SMALL).eval()
-    images = torch.randn(2, 3, 32, 32)
-    before = model(images)
+def test_positions_of_tokens_of_images_of_any_shape_are_refused():
+    refused(VisionTransformer("mean"), "images of any shape.*positions='none'", positions="linear")
+
+
+def test_positions_of_tokens_follow_a_fixed_grid():
+    class Fixed(VisionTransformer):
+        def forward(self, x):
+            if tuple(x.shape[2:]) != (32, 8):
+                raise ValueError("another size")
+            return super().forward(x)
+
+    class Inner(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = VisionTransformer("mean")
+
+        def forward(self, x):
+            assert x.shape[2:] == (32, 8)
+            return self.net(x)
+
+    model = replace_pooling(Inner(), SAN, out_features=12, positions="linear", image_size=(32, 8))
+    assert model.net.set_pooling.pooling.grid == (8, 2)
+
+
+def test_the_mask_reaches_the_aggregator():
+    ids, mask = torch.randint(0, 50, (2, 6)), torch.ones(2, 6, dtype=torch.long)
+    model = replace_pooling(MaskedText(), SAN, out_features=12, example_inputs={"ids": ids, "mask": mask}).eval()
+    mask[0, 4:] = 0
+    other = ids.clone()
+    other[0, 4:] = 7
+    assert_close(model(ids, mask), model(other, mask))
+    assert not torch.allclose(model(ids, mask), model(ids, torch.ones_like(mask)))
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_maps_with_other_numbers_of_axes(axes):
+    conv, pool = ((nn.Conv1d, nn.AdaptiveMaxPool1d), None, (nn.Conv3d, nn.AdaptiveMaxPool3d))[axes - 1]
+    layers = partial(lambda: nn.Sequential(conv(3, 8, 3), pool(1), nn.Flatten(), nn.Linear(8, 10)))
+    x = torch.randn(2, 3, *[8] * axes)
+    same_after_loading(layers, GlobalMaxPool, [x])
+    model = replace_pooling(layers(), SAN, out_features=12, positions="linear", example_inputs=x)
+    assert model[1].pooling.aggregator.position_features == axes
+
+
+def test_all_outputs_stay():
+    images = torch.randn(2, 3, 16, 16)
+    model = replace_pooling(TwoHeads(), SAN, out_features=12, num_classes=4, **SMALL)
+    assert {name: value.shape[1] for name, value in model(images).items()} == {"logits": 4, "embedding": 16}
+
+
+MAKERS = [WithModule, Network]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_copies_and_pickles_and_exports_compute_the_same(make, unchecked_shapes):
+    images = torch.randn(2, 3, 16, 16)
+    model = replace_pooling(make(), SAN, out_features=12, **SMALL).eval()
+    expected = model(images)
     twin = copy.deepcopy(model)
-    assert_close(twin(images), before)
-    for weight in twin.parameters():
+    for weight in model.parameters():
         nn.init.zeros_(weight)
-    assert not twin(images).any()
-    assert_close(model(images), before)
+    assert_close(twin(images), expected)
+    assert_close(pickle.loads(pickle.dumps(twin))(images), expected)
+    assert_close(torch.compile(twin, backend="eager", fullgraph=True)(images), expected)
+    assert_close(torch.export.export(twin, (images,)).module()(images), expected)
 
 
-def test_a_model_can_be_pickled():
-    model = replace_pooling(WithPool(), SAN, out_features=8, **SMALL).eval()
-    images = torch.randn(2, 3, 32, 32)
-    assert_close(pickle.loads(pickle.dumps(model))(images), model(images))
+def test_dropout_by_a_function_stays_in_training():
+    model = Network(lambda net, x: F.dropout(x.mean((2, 3)), 0.5, net.training))
+    replace_pooling(model, SAN, out_features=12, **SMALL)
+    images = torch.randn(2, 3, 16, 16)
+    assert not torch.equal(model.train()(images), model(images))
+    assert torch.equal(model.eval()(images), model(images))
 
 
-@pytest.mark.parametrize("make", [WithPool, partial(Network, TAILS["relu, then pooling"])])
-def test_a_model_can_be_compiled_and_exported(make, unchecked_shapes):
-    model = replace_pooling(make(), SAN, out_features=8, **SMALL).eval()
-    images = torch.randn(2, 3, 32, 32)
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    assert_close(compiled(images), model(images))
-    assert_close(torch.export.export(model, (images,)).module()(images), model(images))
+def test_a_network_that_caches_in_evaluation_is_left_without_noise():
+    class Caching(Network):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.cache = nn.Parameter(torch.zeros(1)), {}
+
+        def forward(self, x):
+            if "scale" not in self.cache:
+                self.cache["scale"] = 1 + self.scale
+            return super().forward(x) * self.cache["scale"]
+
+    model = Caching().eval()
+    replace_pooling(model, SAN, out_features=12, **SMALL)
+    assert not model.cache
+    images = torch.randn(2, 3, 16, 16)
+    expected = model(images)
+    nn.init.constant_(model.scale, 1)
+    assert_close(model(images), 2 * expected)
 
 
-def test_number_of_classes_stays_unless_told():
-    images = torch.randn(2, 3, 32, 32)
-    assert replace_pooling(WithPool(), SAN, out_features=8, **SMALL)(images).shape == (2, 10)
-    assert replace_pooling(WithPool(), SAN, out_features=8, num_classes=0, **SMALL)(images).shape == (2, 8)
+def test_a_model_that_cannot_be_copied_is_taken():
+    model = WithModule()
+    model.kept = model.conv(torch.randn(1, 3, 8, 8))  # a non-leaf tensor
+    replace_pooling(model, SAN, out_features=12, **SMALL)
+    assert model.kept.requires_grad
 
 
-def test_modes_devices_and_precisions_are_those_of_the_model():
-    model = WithPool().to(torch.float64).train()
-    model.fc[1].eval()
-    model.features[1].eval()
-    replace_pooling(model, SAN, out_features=8, **SMALL)
+@pytest.mark.parametrize(("num_classes", "expected"), [(None, 10), (4, 4), (0, 8)])
+def test_number_of_classes(num_classes, expected):
+    model = replace_pooling(WithModule(), SAN, out_features=12, num_classes=num_classes, **SMALL)
+    assert model(torch.randn(2, 3, 16, 16)).shape == (2, expected)
+
+
+def test_modes_and_precisions_are_those_of_the_model():
+    model = WithModule().double().train()
+    model.head[1].eval()
+    weights = {name: weight.clone() for name, weight in model.named_parameters()}
+    replace_pooling(model, SAN, out_features=12, **SMALL)
     assert {weight.dtype for weight in model.parameters()} == {torch.float64}
-    modes = {module: module.training for module in model.modules()}
-    assert not modes[model.features[1]]
-    assert not modes[model.avgpool.elementwise.layers[0]]
-    assert modes[model.avgpool.aggregator.projection]
-    assert modes[model.fc[3]]
+    assert model.avgpool.pooling.aggregator.training
+    assert not model.head[1].training
+    assert all(torch.equal(model.state_dict()[name], weight) for name, weight in weights.items())
+    assert all(weight.grad is None for weight in model.parameters())
 
 
-def test_a_model_in_evaluation_mode_stays_in_it():
-    model = replace_pooling(WithPool().eval(), SAN, out_features=8, **SMALL)
-    assert not any(module.training for module in model.modules())
+def test_sizes_of_sets_are_filled_in():
+    model = replace_pooling(WithModule(), Conv1x1, **SMALL)
+    assert model.avgpool.pooling.aggregator.set_size == 49
 
 
-@pytest.mark.parametrize("bias", [True, False])
-def test_the_last_layer_has_a_bias_where_the_one_before_had(bias):
-    model = WithPool()
-    model.fc[3] = nn.Linear(8, 10, bias=bias)
-    assert (replace_pooling(model, SAN, out_features=12, **SMALL).fc[3].bias is not None) == bias
+def test_a_sum_starts_at_the_scale_of_a_mean():
+    for make, layer in ((Network, lambda model: model.fc), (WithModule, lambda model: model.avgpool.projection)):
+        scales = []
+        for reduction in ("sum", "mean"):
+            torch.manual_seed(0)
+            model = replace_pooling(make(), SAN, out_features=12, reduction=reduction, **SMALL)
+            scales.append(layer(model).weight)
+        assert_close(scales[0] * 49, scales[1])
 
 
-@pytest.mark.parametrize(("aggregator", "out_features"), [(Flatten, 16 * 16 * 8), (Conv1x1, 16 * 16)])
-def test_sizes_of_sets_are_filled_in(aggregator, out_features):
-    model = replace_pooling(WithPool(), aggregator, **SMALL)
-    assert model.avgpool.aggregator.out_features == out_features
-    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+def test_a_saved_state_is_loaded_after_replacing():
+    images = torch.randn(2, 3, 16, 16)
+    model = replace_pooling(Network(), SAN, out_features=12, **SMALL).eval()
+    twin = replace_pooling(Network(), SAN, out_features=12, **SMALL).eval()
+    twin.load_state_dict(model.state_dict(), strict=True)
+    assert_close(twin(images), model(images))
 
 
-def test_elements_have_positions_if_asked_for():
-    model = replace_pooling(WithPool(), SAN, out_features=8, positions="linear", **SMALL)
-    assert model.avgpool.aggregator.position_features == 2
-    assert model(torch.randn(2, 3, 32, 48)).shape == (2, 10)
-
-
-class TwoPoolings(WithPool):
-    """Uses one pooling in two places."""
-
-    def forward(self, x):
-        x = self.features(x)
-        return self.fc(self.avgpool(x * self.avgpool(x).sigmoid()))
+def test_all_but_the_new_layers_can_be_frozen():
+    model = Network().requires_grad_(False)
+    replace_pooling(model, SAN, out_features=12, num_classes=4, **SMALL)
+    assert {name.rpartition(".")[0] for name, weight in model.named_parameters() if weight.requires_grad} == {
+        "set_pooling.pooling.aggregator.projection",
+        "fc",
+    }
 
 
 def refused(model, message, **arguments):
-    before = copy.deepcopy(model.state_dict())
-    printed = repr(model)
+    state, printed, cls = copy.copy(model.state_dict()), repr(model), type(model)
     with pytest.raises(ValueError, match=message) as raised:
         replace_pooling(model, **{"aggregator": SAN, "out_features": 8, **SMALL, **arguments})
     assert "\n" not in str(raised.value)
-    assert repr(model) == printed
-    assert list(model.state_dict()) == list(before)
+    assert (repr(model), type(model)) == (printed, cls)
+    assert list(model.state_dict()) == list(state)
 
 
-def test_a_map_changed_by_functions_is_refused():
-    tail = lambda x, norm: torch.cat((norm(x)[:, :8], x[:, 8:]), 1).mean((2, 3))  # noqa: E731
-    refused(Network(tail), r"got a Network which calls \w+ between norm and its pooling")
+class Branching(Network):
+    def forward(self, x):
+        x = self.features(x)
+        return self.fc(x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3)))
 
 
-def test_a_gated_map_is_refused():
-    refused(TwoPoolings(), "got a TwoPoolings which calls mul between features and its pooling")
+REFUSED = {
+    "two poolings": (partial(Network, lambda net, x: x.mean((2, 3)) + x.amax((2, 3))), "uses more of its features"),
+    "a sum": (partial(Network, lambda net, x: x.sum((2, 3))), "without a global average"),
+    "control flow": (Branching, "torch.fx cannot trace, forward of the model"),
+    "a learned pooling": (
+        lambda: WithModule(nn.Sequential(nn.Flatten(), nn.Linear(8 * 49, 8))),
+        "neither average nor max pooling",
+    ),
+    "no map": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.Linear(8, 4)), "pools by Flatten"),
+    "several outputs of one input": (
+        partial(Network, lambda net, x: x.mean((2, 3)) * torch.rand(()).to(x)),
+        "torch.fx|other outputs",
+    ),
+    "TorchScript": (lambda: torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3))), "TorchScript"),
+    "compiled": (lambda: torch.compile(WithModule()), "compiled; .* compile it then"),
+}
 
 
-def test_a_network_without_a_feature_map_is_refused():
-    refused(nn.Sequential(nn.Flatten(), nn.Linear(3072, 8), nn.ReLU(), nn.Linear(8, 4)), "neither a feature map")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
+@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_proven_is_refused_in_one_line(make, message):
+    refused(make(), message)
 
 
-def test_a_network_without_a_last_layer_is_refused():
-    refused(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), "which has no last layer")
-
-
-def test_more_than_classifying_is_refused():
-    class Scaled(WithPool):
-        def forward(self, x):
-            return 2 * super().forward(x)
-
-    refused(Scaled(), "got a Scaled that does more than to pool its features and to classify them")
-
-
-def test_a_map_of_a_single_pixel_is_refused():
-    features = nn.Sequential(*(Block(width, width) for width in (3, 3, 3, 3)))
-    model = nn.Sequential(features, nn.Conv2d(3, 8, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
-    refused(model, "whose feature map has a single pixel for images of 32x32; give a larger image_size")
-    replace_pooling(model, SAN, out_features=8, image_size=(64, 64))
-    assert isinstance(model[2], SetPooling)
-
-
-def test_images_that_do_not_fit_are_named():
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 30 * 30, 4))
-    refused(model, "got a Sequential that cannot be run on images of 40x40", image_size=(40, 40))
-    refused(WithPool(), "cannot be run on images of 32x32 .* give the image_size or the in_channels", in_channels=4)
+def test_inputs_that_do_not_fit_are_named():
+    refused(WithModule(), r"cannot be run on inputs of 2x4x16x16 .* example_inputs", in_channels=4)
 
 
 def test_replacing_twice_is_refused():
-    refused(replace_pooling(WithPool(), SAN, out_features=8, **SMALL), "whose pooling is replaced already")
+    refused(replace_pooling(WithModule(), SAN, out_features=8, **SMALL), "replaced already")
 
 
-def test_an_aggregator_that_is_built_is_refused():
-    with pytest.raises(ValueError, match=r"got aggregator=SAN\(...\), which is built already, expected a class"):
-        replace_pooling(WithPool(), SAN(8, 16))
-
-
-def test_dense_layers_that_know_each_pixel_by_its_place_are_dropped():
-    dense = nn.Linear(8 * 16, 32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 10)
-    model = nn.Sequential(Block(3, 8), nn.AdaptiveAvgPool2d(4), nn.Flatten(), *dense)
-    replace_pooling(model, SAN, out_features=12, **SMALL)
-    assert isinstance(model[1], SetPooling)
-    assert [type(layer) for layer in model[3:]] == [nn.Identity, nn.Identity, nn.Identity, nn.Linear]
-    assert model.eval()(torch.randn(2, 3, 48, 40)).shape == (2, 10)
-
-
-class Gated(WithPool):
-    """Looks at the whole map before it pools it."""
-
-    def __init__(self):
-        super().__init__()
-        self.gate = nn.AdaptiveAvgPool2d(1)
-
-    def forward(self, x):
-        x = self.features(x)
-        return self.fc(self.avgpool(x * self.gate(x).sigmoid()))
-
-
-def test_the_last_pooling_is_replaced():
-    model = randomized(Gated()).eval()
-    images = torch.randn(2, 3, 32, 32)
-    features = model.features(images)
-    elements = model.fc[1]((features * features.mean((2, 3), keepdim=True).sigmoid()).flatten(2).transpose(1, 2))
-    replace_pooling(model, SAN, out_features=8, **SMALL)
-    assert_close(model(images), model.fc[3](model.avgpool.aggregator(elements)))
+@pytest.mark.parametrize("aggregator", [SAN(8, 16), "SAN"])
+def test_an_aggregator_that_is_no_class_is_refused(aggregator, unchecked_shapes):
+    with pytest.raises(ValueError, match="expected a class such as SAN"):
+        replace_pooling(WithModule(), aggregator)

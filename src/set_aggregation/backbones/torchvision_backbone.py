@@ -100,8 +100,8 @@ def _extractor(model: nn.Module, layers: list[str]) -> nn.Module:
         return create_feature_extractor(model, layers)
     except ValueError as error:
         raise ValueError(
-            f"TorchvisionBackbone: got layer {layers[0]}, which a {type(model).__name__} does not have; expected the name "
-            f"of a module, such as {next(iter(dict(model.named_children())))}"
+            f"TorchvisionBackbone: got layer {layers[0]}, which a {type(model).__name__} does not have; expected "
+            f"the name of a module, such as {next(iter(dict(model.named_children())))}"
         ) from error
 
 
@@ -113,7 +113,7 @@ def _pooled(model: nn.Module, images: Tensor) -> tuple[str | None, Layout | None
     names = get_graph_node_names(model)[1]
     values = _extractor(model, names)(images)
     prefix = {model.seq_length: 1} if hasattr(model, "class_token") else {}
-    found = matches(iter(values.items()), prefix)
+    found = matches(values.items(), prefix)
     if not found:
         return None, None
     x = found[-1].x

@@ -1,6 +1,6 @@
 """Recognition of global pooling by its values."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
@@ -58,7 +58,7 @@ class Match:
     y: Tensor
 
 
-def matches(values: Iterator[tuple[Hashable, Any]], num_prefix_tokens: dict[int, int]) -> list[Match]:
+def matches(values: Iterable[tuple[Hashable, Any]], num_prefix_tokens: dict[int, int]) -> list[Match]:
     """Return the global poolings among the intermediate values of a forward pass, in their order.
 
     Of several equal inputs of one pooling the last with most axes counts, of several equal outputs the first.
@@ -137,7 +137,7 @@ def is_vector(x: Any) -> bool:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    a, b = a.flatten(1), b.flatten(1)
+    a, b = a.detach().flatten(1), b.detach().flatten(1)
     return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=1e-4 * float(b.abs().max()))
 
 

@@ -38,24 +38,25 @@ def replace_pooling(
         \mathrm{logits} = \mathrm{rest}(W \, \mathrm{aggregator}(\mathrm{set}(\mathrm{features}(x))) + c)
 
     The model is changed in place and returned. Global average pooling, global max pooling and class tokens are found by
-    what they compute, whether they are modules or functions in a forward method. Before it returns, replace_pooling
-    proves that it found the right place: with the old pooling in the new place, the model gives its old outputs and
-    gradients. A model for which that fails is left as it was, and a ValueError names the reason.
+    what they compute, as modules or as functions in a forward method. Before it returns, replace_pooling proves that it
+    found the right place: with the old pooling in the new place, the model gives its old outputs and gradients, on
+    inputs that differ in values, batch size and image size. A model for which that fails is left as it was, and a
+    ValueError names the reason.
 
     Everything but the pooling stays, with the same weights. Where the classifier reads the pooled vector itself, a new
     classifier reads the aggregator's output. Where other layers read it first, as the LayerNorm of ConvNeXt does, they
-    stay, and a new dense layer W brings the aggregator's output to the size that they expect. It is left out if that
-    size is M already. The classifier then changes only if ``num_classes`` is given. Class tokens are no elements of the set.
+    stay, and a new dense layer W brings the aggregator's output to the size that they expect, unless it has that size
+    already. The classifier then changes only if ``num_classes`` is given. Class tokens are not elements of the set.
 
-    The new modules: a pooling module of the model becomes a module with the parts ``pooling`` (a
-    :class:`~set_aggregation.pooling.Pool`) and ``projection`` (W). For a pooling written as a function, the module with
-    that forward method gets it as ``set_pooling``, and a subclass of its class with a forward method that torch.fx wrote.
-    ``forward_features``, ``forward_head`` and ``get_classifier`` of timm work as before, and ``reset_classifier`` puts a
-    new classifier behind the aggregator.
+    A pooling module of the model is replaced by a module with the parts ``pooling``
+    (:class:`~set_aggregation.pooling.Pool`) and ``projection`` (W). For a pooling that is written as a function, the
+    module with that forward method gets this module as ``set_pooling``, and a subclass of its class with a forward
+    method that torch.fx generates. The methods ``forward_features``, ``forward_head`` and ``get_classifier`` of timm work as
+    before, and ``reset_classifier`` puts a new classifier behind the aggregator.
 
-    A sum over N elements is about N times as large as the mean on which the rest of the network was trained. Behind an
-    aggregator with ``reduction="sum"`` the weights of the new dense layer are therefore divided by the N of the trial run, so
-    that training starts at the loss of ``reduction="mean"``.
+    A sum over N elements is about N times as large as the mean that the rest of the network was trained with. Behind an
+    aggregator with ``reduction="sum"`` the weights of the new dense layer are therefore divided by the N of the trial
+    run: training starts at the loss of ``reduction="mean"``.
 
     Args:
         model: the model. Compile it afterwards.
@@ -66,9 +67,10 @@ def replace_pooling(
         image_size: height and width of the images for the trial runs; None takes the size that the model declares, or
             224 x 224. Aggregators for sets of one size are built for it.
         in_channels: number of channels of those images; None takes that of the first convolution, or 3.
-        example_inputs: inputs for the trial runs in place of images: a tensor, a tuple of arguments, or a dict of keyword
-            arguments, with a batch of two or more.
-        verify: whether to prove the replacement.
+        example_inputs: inputs for the trial runs in place of images: a tensor, a tuple of arguments, or a dict of
+            keyword arguments, with a batch of two or more.
+        verify: whether to prove the replacement. False still checks that the logits depend on the features through
+            the pooling only.
         **arguments: passed to the aggregator.
 
     Returns:
@@ -136,7 +138,7 @@ def _find(trial: Trial, behaviour: Behaviour, verify: bool) -> tuple[Site, Refer
     model, inputs, reasons = trial.model, behaviour.inputs, list[str]()
     seen = Observation(trial, inputs)
     tried = list[str]()
-    for site in find_sites(trial, inputs, seen, reasons):
+    for site in find_sites(seen, reasons):
         reference = Reference(site.match)
         site.install(reference)
         try:

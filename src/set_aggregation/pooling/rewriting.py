@@ -1,6 +1,7 @@
 """Replacement of a pooling that is written as functions in the forward method of a module."""
 
 import importlib
+import inspect
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from set_aggregation.pooling.reduction import is_vector
+from set_aggregation.pooling.trial import attributes_kept
 
 NAME = "set_pooling"  # of the new module
 Code = tuple[str, Mapping[str, Any]]  # source of a function and its globals
@@ -21,7 +23,7 @@ class _Tracer(fx.Tracer):
         super().__init__()
         self.traced_func_name = method
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
 
 
@@ -41,19 +43,21 @@ class TracedMethod:
     def __init__(self, owner: nn.Module, method: str, arguments: Mapping[str, Any]) -> None:
         self.owner, self.method, self.arguments = owner, method, arguments
         constants = {name: value for name, value in arguments.items() if not isinstance(value, Tensor)}
-        attributes, training = set(vars(owner)), owner.training
+        names, training = inspect.unwrap(getattr(type(owner), method)).__globals__, owner.training
         self.graphs = {}
         try:
+            shadowed = names.setdefault("len", _length)  # torch.fx cannot trace the built-in function
             for mode in (False, True):
                 owner.training = mode
-                self.graphs[mode] = _Tracer(method).trace(owner, concrete_args=constants)
+                with attributes_kept(owner):
+                    self.graphs[mode] = _Tracer(method).trace(owner, concrete_args=constants)
         finally:
             owner.training = training
-            added = set(vars(owner)) - attributes
-            for name in added:
-                delattr(owner, name)
-        if added:
-            raise ValueError("it makes tensors of its own")
+            if shadowed is _length:
+                del names["len"]
+        read = [node.target for node in self.graphs[False].nodes if node.op == "get_attr"]
+        if not all(hasattr(owner, str(name).split(".")[0]) for name in read):
+            raise ValueError("it has constant tensors")
         nodes = [[(node.op, node.name, str(node.target)) for node in graph.nodes] for graph in self.graphs.values()]
         if nodes[0] != nodes[1]:
             raise ValueError("it does other things in training than in evaluation")
@@ -98,15 +102,19 @@ class TracedMethod:
         return rewritten_class(type(self.owner), self.method, code)
 
 
+def _length(x: Any) -> Any:
+    return x.shape[0] if isinstance(x, fx.Proxy) else len(x)
+
+
 def _erase(node: fx.Node) -> None:
     """Erase the functions that only led to a node which has no users any more."""
-    stack = [node]
-    while stack:
-        node = stack.pop()
-        if not node.users and node.op in ("call_function", "call_method", "call_module"):
-            if node.op == "call_function" or not str(node.target).endswith("_"):
-                stack += [] if node.op == "call_module" else node.all_input_nodes
-                node.graph.erase_node(node)
+    if node.users:
+        return
+    inputs = [] if node.op == "call_module" else node.all_input_nodes
+    node.graph.erase_node(node)
+    for each in inputs:
+        if each.op in ("call_function", "call_method") and not str(each.target).endswith("_"):
+            _erase(each)
 
 
 def rewritten_class(base: type[nn.Module], method: str, code: Mapping[bool, Code]) -> type[nn.Module]:
@@ -120,7 +128,7 @@ def rewritten_class(base: type[nn.Module], method: str, code: Mapping[bool, Code
     functions = {}
     for mode, (source, names) in code.items():
         namespace = dict(names)
-        exec(source, namespace)  # noqa: S102
+        exec(source, namespace)
         functions[mode] = namespace["forward"]
 
     def either(self: nn.Module, *args: Any, **kwargs: Any) -> Any:

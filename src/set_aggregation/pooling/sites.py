@@ -179,16 +179,14 @@ class Observation:
                 self.num_prefix_tokens[x.shape[1]] = same.index(False) if False in same else 0
 
 
-def find_sites(trial: Trial, inputs: Inputs, seen: Observation, reasons: list[str]) -> Iterator[Site]:
+def find_sites(seen: Observation, reasons: list[str]) -> Iterator[Site]:
     """Yield the places where a network may pool, the most likely ones first.
 
     Args:
-        trial: runs the network.
-        inputs: its arguments.
-        seen: what it calls for them.
+        seen: calls of the network's modules.
         reasons: gets an entry for each method that torch.fx cannot trace.
     """
-    model = trial.model
+    model = seen.model
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)

@@ -127,6 +127,27 @@ def twice_as_long(axis: int) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.cat((x, x.flip(0)), axis)
 
 
+@contextmanager
+def attributes_kept(model: nn.Module) -> Iterator[None]:
+    """Restore the attributes of all parts of a network afterwards: some networks cache what they compute."""
+    own = vars(nn.Module()).keys()
+    kept = []
+    for module in model.modules():
+        values = {name: value for name, value in vars(module).items() if name not in own}
+        contents = {name: copy(value) for name, value in values.items() if type(value) in (dict, list)}
+        kept.append((module, values, contents))
+    try:
+        yield
+    finally:
+        for module, values, contents in kept:
+            for name in vars(module).keys() - own - values.keys():
+                delattr(module, name)
+            vars(module).update(values)
+            for name, content in contents.items():
+                values[name].clear()
+                values[name].update(content) if isinstance(content, dict) else values[name].extend(content)
+
+
 class Trial:
     """Runs a network in evaluation mode, reproducibly, without any effect on its weights and gradients.
 
@@ -172,32 +193,9 @@ class Trial:
     def run(self, inputs: Inputs) -> Any:
         """Return the network's output. Modules that were put into it have their own weights."""
         values = {**self.present, **{name: buffer.clone() for name, buffer in self.model.named_buffers()}}
-        with torch.random.fork_rng(devices=[]), torch.enable_grad(), self._attributes_kept():
+        with torch.random.fork_rng(devices=[]), torch.enable_grad(), attributes_kept(self.model):
             torch.manual_seed(0)
             return functional_call(self.model, values, inputs.args, dict(inputs.kwargs))
-
-    @contextmanager
-    def _attributes_kept(self) -> Iterator[None]:
-        """Restore the modules' attributes afterwards: some networks cache what they compute."""
-        own = vars(nn.Module()).keys()
-        kept = []
-        for module in self.model.modules():
-            values = {name: value for name, value in vars(module).items() if name not in own}
-            contents = {name: copy(value) for name, value in values.items() if type(value) in (dict, list)}
-            kept.append((module, values, contents))
-        try:
-            yield
-        finally:
-            for module, values, contents in kept:
-                for name in vars(module).keys() - own - values.keys():
-                    delattr(module, name)
-                vars(module).update(values)
-                for name, content in contents.items():
-                    if isinstance(content, dict):
-                        values[name].clear()
-                        values[name].update(content)
-                    else:
-                        values[name][:] = content
 
     def gradients(self, outputs: Any) -> dict[str, Tensor | None]:
         """Return the gradient of a fixed random projection of all outputs with respect to each weight."""
