@@ -353,7 +353,7 @@ def test_checkpoint_of_another_model(here, run_folder, subcommand):
     (here / "image.png").touch()
     images = ("--images=image.png",) if subcommand == "predict" else ()
     line = refused(here, subcommand, *DIGITS, "--ckpt_path", run_folder / "checkpoints" / "best.ckpt", *images)
-    assert "best.ckpt of another model: its aggregator.projection.bias is (8,), expected (1024,)" in line
+    assert "best.ckpt of another model: its pool.aggregator.projection.bias is (8,), expected (1024,)" in line
     assert "config.yaml" in line
 
 

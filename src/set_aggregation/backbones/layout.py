@@ -57,4 +57,4 @@ def as_feature_map(
     rows = isqrt(tokens.shape[2] * height // width)
     if rows * rows * width != tokens.shape[2] * height:
         raise ValueError(f"got {tokens.shape[2]} tokens of images of {height}x{width}, expected a grid of that ratio")
-    return tokens.unflatten(2, (rows, -1))
+    return tokens.reshape(*tokens.shape[:2], rows, -1)

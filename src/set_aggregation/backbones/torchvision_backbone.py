@@ -112,7 +112,7 @@ def _pooled(model: nn.Module, images: Tensor) -> tuple[str | None, Layout | None
 
     names = get_graph_node_names(model)[1]
     values = _extractor(model, names)(images)
-    prefix = {model.seq_length: 1} if hasattr(model, "class_token") else {}
+    prefix = {int(model.seq_length): 1} if hasattr(model, "class_token") else {}  # type: ignore[arg-type]
     found = matches(values.items(), prefix)
     if not found:
         return None, None

@@ -74,7 +74,7 @@ class Pool(nn.Module):
         if self.grid is not None:
             if x.shape[2] != prod(self.grid):
                 raise ValueError(f"got {x.shape[2]} tokens, expected {' x '.join(map(str, self.grid))} for positions")
-            x = x.unflatten(2, self.grid)
+            x = x.reshape(*x.shape[:2], *self.grid)
         elements, positions = self.feature_set(x)  # B N D, N P
         if mask is not None:
             mask = mask[:, self.num_prefix_tokens :].flatten(1) != 0

@@ -119,9 +119,7 @@ class Behaviour:
             if not _all_same(tensors_in(self.trial.run(inputs)), outputs):
                 return f"other outputs on {inputs}"
         gradients = self.trial.gradients(self.trial.run(self.inputs))
-        largest = max(
-            (float(gradient.abs().max()) for gradient in self.gradients.values() if has_effect(gradient)), default=0.0
-        )
+        largest = max((float(old.abs().max()) for old in self.gradients.values() if old is not None), default=0.0)
         # A gradient that is zero but for rounding, as that of the biases of keys, has no scale of its own.
         wrong = [
             name

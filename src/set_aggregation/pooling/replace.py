@@ -51,8 +51,8 @@ def replace_pooling(
     A pooling module of the model is replaced by a module with the parts ``pooling``
     (:class:`~set_aggregation.pooling.Pool`) and ``projection`` (W). For a pooling that is written as a function, the
     module with that forward method gets this module as ``set_pooling``, and a subclass of its class with a forward
-    method that torch.fx generates. The methods ``forward_features``, ``forward_head`` and ``get_classifier`` of timm work as
-    before, and ``reset_classifier`` puts a new classifier behind the aggregator.
+    method that torch.fx generates. The methods ``forward_features``, ``forward_head`` and ``get_classifier`` of timm
+    work as before, and ``reset_classifier`` puts a new classifier behind the aggregator.
 
     A sum over N elements is about N times as large as the mean that the rest of the network was trained with. Behind an
     aggregator with ``reduction="sum"`` the weights of the new dense layer are therefore divided by the N of the trial
@@ -213,12 +213,13 @@ def _replace(
     site.install(replacement)
     names = [name for name, module in model.named_modules(remove_duplicate=False) if module is last]
     try:
-        for name in names if classifier is not None else []:
-            model.set_submodule(name, classifier.to(match.x.device, match.x.dtype))
+        if classifier is not None:
+            for name in names:
+                model.set_submodule(name, classifier.to(match.x.device, match.x.dtype))
         _check(trial, behaviour, match, logits.shape[1] if num_classes is None else num_classes or None)
     except Exception as error:
         for name in names:
-            model.set_submodule(name, last)
+            model.set_submodule(name, last)  # type: ignore[arg-type]
         if isinstance(error, ValueError):
             raise
         raise refusal(model, f"that fails with an aggregator ({first_line(error)})", _IN_FORWARD) from error
@@ -266,7 +267,7 @@ def _grid(trial: Trial, inputs: Inputs, match: Match, num_elements: int) -> tupl
     )
 
 
-def _dense_like(before: nn.Module | None, in_features: int | None, out_features: int | None) -> nn.Module:
+def _dense_like(before: Any, in_features: int | None, out_features: int | None) -> nn.Module:
     """Return a dense layer of the kind of another one, with or without a bias as that; ``nn.Identity`` for no outputs.
 
     Args:

@@ -87,7 +87,8 @@ class TracedMethod:
         code = {}
         for mode, original in self.graphs.items():
             graph = fx.Graph()
-            graph.output(graph.graph_copy(original, copies := {}))
+            copies: dict[fx.Node, fx.Node] = {}
+            graph.output(graph.graph_copy(original, copies))
             nodes = {node.name: copies[node] for node in original.nodes if node in copies}
             for name, node in zip(self.arguments, graph.find_nodes(op="placeholder"), strict=True):
                 node.target = name  # torch.fx renames those with constants
@@ -103,7 +104,7 @@ class TracedMethod:
 
 
 def _length(x: Any) -> Any:
-    return x.shape[0] if isinstance(x, fx.Proxy) else len(x)
+    return x.size(0) if isinstance(x, fx.Proxy) else len(x)
 
 
 def _erase(node: fx.Node) -> None:
@@ -136,7 +137,7 @@ def rewritten_class(base: type[nn.Module], method: str, code: Mapping[bool, Code
 
     def reduce(self: nn.Module) -> tuple[Any, ...]:
         picklable = {mode: (source, _encoded(names)) for mode, (source, names) in code.items()}
-        return _rebuilt, (base, method, picklable), self.__getstate__()
+        return _rebuilt, (base, method, picklable), self.__getstate__()  # type: ignore[no-untyped-call]
 
     same = code[True][0] == code[False][0]
     attributes = {method: functions[False] if same else either, "__reduce__": reduce}

@@ -147,7 +147,7 @@ class Observation:
         """Name of the innermost module that makes vectors of a feature map in another way than those known."""
         calls = [call for call in self.calls if not call.match and call.module is not self.model]
         last = max((call for call in calls if any(map(is_map, call.inputs))), key=lambda call: call.start, default=None)
-        return last and type(last.module).__name__
+        return None if last is None else type(last.module).__name__
 
     def _record_head(self, *args: Any, **kwargs: Any) -> Any:
         self.head_call = args, kwargs

@@ -55,9 +55,8 @@ def example_images(
         in_channels: number of channels; None takes that of the first convolution, or 3.
     """
     if image_size is None:
-        holders = (getattr(model, "patch_embed", None), "img_size"), (model, "image_size")
-        holders += ((getattr(model, "config", None), "image_size"),)
-        declared = next((size for holder, name in holders if (size := getattr(holder, name, None))), None)
+        declared = getattr(getattr(model, "patch_embed", None), "img_size", None) or getattr(model, "image_size", None)
+        declared = declared or getattr(getattr(model, "config", None), "image_size", None)
         image_size = declared or getattr(model, "pretrained_cfg", {}).get("input_size", (3, 224, 224))[1:]
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     convolution = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
