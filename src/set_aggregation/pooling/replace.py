@@ -192,7 +192,7 @@ def _replace(
     size = pooling.out_features
     projection: nn.Module = nn.Identity()
     classifier: nn.Module | None = None
-    is_sum = pooling.aggregator.reduction == "sum"
+    is_sum = getattr(pooling.aggregator, "reduction", None) == "sum"
     if is_direct:
         assert last is not None
         classifier = new = _dense_like(last, size, num_classes)
