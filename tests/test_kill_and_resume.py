@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped or find a full disk or a damaged checkpoint, and are gone on with."""
+"""Runs that are killed, stopped, or meet a full disk or a damaged checkpoint, and are resumed."""
 
 import errno
 import json
@@ -18,10 +18,13 @@ from set_aggregation.runs import checkpoint_io
 from tests import kill_and_resume
 from tests.kill_and_resume import SETTINGS, Kill, Setting, differences, run_folder, run_to_end, try_once
 
-pytestmark = pytest.mark.skipif(
-    "fork" not in multiprocessing.get_all_start_methods() or torch.cuda.is_initialized(),
-    reason="a new Python would take long, and CUDA cannot be forked",
-)
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(
+        "fork" not in multiprocessing.get_all_start_methods() or torch.cuda.is_initialized(),
+        reason="a new Python would take long, and CUDA cannot be forked",
+    ),
+]
 KILLED = -signal.SIGKILL
 
 
@@ -53,23 +56,22 @@ def printed(case, rank=0):
 @pytest.mark.parametrize(
     ("setting", "place", "call", "when"),
     [
-        ("one_size", "Path.write_text", 1, "within"),  # config.yaml
         ("one_size", "csv.DictWriter.writerows", 12, "within"),  # metrics.csv
-        ("one_size", "SetClassifier.test_step", 2, "before"),
-        ("one_size", "write_results", 1, "after"),
-        ("validation_in_mid_epoch", "SetClassifier.training_step", 24, "before"),
-        ("validation_across_epochs", "SetClassifier.training_step", 13, "after"),
-        ("plateau", "SetClassifier.training_step", 17, "before"),
-        ("plateau", "Recovery.on_validation_end", 1, "after"),  # there are columns that no checkpoint knows
+        ("plateau", "Recovery.on_validation_end", 1, "after"),  # a column that no checkpoint knows
+        pytest.param("one_size", "Path.write_text", 1, "within", marks=pytest.mark.nightly),  # config.yaml
+        pytest.param("one_size", "write_results", 1, "after", marks=pytest.mark.nightly),
+        pytest.param("validation_in_mid_epoch", "SetClassifier.training_step", 24, "before", marks=pytest.mark.nightly),
+        pytest.param("validation_across_epochs", "SetClassifier.training_step", 13, "after", marks=pytest.mark.nightly),
     ],
 )
-def test_killed_at_the_places_where_it_once_went_wrong(uninterrupted, case, setting, place, call, when):
+def test_killed_at_places_that_once_failed(uninterrupted, case, setting, place, call, when):
     codes, _ = try_once(case, SETTINGS[setting], kills={0: Kill(place, call, when)})
     assert codes == [KILLED]
     run_to_end(case, SETTINGS[setting])
     assert differences(case, uninterrupted(setting)) == []
 
 
+@pytest.mark.nightly
 def test_command(tmp_path, monkeypatch, capsys):
     """A case that is killed in a validation and, it may be, in the middle of writing a checkpoint."""
     arguments = ("--cases=1", "--settings=several_sizes_accumulated", "--seed=33", f"--folder={tmp_path}")
@@ -83,7 +85,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert int(kills) > 0  # how many files are written after the first depends on the machine
 
 
-@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("lost", [0, pytest.param(1, marks=pytest.mark.nightly)])
 def test_ranks_end_when_one_is_killed(case, lost):
     kill = Kill("SetClassifier.training_step", 4, "before")
     codes, alone = try_once(case, SETTINGS["one_size_2_ranks"], kills={lost: kill})
@@ -93,7 +95,8 @@ def test_ranks_end_when_one_is_killed(case, lost):
     assert "error: another rank has ended" in printed(case, 1 - lost)
 
 
-def test_rank_that_is_lost_before_training_goes_on_is_not_waited_for(case):
+@pytest.mark.nightly
+def test_rank_that_is_lost_before_training_resumes_is_not_waited_for(case):
     setting = SETTINGS["one_size_2_ranks"]
     try_once(case, setting, kills={0: Kill("SetClassifier.training_step", 4, "before")})
     last = torch.load(run_folder(case) / "checkpoints" / "last.ckpt", weights_only=True)
@@ -127,8 +130,9 @@ def test_damaged_checkpoint(uninterrupted, case, kind, names):
     run_to_end(case, setting)
     said = printed(case)[before:]
     for name in ("last.ckpt", "previous.ckpt"):
-        named = f"{name}, which is damaged or no checkpoint of this project: the run goes on from the one before it"
-        assert said.count(named) == (name in names)
+        assert said.count(f"{name}, which is damaged or no checkpoint of this project") == (name in names)
+    assert ("resuming from previous.ckpt" in said) == ("previous.ckpt" not in names)
+    assert ("no intact checkpoint is left" in said) == ("previous.ckpt" in names)
     assert ("Restored all states" in said) == ("previous.ckpt" not in names)
     assert differences(case, uninterrupted("one_size")) == []
 
@@ -147,51 +151,28 @@ def _fill_disk(*names, first=1, last=10_000):
     checkpoint_io.write_checkpoint = full
 
 
-WORDS = "which cannot be written (No space left on device)"
-
-
-def test_full_disk_is_said_and_training_goes_on(uninterrupted, case):
-    setting = SETTINGS["one_size"]
-    setting = Setting((*setting.arguments, "--recovery.on_write_error=continue"))
-    codes, _ = try_once(case, setting, first=lambda rank: _fill_disk("last.ckpt", first=3, last=6))
+def test_full_disk_warns_and_training_continues(uninterrupted, case):
+    codes, _ = try_once(case, SETTINGS["one_size"], first=lambda rank: _fill_disk("last.ckpt", first=3, last=6))
     assert codes == [0]
-    said = printed(case)
-    assert WORDS in said
-    assert "the one before it stays, and training goes on" in said
-    assert [each for each in differences(case, uninterrupted("one_size")) if each != "config.yaml"] == []
+    assert "cannot be written (No space left on device); the one before it stays, and training" in printed(case)
+    assert differences(case, uninterrupted("one_size")) == []
 
 
-def test_disk_that_stays_full_ends_in_results(uninterrupted, case):
-    """There is no best checkpoint; the last weights are tested."""
-    setting = SETTINGS["one_size"]
-    codes, _ = try_once(case, setting, first=lambda rank: _fill_disk("last.ckpt", "best.ckpt"))
-    assert codes == [0]
-    said = printed(case)
-    assert "best.ckpt, which cannot be written" in said
-    assert "test/accuracy, last" in said
-    assert "Traceback" not in said
-    results = json.loads((run_folder(case) / "results.json").read_text())
-    expected = json.loads((run_folder(uninterrupted("one_size")) / "results.json").read_text())
-    assert results["curves"] == expected["curves"]
-    assert results["best"] == {}
-
-
-def test_full_disk_ends_training_if_asked_to(uninterrupted, case):
-    setting = SETTINGS["one_size"]
-    stopping = Setting((*setting.arguments, "--recovery.on_write_error=stop"))
-    codes, _ = try_once(case, stopping, first=lambda rank: _fill_disk("last.ckpt", "best.ckpt", first=4))
-    assert codes == [1]
-    assert WORDS in printed(case)
+@pytest.mark.parametrize(("on_write_error", "code"), [("continue", 74), ("stop", 1)])
+def test_run_on_a_full_disk_has_not_finished_and_resumes_when_there_is_room(uninterrupted, case, on_write_error, code):
+    """From the middle of training on neither last.ckpt nor best.ckpt can be written."""
+    setting = Setting((*SETTINGS["one_size"].arguments, f"--recovery.on_write_error={on_write_error}"))
+    codes, _ = try_once(case, setting, first=lambda rank: _fill_disk("last.ckpt", "best.ckpt", first=4))
+    assert codes == [code]
+    assert "No space left on device" in printed(case)
     assert "Traceback" not in printed(case)
+    assert not (run_folder(case) / "results.json").exists()
     run_to_end(case, setting)
     assert [each for each in differences(case, uninterrupted("one_size")) if each != "config.yaml"] == []
 
 
-NUM_TRAIN = 61
-
-
 def _number_images_and_stop(record, at_step=None):
-    """Images that are recognised after any resizing; the command is asked to stop at a step of training."""
+    """Make images that are recognised after any resizing, and stop at a step of training."""
 
     def load(self):
         values = torch.arange(200, dtype=torch.uint8)
@@ -211,10 +192,15 @@ def _number_images_and_stop(record, at_step=None):
     SetClassifier.training_step = noted
 
 
-@pytest.mark.parametrize(("before", "after", "data"), [(2, 1, "several_sizes"), (1, 2, "several_sizes")])
-def test_another_number_of_ranks_in_mid_epoch(case, tmp_path, data, before, after):
-    """Both together train on each image once in that epoch, but for those that cannot be shared out."""
-    arguments = (*SETTINGS[data].arguments, "--data.augment=false", "--data.batch_size=4", "--trainer.max_epochs=2")
+@pytest.mark.parametrize(("before", "after"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.nightly)])
+def test_another_number_of_ranks_in_mid_epoch(case, tmp_path, before, after):
+    """Both together train on each image once in that epoch, except those that cannot be divided among the ranks."""
+    arguments = (
+        *SETTINGS["several_sizes"].arguments,
+        "--data.augment=false",
+        "--data.batch_size=4",
+        "--trainer.max_epochs=2",
+    )
     for ranks, at_step in ((before, 3), (after, None)):
         first = lambda rank, ranks=ranks, at=at_step: _number_images_and_stop(tmp_path / f"{ranks}.{rank}.jsonl", at)  # noqa: E731
         codes, _ = try_once(case, Setting(arguments, ranks), first=first)
@@ -224,8 +210,7 @@ def test_another_number_of_ranks_in_mid_epoch(case, tmp_path, data, before, afte
         for line in file.read_text().splitlines():
             epoch, numbers = json.loads(line)
             seen.update((epoch, number) for number in numbers)
-    num = NUM_TRAIN if data == "one_size" else 63
-    sizes = 1 if data == "one_size" else 3
+    num, sizes = 63, 3
     of_first = [number for epoch, number in seen if epoch == 0]
     assert max(seen.values()) == 1
     assert num - sizes * (after - 1) <= len(of_first) <= num

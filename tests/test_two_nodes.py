@@ -18,6 +18,7 @@ SHORT = (
     # Equal batches on all ranks: two halves of a batch then weigh what the whole of it does on one.
     *("--model.aggregator.out_features=8", "--data.num_train=1024"),
 )
+pytestmark = pytest.mark.e2e
 TWO_NODES = ("--trainer", str(ROOT / "configs" / "trainer" / "multinode.yaml"))
 ONE_CPU = ("--trainer.accelerator=cpu", "--trainer.devices=1")
 

@@ -52,6 +52,7 @@ def noting(reads, name, method):
     return step
 
 
+@pytest.mark.e2e
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
 def test_reads_at_logged_steps_only(tmp_path, monkeypatch):
     reads = Reads()
