@@ -137,6 +137,7 @@ def test_folders_whose_names_are_no_text(tmp_path, page):
     assert 'href="logs/%FF/report.html"' in page()
 
 
+@pytest.mark.e2e
 @needs_chromium
 def test_a_browser_shows_the_page_and_asks_for_nothing(tmp_path):
     for seed in (0, 1):
