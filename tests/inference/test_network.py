@@ -49,6 +49,7 @@ def test_implementation_is_chosen_on_this_machine():
     ("part", "value"),
     [
         ("backbone", {"class_path": "torch.zeros"}),
+        ("aggregator", {"class_path": "torch.zeros"}),
         ("aggregator", {"class_path": "torch.nn.ReLU"}),
         ("aggregator", {"class_path": "NoSuchPool"}),
         (
