@@ -24,7 +24,7 @@ class Difference(NamedTuple):
 
     @property
     def is_small(self) -> bool:
-        """Whether the difference is within the tolerance; NaN is not."""
+        """True if the difference is within the tolerance; NaN is not."""
         return self.largest <= TOLERANCE * max(1.0, self.largest_logit)
 
 
