@@ -1,417 +1,118 @@
-"""Learning curves, results and the page of a run: of one that measures them, and of the same run without.
-
-With dropout, augmentation and sizes that are drawn anew each epoch, that is all that curves could disturb.
-"""
-
-import base64
-import csv
-import io
-import itertools
-import json
-import re
-import warnings
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-from set_aggregation.data import Digits
-from set_aggregation.models.classifier import SetClassifier
-from tests.support.cli_runner import CSV, DIGITS, ROOT, SHORT, run_cli
-
-EPOCHS = 3
-SMALL = ("--data.num_train=64", "--data.val_size=40", "--data.batch_size=32")
-RUN = (
-    *("--config", str(ROOT / "configs" / "san_digits_multires.yaml"), *CSV, *SMALL, "--data.sizes=[16,18]"),
-    *("--data.resample=true", "--data.augment=true", "--model.dropout=0.5", "--model.aggregator.out_features=8"),
-    *("--model.aggregator.reduction=mean", "--seed_everything=1"),
-    *(f"--trainer.max_epochs={EPOCHS}", "--trainer.log_every_n_steps=1", "--model.optimizer.lr=0.01", "--run.name=a"),
-)
-QUICK = (*DIGITS, *SHORT, *CSV, *SMALL, "--curves.num_images=9", "--run.name=a")
-
-
-def fit(folder, *arguments):
-    """The folder of the run, and its outcome."""
-    outcome = run_cli(folder, "fit", *arguments)
-    (run,) = (folder / "lightning_logs").glob("*/a")
-    return run, outcome
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    return fit(tmp_path_factory.mktemp("measured"), *RUN, "--curves.every_n_epochs=1", "--curves.num_images=all")
-
-
-@pytest.fixture(scope="module")
-def unmeasured(tmp_path_factory):
-    return fit(tmp_path_factory.mktemp("unmeasured"), *RUN, "--curves.every_n_epochs=0")
-
-
-def read_metrics(run):
-    """Rows of metrics.csv, without their empty cells."""
-    with (run / "metrics.csv").open() as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-
-
-def curve_rows(run):
-    return [row for row in read_metrics(run) if "curve/gap" in row]
-
-
-def results(run):
-    return json.loads((run / "results.json").read_text())
-
-
-def report(run):
-    return (run / "report.html").read_text()
-
-
-def checkpoint(run, name="last"):
-    return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
-
-
-@pytest.fixture(scope="module")
-def data():
-    """The data of the runs."""
-    module = Digits(sizes=[16, 18], num_train=64, val_size=40, resample=True)
-    module.setup("fit")
-    return module
-
-
-def test_ended_well(measured, unmeasured):
-    for _, outcome in (measured, unmeasured):
-        assert (outcome.code, outcome.err) == (0, f"`Trainer.fit` stopped: `max_epochs={EPOCHS}` reached.\n")
-
-
-def test_best_is_not_last(measured):
-    """Or what is of one could be of the other."""
-    assert checkpoint(measured[0], "best")["epoch"] < EPOCHS - 1
-
-
-# metrics.csv
-
-
-def test_a_row_each_epoch(measured):
-    rows = curve_rows(measured[0])
-    assert [row["epoch"] for row in rows] == list(range(EPOCHS))
-    assert [row["step"] for row in rows] == [2 * epoch + 1 for epoch in range(EPOCHS)]
-    for row in rows:
-        assert row["curve/gap"] == pytest.approx(row["curve/train_accuracy"] - row["curve/test_accuracy"], abs=1e-6)
-
-
-def test_validation_is_that_of_the_epoch(measured):
-    validated = [row for row in read_metrics(measured[0]) if "val/accuracy" in row]
-    for name in ("accuracy", "loss"):
-        of_validation = [row[f"val/{name}"] for row in validated]
-        assert [row[f"curve/val_{name}"] for row in curve_rows(measured[0])] == of_validation
-        assert len(set(of_validation)) > 1
-
-
-def test_last_values_are_those_of_a_test_of_the_last_checkpoint(measured, here):
-    run, _ = measured
-    last = ("--config", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt")
-    code, out, _ = run_cli(here, "test", *last)
-    assert code == 0
-    for name in ("accuracy", "loss"):
-        tested = float(re.search(rf"test/{name} \W+([\d.]+)", out)[1])
-        assert tested == pytest.approx(curve_rows(run)[-1][f"curve/test_{name}"], rel=1e-5)
-
-
-def test_training_set_is_measured_by_the_last_weights(measured, data):
-    run, _ = measured
-    model = SetClassifier.load_from_checkpoint(run / "checkpoints" / "last.ckpt", weights_only=True).eval()
-    right = num = 0
-    for images, labels in data.evaluation_dataloader("train"):
-        with torch.no_grad():
-            right += (model(images / 255).argmax(1) == labels).sum().item()
-        num += len(labels)
-    assert curve_rows(run)[-1]["curve/train_accuracy"] == pytest.approx(right / num)
-
-
-def test_other_columns_and_weights_are_the_same_without(measured, unmeasured):
-    with_curves = [
-        {name: value for name, value in row.items() if not name.startswith("curve/")}
-        for row in read_metrics(measured[0])
-    ]
-    assert [row for row in with_curves if set(row) > {"epoch", "step"}] == read_metrics(unmeasured[0])
-    ours, theirs = (checkpoint(run)["state_dict"] for run, _ in (measured, unmeasured))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-
-
-# Pictures and table
-
-
-def test_picture(measured):
-    with Image.open(measured[0] / "curves.png") as image:
-        image.load()
-        assert image.format == "PNG"
-
-
-def test_no_unfinished_file(measured):
-    assert not list(measured[0].glob("*.tmp"))
-
-
-def rows(outcome):
-    table = outcome.out[outcome.out.index("│ val/accuracy, best") :]
-    return dict(re.findall(r"│ (\S.*?) +│ (\S.*?) +│\n", table))
-
-
-def test_table_says_what_it_cost(measured):
-    seconds = results(measured[0])["seconds"]
-    share = seconds["learning curves"] / seconds["training"]
-    assert rows(measured[1])["learning curves took"] == f"{100 * share:.1f} % of the time of training"
-
-
-def test_nothing_is_left_of_what_is_turned_off(unmeasured):
-    run, outcome = unmeasured
-    assert "learning curves took" not in rows(outcome)
-    assert not (run / "curves.png").exists()
-    assert "curve/" not in (run / "metrics.csv").read_text()
-    assert results(run)["curves"] == []
-    assert "Not measured" in report(run)
-
-
-def test_the_page_is_named(measured):
-    run, outcome = measured
-    assert f"read about it in a browser:\n  lightning_logs/san_digits_multires/{run.name}/report.html\n" in outcome.out
-
-
-# results.json
-
-
-def test_results(measured):
-    run, _ = measured
-    found = results(run)
-    best = checkpoint(run, "best")["epoch"]
-    accuracies = [row["val/accuracy"] for row in read_metrics(run) if "val/accuracy" in row]
-    expected = {"experiment": "san_digits_multires", "run": "a", "aggregator": "SAN", "data": "Digits at 2 sizes"}
-    expected |= {"width": 8, "seed": 1, "epochs": EPOCHS, "steps": 2 * EPOCHS}
-    expected |= {"best": {"epoch": best + 1, "val/accuracy": accuracies[best]}}
-    expected |= {"last": {name: value for name, value in found["metrics"].items() if name.startswith("val/")}}
-    assert {name: found[name] for name in expected} == expected
-    assert set(found) == {*expected, "metrics", "parameters", "seconds", "environment", "curves"}
-    assert set(found["seconds"]) == {"all", "training", "learning curves"}
-    assert all(0 < seconds < 600 for seconds in found["seconds"].values())
-    assert set(found["environment"]) == {"command", "commit", "devices", "system", "versions"}
-
-
-def test_results_are_the_last_values_of_the_file(measured):
-    run, _ = measured
-    last = {name: value for row in read_metrics(run) for name, value in row.items()}
-    metrics = results(run)["metrics"]
-    assert metrics == {name: value for name, value in last.items() if name not in ("epoch", "step")}
-    assert set(metrics) >= {"curve/gap", "train/loss", "val/accuracy/16x16", "test/accuracy/18x18"}
-
-
-def test_curves_are_those_of_the_file(measured):
-    rows = curve_rows(measured[0])
-    curves = results(measured[0])["curves"]
-    assert [row["epoch"] for row in curves] == list(range(1, EPOCHS + 1))
-    for row, expected in zip(curves, rows, strict=True):
-        names = [name for name in expected if name.startswith("curve/")]
-        assert {name: row[name] for name in names} == pytest.approx({name: expected[name] for name in names}, rel=1e-6)
-
-
-def test_parameters(measured):
-    counts = results(measured[0])["parameters"]
-    weights = SetClassifier.load_from_checkpoint(
-        measured[0] / "checkpoints" / "best.ckpt", weights_only=True
-    ).named_parameters()
-    sizes = {name: weight.numel() for name, weight in weights}
-    for part in ("backbone", "aggregator", "head"):
-        assert counts[part] == sum(size for name, size in sizes.items() if name.startswith(f"{part}."))
-    assert counts["all"] == sum(sizes.values())
-
-
-# report.html
-
-
-@pytest.fixture(scope="module")
-def answers(measured, data):
-    """Index, truth, prediction and loss of each image of the test set, by the best checkpoint."""
-    best = measured[0] / "checkpoints" / "best.ckpt"
-    model = SetClassifier.load_from_checkpoint(best, weights_only=True).eval()
-    found = []
-    for index in range(len(data.parts["test"])):
-        images, labels = data.parts["test"][[index]]
-        with torch.no_grad():
-            scores = model(images / 255)[0].log_softmax(0)
-        found.append((index, labels.item(), scores.argmax().item(), -scores[labels].item()))
-    return found
-
-
-def test_page_has_the_accuracy_of_each_size(measured):
-    for size in ("16x16", "18x18"):
-        value = results(measured[0])["metrics"][f"test/accuracy/{size}"]
-        assert f">{size}</text>" in report(measured[0])
-        assert f">{value:.3f}</text>" in report(measured[0])
-
-
-def test_page_has_all_counts_of_the_confusion(measured, answers):
-    expected = np.zeros((10, 10), dtype=int)
-    for _, truth, prediction, _ in answers:
-        expected[truth, prediction] += 1
-    counts = [int(count) for count in re.findall(r'<td style="background[^>]*>(\d+)</td>', report(measured[0]))]
-    assert counts == expected.flatten().tolist()
-    accuracy = results(measured[0])["metrics"]["test/accuracy"]
-    assert np.trace(expected) / expected.sum() == pytest.approx(accuracy)
-
-
-def test_page_has_the_32_worst_mistakes(measured, answers, data):
-    wrong = sorted((answer for answer in answers if answer[1] != answer[2]), key=lambda answer: -answer[3])
-    figures = re.findall(
-        r'<img src="data:image/png;base64,([^"]+)"[^>]*><figcaption>(\d)<br><span class="wrong">(\d)</span><br>'
-        r"([\d.]+) &middot; (\d+)<br>(\d+)x(\d+)</figcaption>",
-        report(measured[0]),
-    )
-    assert len(figures) == 32
-    for (png, truth, prediction, loss, index, h, w), expected in zip(figures, wrong, strict=False):
-        assert (int(index), int(truth), int(prediction)) == expected[:3]
-        assert float(loss) == pytest.approx(expected[3], abs=0.006)
-        pixels = data.image("test", int(index))
-        assert pixels.shape == (int(h), int(w), 1)
-        assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))), pixels[:, :, 0])
-
-
-def test_page_has_table_configuration_and_environment(measured):
-    run, outcome = measured
-    page = report(run)
-    for name, value in rows(outcome).items():
-        assert f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' in page
-    assert f"<pre>{(run / 'config.yaml').read_text().strip()}" in page.replace("&#39;", "'")
-    for value in results(run)["environment"].values():
-        assert value in page.replace("&#39;", "'")
-
-
-# Other runs
-
-
-def test_rarely(here):
-    """The last epoch, and the epochs between which validation is left out."""
-    arguments = ("--trainer.max_epochs=5", "--trainer.check_val_every_n_epoch=3", "--curves.every_n_epochs=3")
-    run, (code, _, err) = fit(here, *QUICK, *arguments)
-    assert code == 0, err
-    assert [(row["epoch"], "curve/val_loss" in row) for row in curve_rows(run)] == [(2, True), (4, False)]
-
-
-def test_no_test(here):
-    run, (code, out, err) = fit(here, *QUICK, "--test_after_fit=false", "--curves.every_n_epochs=1")
-    assert code == 0, err
-    assert not any(name.startswith("test/") for name in results(run)["metrics"])
-    assert [row["epoch"] for row in results(run)["curves"]] == [1, 2]
-    assert "<h2>Learning curves</h2>" in report(run)
-    assert "Confusion" not in report(run)
-    assert "Worst misclassifications" not in report(run)
-    assert "report.html" in out
-
-
-def test_no_results_of_a_run_that_failed(here, monkeypatch):
-    step = SetClassifier.training_step
-
-    def fail_later(self, batch, batch_idx):
-        if self.current_epoch == 1:
-            raise RuntimeError("out of memory")
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(SetClassifier, "training_step", fail_later)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        fit(here, *QUICK, "--curves.every_n_epochs=1")
-    run = here / "lightning_logs" / "san_digits" / "a"
-    written = {path.name for path in run.iterdir()}
-    assert {"curves.png", "metrics.csv"} <= written
-    assert written.isdisjoint({"results.json", "report.html"})
-
-
-@pytest.fixture(
-    params=[
-        ("run_end.write_results", OSError(28, "No space left on device")),
-        ("run_report.write_report", PermissionError(13, "Permission denied")),
-    ],
-    ids=["full disk", "read-only folder"],
-)
-def unwritten(request, here, monkeypatch):
-    """The run whose results cannot be written, its outcome and its warnings, which are what people have: no errors."""
-    name, error = request.param
-
-    def fail(*arguments):
-        warnings.simplefilter("always")
-        raise error
-
-    monkeypatch.setattr(f"set_aggregation.{name}", fail)
-    with pytest.warns(UserWarning, match=f"results cannot be written: .*{error.strerror}") as warned:
-        run, outcome = fit(here, *QUICK)
-    return run, outcome, warned.list
-
-
-def test_results_that_cannot_be_written(unwritten):
-    run, (code, out, _), warned = unwritten
-    assert code == 0
-    assert len(warned) == 1
-    assert "\n" not in str(warned[0].message)
-    assert "test/accuracy, best checkpoint" in out
-    assert "test it again" in out
-    assert not (run / "results.json").exists()  # so the run counts as one that has not finished
-    assert ("report.html" in out) == (run / "report.html").exists()
-
-
-def test_warning_is_shown_on_one_line(unwritten):
-    *_, (warned,) = unwritten
-    shown = warnings.formatwarning(warned.message, warned.category, warned.filename, warned.lineno)
-    assert shown.count("\n") == 1
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A run of two epochs, whose last checkpoint is gone on from."""
-    folder = tmp_path_factory.mktemp("finished")
-    return fit(folder, *QUICK, "--curves.every_n_epochs=1", "--test_after_fit=false")[0]
-
-
-def go_on(here, finished, *arguments):
-    """Goes on from the last checkpoint."""
-    last = finished / "checkpoints" / "last.ckpt"
-    return fit(here, *QUICK, "--curves.every_n_epochs=1", f"--ckpt_path={last}", *arguments)
-
-
-def test_curves_go_on(here, finished):
-    run, (code, _, err) = go_on(here, finished, "--trainer.max_epochs=4", "--test_after_fit=false")
-    assert code == 0, err
-    history = checkpoint(finished)["callbacks"]["LearningCurves"]["history"]
-    assert results(run)["curves"][:2] == history
-    assert [row["epoch"] for row in results(run)["curves"]] == [1, 2, 3, 4]
-    assert [row["epoch"] for row in curve_rows(run)] == [2, 3]
-
-
-def test_cost_is_that_of_measuring_and_drawing(here, monkeypatch):
-    """Measuring an epoch takes 2 s and drawing 3 s here, by the clocks of the two."""
-    for module, seconds in (("learning_curves", 2), ("curves_picture", 3)):
-        clock = SimpleNamespace(perf_counter=itertools.count(step=seconds).__next__)
-        monkeypatch.setattr(f"set_aggregation.callbacks.{module}.time", clock)
-    run, _ = fit(here, *QUICK, "--curves.every_n_epochs=1", "--test_after_fit=false")
-    assert results(run)["seconds"]["learning curves"] == 2 * 2 + 3 * 2  # the picture waits 150 s after the first
-
-
-def test_run_that_has_nothing_to_go_on_with(here, finished):
-    run, (code, out, _) = go_on(here, finished)
-    assert code == 0
-    assert "test/accuracy" in out
-    assert len(results(run)["curves"]) == 2
+from set_aggregation.cli.curves import run as main
+from tests.support.run_folders import write_run
+
+
+@pytest.fixture
+def logs(tmp_path, monkeypatch):
+    """Two runs, in a folder below the working one."""
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 1):
+        write_run(tmp_path / "logs" / f"{seed}", seed=seed)
+    return tmp_path / "logs"
+
+
+def refused(capsys, *arguments):
+    """Exit code and the line of a usage error."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("error: ")
+    return end.value.code, err
 
 
 @pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        ("every_n_epochs=-1", "LearningCurves: got every_n_epochs=-1, expected at least 0"),
-        ("every_n_epochs=x", "got curves.every_n_epochs x, expected int"),
-        ("num_images=0", "LearningCurves: got num_images=0, expected 'tenth', 'all' or a number of at least 1"),
-        ("num_images=half", "got curves.num_images half, expected one of int, 'tenth', 'all'"),
-        ("num_image=2", "did you mean curves.num_images?"),
-    ],
+    ("name", "start"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.PDF", b"%PDF"), ("a.html", b"<!doctype html>")]
 )
-def test_bad_argument(here, argument, message):
-    code, out, err = run_cli(here, "fit", *DIGITS, f"--curves.{argument}")
-    assert code != 0
-    assert (out, err.count("\n"), list(Path(here).iterdir())) == ("", 1, [])
-    assert message in err
+def test_it_writes_what_the_ending_says(logs, capsys, name, start):
+    assert main(["logs", "--out", name]) == 0
+    assert Path(name).read_bytes().startswith(start)
+    assert capsys.readouterr() == (f"wrote {name}: 2 runs, 0 left out\n", "")
+    assert {path.name for path in Path().iterdir()} == {"logs", name}
+
+
+def test_what_is_left_out_is_said(logs, capsys):
+    write_run(logs / "late", without=("results.json",))
+    write_run(logs / "bad", curves=[])
+    write_run(logs / "2026-01-02_03-04-05_abcdef")
+    assert main(["logs", "--out", "a.svg"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "wrote a.svg: 2 runs, 3 left out\n"
+    repeat, bad, late = err.splitlines()
+    assert repeat.startswith("skipped logs/2026-01-02_03-04-05_abcdef: repeat: has the settings and the seed of logs/0")
+    assert bad.startswith("skipped logs/bad: broken: got no curves")
+    assert late.startswith("skipped logs/late: unfinished: ")
+
+
+def test_nothing_to_draw_is_an_error(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "late", without=("results.json",))
+    Path("empty").mkdir()
+    assert main(["late", "empty", "--out", "a.png"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split(":")[0] for line in err.splitlines()] == ["skipped empty", "skipped late", "error"]
+    assert err.endswith("error: got no finished run in late, empty, expected at least one\n")
+    assert not Path("a.png").exists()
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a", ".png", "a.png.txt"])
+def test_other_endings_are_refused_before_anything_is_read(logs, capsys, monkeypatch, name):
+    monkeypatch.setattr("set_aggregation.cli.curves.find_runs", None)
+    code, line = refused(capsys, "logs", "--out", name)
+    assert code == 2
+    assert f"got {name}, expected a file that ends in .html, .pdf, .png, .svg" in line
+
+
+def test_folders_that_are_none_are_refused(logs, capsys):
+    code, line = refused(capsys, "logs", "nowhere", "--out", "a.png")
+    assert code == 2
+    assert "got nowhere, which is not there; expected the folder of a run" in line
+    code, line = refused(capsys, "logs/0/config.yaml", "--out", "a.png")
+    assert code == 2
+    assert "got logs/0/config.yaml, which is a file; expected the folder of a run" in line
+
+
+@pytest.mark.parametrize("arguments", [("logs",), ("--out", "a.png"), (), ("logs", "--ou", "a.png")])
+def test_what_is_missing_is_said_in_one_line(logs, capsys, arguments):
+    code, line = refused(capsys, *arguments)
+    assert code == 2
+    assert "required" in line
+    assert "--help" in line
+
+
+def test_a_file_that_cannot_be_written_is_an_error(logs, capsys):
+    assert main(["logs", "--out", "nowhere/a.svg"]) == 1
+    expected = (
+        "error: got --out nowhere/a.svg, which cannot be written (No such file or directory); give another file\n"
+    )
+    assert capsys.readouterr().err == expected
+    Path("a.svg").mkdir()
+    assert main(["logs", "--out", "a.svg"]) == 1
+    assert "(Is a directory)" in capsys.readouterr().err
+    assert {path.name for path in Path().iterdir()} == {"logs", "a.svg"}
+
+
+def test_what_was_there_stays_until_the_new_is_whole(logs, monkeypatch):
+    Path("a.svg").write_text("old")
+    monkeypatch.setattr(Path, "write_bytes", lambda self, content: exec("raise KeyboardInterrupt"))
+    with pytest.raises(KeyboardInterrupt):
+        main(["logs", "--out", "a.svg"])
+    assert Path("a.svg").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["matplotlib", "yaml", "jinja2"])
+def test_without_the_extra_it_says_what_it_needs(logs, capsys, monkeypatch, forget_modules, name):
+    forget_modules("set_aggregation.reports.")
+    forget_modules(f"{name}.")
+    monkeypatch.setitem(sys.modules, name, None)
+    assert main(["logs", "--out", "a.html"]) == 1
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: got no {name}")
+    assert line.endswith("for the learning curves: pip install 'set-aggregation[train]'\n")

@@ -12,6 +12,8 @@ import pytest
 from tests.support.cli_runner import CSV, DIGITS, ROOT, environment_of_a_person, run_cli
 from tests.support.wandb_file import read
 
+pytestmark = pytest.mark.e2e
+
 SMALL = ("--data.num_train=128", "--data.val_size=32", "--data.batch_size=32", "--model.aggregator.out_features=8")
 LONG = (*SMALL, "--trainer.log_every_n_steps=1", "--curves.num_images=9", "--recovery.every_n_steps=3", "--resume=auto")
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp")

@@ -159,7 +159,7 @@ def environment(monkeypatch):
 class TestTellAllRanks:
     def test_one_rank_talks_to_nobody(self):
         assert told(externally=False, is_global_zero=True, world_size=1) == ("mine", [])
-        assert "SAN_TOLD_BY_FIRST_RANK" not in os.environ
+        assert "SAN_RANK_ZERO_VALUE" not in os.environ
 
     def test_ranks_that_this_one_starts_find_it_in_the_environment(self):
         value = ["a", None, {"b": 1}]

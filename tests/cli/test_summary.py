@@ -9,7 +9,7 @@ import warnings
 import pytest
 import torch
 
-from set_aggregation.cli.log_filters import lightning_news, silence_advertisements
+from set_aggregation.cli.silence import lightning_messages, silence_libraries
 from set_aggregation.models.classifier import SetClassifier
 from set_aggregation.reports import summary
 from set_aggregation.reports.summary import relative
@@ -46,21 +46,12 @@ def test_accuracies_are_those_of_the_file(table, run_folder):
     assert table["test/accuracy, best checkpoint"] == f"{test[-1]:.4f}"
 
 
-def test_images_of_one_size_have_one_row(table):
-    assert [name for name in table if name.startswith("test/")] == ["test/accuracy, best checkpoint"]
-
-
 def test_parameters(table, run_folder):
     model = SetClassifier.load_from_checkpoint(run_folder / "checkpoints" / "best.ckpt", weights_only=True)
     count = sum(weight.numel() for weight in model.parameters())
     backbone = sum(weight.numel() for weight in model.backbone.parameters())
     assert table["parameters, all"] == f"{count:,}"
     assert table["parameters, aggregator + head"] == f"{count - backbone:,}"
-
-
-def test_time_and_speed(table):
-    assert re.fullmatch(r"\d+\.\d s", table["time"])
-    assert re.fullmatch(r"[1-9][\d,]* images/s", table["training speed"])
 
 
 def test_says_where_everything_lies(commands, trained, run_folder):
@@ -102,20 +93,14 @@ def test_advice_on_workers_is_silenced(here, monkeypatch):
 
 def test_advertisement_is_silenced_by_message(caplog):
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    silence_advertisements()
-    with caplog.at_level(logging.INFO, "lightning.pytorch"), lightning_news():
+    silence_libraries()
+    with caplog.at_level(logging.INFO, "lightning.pytorch"), lightning_messages():
         parent = logging.getLogger("lightning.pytorch")
         parent.addHandler(caplog.handler)
         logger.info("💡 Tip: For seamless cloud logging and experiment tracking, try ours")
         logger.info("`Trainer.fit` stopped")
         parent.removeHandler(caplog.handler)
     assert {record.getMessage() for record in caplog.records} == {"`Trainer.fit` stopped"}
-
-
-def test_no_wandb_lines_without_wandb(here):
-    out = run_cli(here, "fit", *DIGITS, *SHORT, *CSV).out
-    assert "everything is in" in out
-    assert "wandb" not in out
 
 
 def test_another_warning_is_still_heard(here, monkeypatch):
@@ -128,11 +113,6 @@ def test_another_warning_is_still_heard(here, monkeypatch):
     monkeypatch.setattr(SetClassifier, "training_step", warn)
     with pytest.raises(UserWarning, match="the roof is on fire"):  # an error, in tests
         run_cli(here, "fit", *DIGITS, *SHORT, *CSV)
-
-
-def test_wish_of_lightning_that_is_not_harmless_is_still_heard(here):
-    with pytest.raises(UserWarning, match="log_every_n_steps"):
-        run_cli(here, "fit", *DIGITS, *SHORT, *CSV, "--trainer.log_every_n_steps=100")
 
 
 def test_path_below_the_working_folder_is_short(tmp_path, monkeypatch):
@@ -153,9 +133,3 @@ def test_rows_of_sizes_follow_each_other_by_height_then_width():
     assert rows["test/accuracy, last"] == "0.2500"
     assert rows["test/accuracy/8x12, last"] == "0.7143"
     assert rows["test/accuracy/16x16, last"] == "0.1429"
-
-
-def test_row_without_sizes():
-    assert summary.test_rows({"test/accuracy": torch.tensor(1.0)}, "best checkpoint") == {
-        "test/accuracy, best checkpoint": "1.0000"
-    }

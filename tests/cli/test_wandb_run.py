@@ -9,6 +9,8 @@ import yaml
 from tests.support.cli_runner import CSV, DIGITS, SHORT, run_cli
 from tests.support.wandb_file import read
 
+pytestmark = pytest.mark.e2e
+
 EACH_EPOCH = ("curve/", "val/", "test/")
 SPEED = "throughput/images_per_second"  # which metrics.csv leaves out: it is not the same for the same run
 

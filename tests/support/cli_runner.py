@@ -1,6 +1,7 @@
 """Runs the command line in this process: a new Python would take ten seconds to import everything."""
 
 import contextlib
+import functools
 import io
 import logging
 import os
@@ -13,6 +14,7 @@ from unittest import mock
 import jaxtyping
 
 from set_aggregation.cli import main
+from set_aggregation.cli.lightning_cli import SetAggregationCLI
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ("--config", str(ROOT / "configs" / "san_digits.yaml"))
@@ -24,6 +26,20 @@ SHORT = (  # a training that takes a second, and has something in every column o
 REHEARSAL = ("--trainer.fast_dev_run=2", "--trainer.accelerator=cpu")
 FEW_IMAGES = ("--data.batch_size=8", "--data.val_size=16")  # as many as the stand-ins for downloads have
 _LOGGERS = ("lightning.pytorch", "lightning.fabric")
+
+
+@functools.cache
+def fit_parser():
+    """Return the parser of ``fit``; building it takes most of the time of parsing."""
+    parsers = []
+
+    def keep(self, parser, args):
+        parsers.append(parser)
+        raise InterruptedError
+
+    with mock.patch.object(SetAggregationCLI, "parse_arguments", keep), contextlib.suppress(InterruptedError):
+        SetAggregationCLI("fit", [])
+    return parsers[0]
 
 
 class Outcome(NamedTuple):

@@ -1,5 +1,9 @@
-"""The options of the command line beside those of Lightning, the model and the data."""
+"""The options of the command line beside those of Lightning, the model and the data, and what they imply."""
 
+import difflib
+import re
+from argparse import ArgumentError
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +12,7 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser
 
 from set_aggregation.callbacks import BestCheckpoint, LearningCurves, NonFinite, Recovery
+from set_aggregation.reports.settings import WIDTH_KEYS
 from set_aggregation.runs.directory import RunDirectory
 
 _CHECKPOINT = {
@@ -16,10 +21,15 @@ _CHECKPOINT = {
     "filename": "best",
     "enable_version_counter": False,
 }
+_SAVE_DIR = '{"save_dir": "."}'
+_SHORT = {  # class names that would need more arguments
+    r"^(--trainer\.logger\+?=)?(CSVLogger|TensorBoardLogger)$": rf'\1{{"class_path": "\2", "init_args": {_SAVE_DIR}}}',
+    r"^(--model\.scheduler=)?ReduceLROnPlateau$": r"\1torch.optim.lr_scheduler.ReduceLROnPlateau",
+}
 
 
 def add_arguments(parser: LightningArgumentParser, command: str) -> None:
-    """Links the data to the model and adds what every run has.
+    """Link the data to the model and add the options of every run.
 
     Args:
         parser: of the command.
@@ -44,54 +54,75 @@ def add_arguments(parser: LightningArgumentParser, command: str) -> None:
     parser.add_argument(
         "--resume",
         type=Literal["auto"] | Path | None,
-        help="The folder of a run to go on with; or auto, to go on with what an interrupted run of this configuration "
-        "(or of this --run.name) has left, if there is one, so that one command starts a run and continues it.",
+        help="The folder of a run to resume; or auto, to resume the interrupted run of this configuration (or of this "
+        "--run.name) if one exists, so that one command starts a run and resumes it.",
     )
     parser.add_argument(
         "--width",
         type=PositiveInt | None,
-        help="Number of inputs of the last dense layer, the size in the paper's tables: the hidden_features of the "
-        "model where it has them, else the out_features of the aggregator.",
+        help="Number of inputs of the last dense layer (the size in the paper's tables): hidden_features of the model "
+        "if set, else out_features of the aggregator.",
     )
-    parser.add_argument(
-        "--test_after_fit", type=bool, default=True, help="Whether fit ends with a test of the best checkpoint."
-    )
+    parser.add_argument("--test_after_fit", type=bool, default=True, help="Test the best checkpoint at the end of fit.")
     parser.add_argument(
         "--test_last",
         type=bool,
         default=False,
-        help="Whether fit ends with a test of the weights of the last epoch, too.",
+        help="Test the weights of the last epoch, too, at the end of fit.",
     )
 
 
-def set_width(model: Namespace, width: int) -> None:
-    """Sets the number of inputs of the last dense layer.
+def checked_words(words: Sequence[str]) -> list[str]:
+    """Return a command line in which file loggers and ReduceLROnPlateau can be given by name alone.
 
     Args:
-        model: configuration of the model, which is changed.
-        width: the number.
+        words: the options.
 
     Raises:
-        ValueError: it is the number of channels of the feature map, which the backbone says.
+        ArgumentError: an option before the last ``--config``, whose file would override it.
     """
-    aggregator = model.aggregator
-    if model.hidden_features is not None:
-        model.hidden_features = width
-    elif "out_features" in aggregator.get("init_args", {}):
-        aggregator.init_args.out_features = width
-    else:
-        name = aggregator.class_path.rsplit(".", 1)[-1]
+    configs = [index for index, word in enumerate(words) if word in ("-c", "--config") or word.startswith("--config=")]
+    for index, word in enumerate(words[: configs[-1]] if configs else ()):
+        if word.startswith("--") and index not in configs:
+            option = word.split("=")[0]
+            raise ArgumentError(None, f"got {option} before --config, whose file would override it; put --config first")
+    for pattern, replacement in _SHORT.items():
+        words = [re.sub(pattern, replacement, word) for word in words]
+    return list(words)
+
+
+def complete(config: Namespace) -> None:
+    """Check a configuration, and apply ``--width`` to its model.
+
+    Args:
+        config: of the command, changed in place.
+
+    Raises:
+        ValueError: a name with a slash, ``overfit_batches``, or a width for a model without one.
+    """
+    if config.run.name is not None and Path(config.run.name).name != config.run.name:
         raise ValueError(
-            f"got --width {width} for {name} without a hidden layer, whose width is that of the feature map; expected "
-            "an aggregator with out_features, or a hidden layer: --model.hidden_features"
+            f"got --run.name {config.run.name}, expected the name of a folder; --run.experiment groups runs"
         )
+    if batches := config.trainer.overfit_batches:
+        raise ValueError(
+            f"got --trainer.overfit_batches {batches}, which replaces the sampler of the data; expected "
+            "--data.num_train, such as the images of two batches"
+        )
+    if config.width is not None:
+        if (key := _width_key(config)) is None:
+            raise ValueError(
+                f"got --width {config.width} for {_class_name(config.model.aggregator)} without a hidden layer, "
+                "expected an aggregator with out_features, or a hidden layer: --model.hidden_features"
+            )
+        config[key], config.width = int(config.width), None
 
 
 def tags(config: Namespace) -> list[str]:
-    """What a run can be found by: aggregator, data and, where the configuration says it, width.
+    """Return the tags of a run: aggregator, data and, where the configuration has it, width.
 
     Args:
-        config: of the subcommand.
+        config: of the command.
 
     Example:
         >>> san = Namespace(class_path="set_aggregation.aggregators.SAN", init_args=Namespace(out_features=1024))
@@ -99,7 +130,34 @@ def tags(config: Namespace) -> list[str]:
         >>> tags(Namespace(model=Namespace(aggregator=san, hidden_features=None), data=data))
         ['SAN', 'CIFAR10', 'width 1024']
     """
-    aggregator = config.model.aggregator
-    width = config.model.hidden_features or aggregator.get("init_args", {}).get("out_features")
-    names = [part.class_path.rsplit(".", 1)[-1] for part in (aggregator, config.data)]
-    return [*names, f"width {width}"] if width else names
+    key = _width_key(config)
+    return [*map(_class_name, (config.model.aggregator, config.data)), *([f"width {config[key]}"] if key else ())]
+
+
+def check_monitors(monitors: Iterable[str]) -> None:
+    """Refuse metrics that no run logs.
+
+    Args:
+        monitors: the metrics that callbacks and schedulers watch.
+
+    Raises:
+        ValueError: an unknown metric.
+    """
+    known = [f"{part}/{name}" for part in ("train", "val") for name in ("loss", "accuracy")]
+    known += [f"curve/{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")] + [
+        "curve/gap"
+    ]
+    for name in monitors:
+        if name not in known and not name.startswith(("val/accuracy/", "lr-", "train/learning_rate")):
+            close = difflib.get_close_matches(name.replace("_", "/"), known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"got the monitor {name}, expected one of {', '.join(known)}{hint}")
+
+
+def _width_key(config: Namespace) -> str | None:
+    """Return the setting that is the number of inputs of the last dense layer; None for that of the feature map."""
+    return next((key for key in WIDTH_KEYS if config.get(key) is not None), None)
+
+
+def _class_name(part: Namespace) -> str:
+    return str(part.class_path).rsplit(".", 1)[-1]

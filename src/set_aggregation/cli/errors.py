@@ -1,4 +1,4 @@
-"""jsonargparse's messages, as one line that says what was got, what was expected and what to do."""
+"""jsonargparse's error messages as one line: what it got, what it expected, what to do."""
 
 import difflib
 import inspect
@@ -7,36 +7,37 @@ from collections.abc import Iterable, Mapping
 
 from jsonargparse import ArgumentParser
 
-_FILLED_IN = ("in_features", "in_channels")  # by the project, not by a person
+from set_aggregation.cli._jsonargparse import option_names
+
+_FILLED_IN = ("in_features", "in_channels")  # by the project
 
 
 def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: Mapping[str, type]) -> str:
-    """Rewrites a message of the argument parser.
+    """Return a message of jsonargparse as one line.
 
     Args:
-        message: what jsonargparse said.
-        words: the command line, for the files it names.
-        parser: the parser of the subcommand, for the options there are.
-        parts: base class of each key that takes a class, for the names there are.
+        message: the message.
+        words: the command line, which names the files.
+        parser: the parser, which knows the options.
+        parts: base class of each key that takes a class.
     """
     keys = re.findall(r'Parser key "([\w.]+)"', message)
     key = keys[0] if keys else ""
     if unknown := _search(r"(?:unrecognized arguments: --|does not accept option ')([\w.+]+)", message):
-        options = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
-        return f"got {unknown}, which is not an option{_suggestion(unknown, options)}"
+        return f"got {unknown}, which is not an option{_suggestion(unknown, option_names(parser))}"
     name = _search(
         r"(?:Expected a dot import path string|path format|is abstract\n.*Given value): (\S+)", message, re.S
     )
     if key in parts and name:
         known = sorted(cls.__name__ for cls in _concrete(parts[key]))
         return (
-            f"got {key} {name}, expected one of {', '.join(known)}, a class path or a YAML file that is there"
+            f"got {key} {name}, expected one of {', '.join(known)}, a class path or an existing YAML file"
             f"{_suggestion(name, known)}"
         )
     if refused := _search(r"Option '(\w+)' is not accepted", message):
         class_name = _search(r"class_path[=' ]+[\w.]*?(\w+)'", message)
         if key in parts and class_name == parts[key].__name__:
-            return f"got {key}.{refused} before it was said of what; put --config or --{key} before it"
+            return f"got {key}.{refused} before its class; put --config or --{key} before it"
         taken = next((_parameters(cls) for cls in _concrete(parts.get(key, int)) if cls.__name__ == class_name), [])
         expected = f", expected one of {', '.join(taken)}" if taken else ""
         return f"got {key}.{refused}, which {class_name or key} does not take{expected}{_suggestion(refused, taken)}"
@@ -47,21 +48,25 @@ def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: 
         r"Expected an? (<class '\w+'>|typing\.\w+\[.*?\]).*?(?:Got|Given) value: (\S+)", innermost, re.S
     ):
         return f"got {'.'.join(keys)} {wrong[2].rstrip('.')}, expected {_plain(wrong[1])}"
-    if "Problems parsing config" in message:  # which file it was is not said
+    if "Problems parsing config" in message:  # without the name of the file
         message += f"; look at {' '.join(word for word in words if word.endswith(('.yaml', '.yml', '.json')))}"
     return " ".join(message.split())
 
 
 def unwrapped(message: str) -> str:
-    """What a class or a worker process said, without what jsonargparse or torch put around it, on one line."""
-    said = _search(r"Errors:\s+- (.+?)\n\s*- ", message, re.DOTALL)
-    if "DataLoader worker process" in message:  # with its whole traceback
-        said = _search(r"\n\w*(?:Error|Exception): (.+)\s*$", message)
-    return " ".join((said or message).split())
+    """Return the message of a class or a worker process on one line, without what jsonargparse or torch adds.
+
+    Args:
+        message: the message of the error that reached the command line.
+    """
+    inner = _search(r"Errors:\s+- (.+?)\n\s*- ", message, re.DOTALL)
+    if "DataLoader worker process" in message:  # followed by the traceback
+        inner = _search(r"\n\w*(?:Error|Exception): (.+)\s*$", message)
+    return " ".join((inner or message).split())
 
 
 def _plain(types: str) -> str:
-    """Types as a person writes them."""
+    """Return types without Python's notation."""
     types = re.sub(r"typing\.Literal\[(.*?)\]", r"\1", re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", types))
     return types.replace("collections.abc.Sequence", "list").replace("NoneType", "null")
 
@@ -77,14 +82,14 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def _concrete(base: type[object]) -> list[type[object]]:
-    """The subclasses that can be instantiated."""
+    """Return the subclasses that can be instantiated."""
     children: list[type[object]] = base.__subclasses__()
     below = [cls for child in children for cls in (child, *_concrete(child))]
     return [cls for cls in dict.fromkeys(below) if not inspect.isabstract(cls)]
 
 
 def _parameters(cls: type) -> list[str]:
-    """What its constructor takes, and those to which it passes on ``**arguments``."""
+    """Return the parameters of a constructor, with those that it passes on as ``**arguments``."""
     names: list[str] = []
     for base in cls.__mro__:
         if "__init__" in vars(base):

@@ -16,7 +16,6 @@ from set_aggregation.callbacks import (
     PlotCurves,
     Throughput,
 )
-from set_aggregation.cli.duration import duration
 from set_aggregation.cli.logger_defaults import wandb_loggers
 from set_aggregation.data import ImageDataModule
 from set_aggregation.models.classifier import SetClassifier
@@ -157,3 +156,21 @@ def _pictured(data: ImageDataModule, mistakes: Sequence[Misclassification]) -> l
 
 def _find(trainer: Trainer, kind: type[C]) -> C:
     return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
+
+
+def duration(seconds: float) -> str:
+    """Return a time in minutes or hours where it is long.
+
+    Args:
+        seconds: the time.
+
+    Example:
+        >>> duration(3.14159), duration(75), duration(7384)
+        ('3.1 s', '1 min 15 s', '2 h 03 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

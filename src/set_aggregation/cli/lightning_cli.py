@@ -14,6 +14,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -31,13 +32,13 @@ from set_aggregation.callbacks import (
     Recovery,
     Throughput,
 )
-from set_aggregation.cli.arguments import add_arguments, set_width, tags
+from set_aggregation.cli.arguments import add_arguments, check_monitors, checked_words, complete, tags
 from set_aggregation.cli.errors import one_line, unwrapped
 from set_aggregation.cli.finish import end_run
-from set_aggregation.cli.log_filters import lightning_news, silence_advertisements
 from set_aggregation.cli.logger_defaults import put_into, wandb_loggers
 from set_aggregation.cli.main import COMMANDS
 from set_aggregation.cli.ranks import broadcast_from_rank_zero, disconnect, is_peer_failure
+from set_aggregation.cli.silence import lightning_messages, silence_libraries
 from set_aggregation.data import ImageDataModule
 from set_aggregation.data.image_files import find_images
 from set_aggregation.models.classifier import SetClassifier
@@ -56,7 +57,7 @@ _LOGGERS = [
     {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "."}},
     {"class_path": "lightning.pytorch.loggers.WandbLogger"},
 ]
-# What a person can cause and mend; anything else is our fault and keeps its traceback.
+# Errors that the user can cause and mend; all others keep their traceback.
 _USER_ERRORS = (
     *(ArgumentError, ValueError, OSError, FloatingPointError),
     *(MisconfigurationException, MissingExtraError),
@@ -64,7 +65,12 @@ _USER_ERRORS = (
 
 
 class SetAggregationCLI(LightningCLI):
-    """LightningCLI whose runs lie in one folder each."""
+    """LightningCLI of one command, with one folder for each run.
+
+    Args:
+        command: fit, validate, test or predict.
+        arguments: its options.
+    """
 
     model: SetClassifier
     datamodule: ImageDataModule
@@ -96,18 +102,16 @@ class SetAggregationCLI(LightningCLI):
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Links the data to the model and adds what every run has."""
+        """Link the data to the model and add the options of every run."""
         add_arguments(parser, self.command)
 
     def before_instantiate_classes(self) -> None:
-        """Puts everything the run makes into its folder."""
+        """Complete the configuration, and put all files of the run into its folder."""
         config = self.config
-        if config.width is not None:
-            set_width(config.model, int(config.width))
-            config.width = None
+        complete(config)
         if self.command != "fit":
             config.trainer.logger = False
-            if self.command == "predict":  # all answers in one process, in the order of the files
+            if self.command == "predict":  # one process prints all answers in the order of the files
                 config.trainer.devices, config.trainer.num_nodes = 1, 1
             return
         run = RunDirectory(config.run.experiment, config.run.root, config.run.name)
@@ -124,7 +128,7 @@ class SetAggregationCLI(LightningCLI):
             put_into(run, logger, tags(config))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Adds the callbacks that every run has."""
+        """Build the trainer with the callbacks of every run."""
         config = {**self.config_init["trainer"], **kwargs}
         for name in ("curves", "recovery", "non_finite", "checkpoint"):
             setattr(self, name, self.config_init[name])
@@ -137,6 +141,7 @@ class SetAggregationCLI(LightningCLI):
         if self.command == "fit":
             run, curves = self.run_directory, self.curves
             # What finds broken weights comes first, what saves them last.
+            _check_callbacks(callbacks, self.config.model.scheduler)
             callbacks.insert(0, self.non_finite)
             callbacks += [curves, PlotCurves(run.folder / "curves.png", curves), Misclassifications(), self.recovery]
         if self.command == "fit" and not self._is_rehearsal and config["enable_checkpointing"] is not False:
@@ -169,7 +174,7 @@ class SetAggregationCLI(LightningCLI):
                 take_over_signals(self.trainer)
                 # Of the launcher that has started the other ranks, if there is one.
                 self.recovery.signals.pass_on = getattr(self.trainer.strategy.launcher, "kill", lambda number: None)
-                with lightning_news():
+                with lightning_messages():
                     self._say_batch_size()
                     self.trainer.fit(**kwargs)
                 self._check_last_checkpoint()
@@ -303,15 +308,15 @@ class SetAggregationCLI(LightningCLI):
         return bool(self.config["trainer"].fast_dev_run)
 
     def validate(self, **kwargs: Any) -> None:
-        """Measures a checkpoint on the validation set."""
+        """Measure a checkpoint on the validation set."""
         self._with_checkpoint(self.trainer.validate, kwargs)
 
     def test(self, **kwargs: Any) -> None:
-        """Measures a checkpoint on the test set."""
+        """Measure a checkpoint on the test set."""
         self._with_checkpoint(self.trainer.test, kwargs)
 
     def predict(self, **kwargs: Any) -> None:
-        """Prints file, class and probability of each image."""
+        """Print file, class and probability of each image."""
         files = self.datamodule.predict_files = find_images(self.config_init["images"])
         batches = self._with_checkpoint(self.trainer.predict, {**kwargs, "return_predictions": True})
         for file, probabilities in zip(files, torch.cat(batches), strict=True):
@@ -330,13 +335,13 @@ class SetAggregationCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and report in one line what is wrong."""
         try:
-            self.config = parser.parse_args(args)
+            self.config = parser.parse_args(checked_words(args))
         except ArgumentError as error:
             raise ArgumentError(None, one_line(str(error), args, parser, _PARTS)) from error
 
 
 def _export(arguments: Sequence[str]) -> None:
-    """Parses what ``export`` takes, and does it."""
+    """Parse the options of ``export``, and run it."""
     from set_aggregation.inference.export import export
 
     parser = ArgumentParser(description=COMMANDS["export"], exit_on_error=False, allow_abbrev=False)
@@ -347,6 +352,20 @@ def _export(arguments: Sequence[str]) -> None:
     except ArgumentError as error:
         raise ArgumentError(None, one_line(str(error), arguments, parser, _PARTS)) from error
     export(**options.as_dict())
+
+
+def _check_callbacks(callbacks: Sequence[Callback], scheduler: Any) -> None:
+    """Refuse callbacks that do not work here, and metrics that no run logs."""
+    for callback in callbacks:
+        if isinstance(callback, BatchSizeFinder | LearningRateFinder):
+            option = "data.batch_size" if isinstance(callback, BatchSizeFinder) else "model.optimizer.lr"
+            raise ValueError(
+                f"got the callback {type(callback).__name__}, expected another: its search trains outside of the run, "
+                f"so that no run resumes it; try values of --{option} with --trainer.max_steps"
+            )
+    watched = [getattr(callback, "monitor", None) for callback in callbacks]
+    watched.append(scheduler and scheduler.init_args.get("monitor"))
+    check_monitors(name for name in watched if name)
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -367,7 +386,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     """
     options = [word for word in arguments if word != "--debug"]
     is_debugging = len(options) < len(arguments)
-    silence_advertisements()
+    silence_libraries()
     exit_code, all_are_done = 0, True
     try:
         if command == "export":

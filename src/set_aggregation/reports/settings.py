@@ -11,7 +11,7 @@ from set_aggregation.runs.resume import settings_of as json_settings
 Settings = Mapping[str, str]
 
 IGNORED = ("seed_everything", *IRRELEVANT)  # runs that differ in the seed are averaged
-_WIDTH = ("model.hidden_features", "model.aggregator.init_args.out_features")  # the first that is not null
+WIDTH_KEYS = ("model.hidden_features", "model.aggregator.init_args.out_features")  # the first that is not null
 _NULL = "null"  # value of a missing setting: versions of the project differ in those
 
 
@@ -28,7 +28,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
         {'model.hidden_features': '"width"', 'model.dropout': '0'}
     """
     settings = json_settings(config, IGNORED)
-    width = next((name for name in _WIDTH if settings.get(name, _NULL) != _NULL), None)
+    width = next((name for name in WIDTH_KEYS if settings.get(name, _NULL) != _NULL), None)
     return settings if width is None else settings | {width: '"width"'}
 
 

@@ -1,25 +1,25 @@
-"""Silences what other libraries say to everyone, by exact message; all else is still heard."""
+"""Filters for messages of other libraries that do not apply here; all others are shown."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_ADVERTISEMENTS = ("💡 Tip: For seamless cloud ",)
+_ADVERTISEMENT = "💡 Tip: For seamless cloud "
 _HARMLESS = (
     # Batches come from memory by indexing: workers would only copy them.
     r"The '\w+_dataloader' does not have many workers which may be a bottleneck\.",
-    # The folder was made for this run a moment ago and holds its config.yaml.
+    # The run folder was just made for this run and holds its config.yaml.
     r"Experiment logs directory .* exists and is not empty\.",
-    # A run goes on in its folder.
+    # A resumed run keeps its folder.
     r"Checkpoint directory .* exists and is not empty\.",
-    # Each run has a folder of its own, one that goes on from a checkpoint of another too.
+    # A run that starts from the checkpoint of another has a folder of its own.
     r"The dirpath has changed from ",
-    # The data module goes on in mid-epoch; Lightning looks at the loader only.
+    # The data module resumes in mid-epoch; Lightning checks the loader only.
     r"You're resuming from a checkpoint that ended before the epoch ended and your dataloader is not resumable",
     # Only fit keeps checkpoints.
     r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided",
-    # Said outside of jobs only, on every machine that has SLURM.
+    # Shown on every machine with SLURM, outside of its jobs.
     r"The `srun` command is available on your system but is not used\.",
     # Between Lightning and torch.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated, use ",
@@ -27,26 +27,28 @@ _HARMLESS = (
 _LIGHTNING = ("lightning.pytorch", "lightning.fabric")
 
 
-def silence_advertisements() -> None:
-    """Takes advertisements, known-harmless warnings and Lightning's news before training out of the output."""
+def silence_libraries() -> None:
+    """Hide advertisements, harmless warnings and Lightning's messages before training."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message=message)
-    for name in _LIGHTNING:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _set_level(logging.WARNING)
 
 
 @contextmanager
-def lightning_news() -> Iterator[None]:
-    """Lightning says what it does (devices, processes, why it stopped); before, a mistake would drown in it."""
-    for name in _LIGHTNING:
-        logging.getLogger(name).setLevel(logging.INFO)
+def lightning_messages() -> Iterator[None]:
+    """Show Lightning's messages (devices, processes, why it stopped). Before training they would bury an error."""
+    _set_level(logging.INFO)
     try:
         yield
     finally:
-        for name in _LIGHTNING:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        _set_level(logging.WARNING)
+
+
+def _set_level(level: int) -> None:
+    for name in _LIGHTNING:
+        logging.getLogger(name).setLevel(level)
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(_ADVERTISEMENTS)
+    return not record.getMessage().startswith(_ADVERTISEMENT)

@@ -1,0 +1,84 @@
+"""The options of every command, and what they imply."""
+
+import pytest
+from jsonargparse import ArgumentParser
+
+from set_aggregation.cli._jsonargparse import option_names
+from set_aggregation.cli.arguments import check_monitors, checked_words, complete, tags
+from tests.support.cli_runner import DIGITS, fit_parser
+
+
+def configure(*arguments):
+    config = fit_parser().parse_args(checked_words([*DIGITS, *arguments]))
+    complete(config)
+    return config
+
+
+WIDTHS = {
+    "SAN": (("--width=5",), 5, None),
+    "SAN with a hidden layer": (("--width=5", "--model.hidden_features=9"), 1024, 5),
+    "avg": (("--model.aggregator=GlobalAvgPool", "--width=5", "--model.hidden_features=9"), None, 5),
+}
+
+
+@pytest.mark.parametrize(("arguments", "out_features", "hidden_features"), WIDTHS.values(), ids=WIDTHS)
+def test_width_is_the_number_of_inputs_of_the_last_layer(arguments, out_features, hidden_features):
+    config = configure(*arguments)
+    assert config.width is None
+    assert config.model.hidden_features == hidden_features
+    assert config.get("model.aggregator.init_args.out_features") == out_features
+    assert tags(config)[-1] == "width 5"
+
+
+def test_a_model_whose_width_is_that_of_the_feature_map_takes_none():
+    with pytest.raises(ValueError, match=r"--width 5 for GlobalMaxPool .* --model.hidden_features"):
+        configure("--model.aggregator=GlobalMaxPool", "--width=5")
+    assert tags(configure("--model.aggregator=GlobalMaxPool")) == ["GlobalMaxPool", "Digits"]
+
+
+@pytest.mark.parametrize("words", [("--a=1", "--config", "b"), ("--config=b", "--a", "1", "-c", "b")])
+def test_an_option_before_a_config_is_refused(words):
+    with pytest.raises(Exception, match="got --a before --config"):
+        checked_words(words)
+
+
+def test_options_behind_the_configs_are_kept():
+    words = ["--config", "a.yaml", "--config=b.yaml", "--trainer.max_epochs", "3"]
+    assert checked_words(words) == words
+
+
+@pytest.mark.parametrize("option", ["--trainer.logger=CSVLogger", "--trainer.logger+=TensorBoardLogger"])
+def test_a_file_logger_is_given_by_its_name(option):
+    loggers = configure(option).trainer.logger
+    logger = loggers[-1] if isinstance(loggers, list) else loggers
+    assert logger.class_path.endswith(option.split("=")[1])
+
+
+@pytest.mark.parametrize("name", ["ReduceLROnPlateau", "torch.optim.lr_scheduler.ReduceLROnPlateau"])
+def test_the_plateau_of_torch_is_given_by_its_name(name):
+    scheduler = configure(f"--model.scheduler={name}", "--model.scheduler.patience=3").model.scheduler
+    assert scheduler.init_args.patience == 3
+
+
+REFUSED = {
+    "a name with a slash": (("--run.name=a/b",), "--run.name a/b, expected the name of a folder"),
+    "overfit_batches": (("--trainer.overfit_batches=2",), "overfit_batches 2.*--data.num_train"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_work_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        configure(*arguments)
+
+
+def test_an_unknown_monitor_is_refused_with_the_known_ones():
+    check_monitors(["val/loss", "val/accuracy/8x8", "lr-Adam"])
+    with pytest.raises(ValueError, match=r"got the monitor val_acc.*, expected one of train/loss, .* val/accuracy\?"):
+        check_monitors(["val_accuracy"])
+
+
+def test_the_private_names_of_argparse_are_there():
+    parser = ArgumentParser()
+    parser.add_argument("--max_epochs", "-m", type=int)
+    assert {"max_epochs", "m", "help"} <= set(option_names(parser))
