@@ -43,8 +43,7 @@ def test_unknown_class_lists_the_known(parser):
     message = 'Parser key "shape":\n  Does not validate\n    Expected a dot import path string: Circl\n'
     line = one_line(message, [], parser, PARTS)
     assert line == (
-        "got shape Circl, expected one of Circle, Square, a class path or an existing YAML file; "
-        "did you mean Circle?"
+        "got shape Circl, expected one of Circle, Square, a class path or an existing YAML file; did you mean Circle?"
     )
 
 
