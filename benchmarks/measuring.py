@@ -140,7 +140,7 @@ def header() -> str:
         (
             f"# {command}   ({date.today()})",
             f"# {hardware()}, {os.cpu_count()} cores, {memory:.0f} GiB, {torch.get_num_threads()} thread(s){load}",
-            f"# processor: {processor()}; torch.mm of 2048 x 2048 in float32: {matmul_rate():,.0f} GFLOP/s",
+            f"# processor: {processor()}; torch.mm of 1024 x 1024 in float32: {matmul_rate():,.0f} GFLOP/s",
             f"# {', '.join(versions)}",
         )
     )
@@ -164,7 +164,7 @@ def processor() -> str:
     return f"{name or platform.processor() or platform.machine()} ({details}{torch.backends.cpu.get_cpu_capability()})"
 
 
-def matmul_rate(size: int = 2048, rounds: int = 5) -> float:
+def matmul_rate(size: int = 1024, rounds: int = 5) -> float:
     """Return the median rate of a square float32 product on the CPU in GFLOP/s."""
     a, b = torch.randn(2, size, size)
     seconds = compare({"mm": lambda: torch.mm(a, b)}, rounds)["mm"]

@@ -1,6 +1,8 @@
-"""Every benchmark runs, at sizes that say nothing about speed."""
+"""Every benchmark runs at a tiny size."""
 
+import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,12 +21,12 @@ TINY = {
     "training_loop": [f"--config={ROOT / 'configs' / 'san_digits.yaml'}", "--batch_size=8", "--steps=1"],
 }
 SHARED = {"measuring", "random_images"}
-ELSEWHERE = {"san_kernels"}  # tests/aggregators/kernels/test_sm90.py
+ELSEWHERE = {"gpu", "san_kernels"}  # below; tests/aggregators/_kernels/test_sm90.py
 
 
 @pytest.fixture(autouse=True)
 def as_it_was(monkeypatch):
-    """Gives back what a program may change of its own process."""
+    """Restore what a program may change in its own process."""
     monkeypatch.syspath_prepend(str(FOLDER))
     threads = torch.get_num_threads()
     yield
@@ -49,3 +51,26 @@ def test_it_writes_a_dated_table(name, tmp_path, monkeypatch, capsys):
     assert text.splitlines()[0].startswith(f"# python benchmarks/{name}.py --rounds=1")
     assert f"torch {torch.__version__.split('+')[0]}" in text
     assert capsys.readouterr().out.endswith(text)
+
+
+@pytest.mark.e2e
+def test_rehearsal_of_the_gpu_day_runs_every_part_and_resumes(tmp_path):
+    command = [sys.executable, FOLDER / "gpu.py", "--rehearse", f"--folder={tmp_path}", f"--results={tmp_path}"]
+    first = subprocess.run([*command, "--minutes=0.5"], capture_output=True, text=True, check=False)
+    assert first.returncode == 75, first.stdout + first.stderr  # no time for anything
+    done = subprocess.run([*command, "--minutes=9"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {"correctness", "training loop", "table2, seed 0"} <= json.loads(
+        (tmp_path / "gpu_parts.json").read_text()
+    ).keys()
+    assert len((tmp_path / "table2.jsonl").read_text().splitlines()) == 1
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "==" not in again.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_without_a_gpu_one_line_names_the_rehearsal():
+    done = subprocess.run([sys.executable, FOLDER / "gpu.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "--rehearse" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
