@@ -38,11 +38,11 @@ def write_report(folder: Path) -> Path:
         raise ValueError(f"got no folder {folder}; python -m reproduction run makes it")
     results = read(folder)
     project = folder.absolute().parent
-    pictures = _pictures(results)
-    for file, (_, draw) in pictures.items():
+    drawn = pictures(results)
+    for file, (_, draw) in drawn.items():
         _write(folder / file, png(draw))
-    _write(folder / "REPORT.md", report(results, {file: caption for file, (caption, _) in pictures.items()}).encode())
-    _write_between(project / "README.md", _README, summary(results, "summary.png" in pictures))
+    _write(folder / "REPORT.md", report(results, {file: caption for file, (caption, _) in drawn.items()}).encode())
+    _write_between(project / "README.md", _README, summary(results, "summary.png" in drawn))
     pooling = pooling_runs(results.runs)
     table = None if pooling.empty else pooling_table(pooling, results.measurements)
     if _write_between(project / "docs" / "pooling.md", _POOLING, _render("pooling.md.jinja", table=table)) and table:
@@ -117,24 +117,28 @@ def between(page: str, marks: tuple[str, str], text: str) -> str:
     return f"{before}{start}\n\n{text.strip()}\n\n{end}{after}"
 
 
-def _pictures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
-    """Return caption and drawing function of each picture, by file."""
-    pictures: dict[str, tuple[str, Callable[[], Figure]]] = {}
+def pictures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
+    """Return caption and drawing function of each picture, by file.
+
+    Args:
+        results: all lines.
+    """
+    found: dict[str, tuple[str, Callable[[], Figure]]] = {}
     curves = curves_of(results.runs)
     for (preset, epochs), group in curves.groupby(["preset", "epochs"]):
         for data, figure in FIGURES.items():
             if data in set(group["data"]):
                 file = f"{figure.replace(' ', '').lower()}_{preset}_{epochs}.png"
                 caption = f"{figure}: learning curves on {DATA[data]}, preset {preset}, {epochs} epochs"
-                pictures[file] = caption, partial(learning_curves, group, data)
+                found[file] = caption, partial(learning_curves, group, data)
     if (summary_picture := summary_figure(results.runs)) is not None:
-        pictures["summary.png"] = "", lambda: summary_picture
+        found["summary.png"] = "", lambda: summary_picture
     measured = set(results.measurements["experiment"])
     if {"theorem1", "remark1"} <= measured:
-        pictures["theory.png"] = "", partial(theory_figure, results.measurements)
+        found["theory.png"] = "", partial(theory_figure, results.measurements)
     if len(pooling := pooling_runs(results.runs)):
-        pictures["pooling.png"] = "", partial(pooling_figure, pooling, results.measurements)
-    return pictures
+        found["pooling.png"] = "", partial(pooling_figure, pooling, results.measurements)
+    return found
 
 
 def _write_between(file: Path, marks: tuple[str, str], text: str) -> bool:
