@@ -33,10 +33,10 @@ from set_aggregation.callbacks import (
     Throughput,
 )
 from set_aggregation.cli.arguments import add_arguments, check_monitors, checked_words, complete, tags
+from set_aggregation.cli.commands import COMMANDS
 from set_aggregation.cli.errors import one_line, unwrapped
 from set_aggregation.cli.finish import end_run
 from set_aggregation.cli.logger_defaults import put_into, wandb_loggers
-from set_aggregation.cli.main import COMMANDS
 from set_aggregation.cli.ranks import broadcast_from_rank_zero, disconnect, is_peer_failure
 from set_aggregation.cli.silence import lightning_messages, silence_libraries
 from set_aggregation.data import ImageDataModule
