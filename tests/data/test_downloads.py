@@ -44,7 +44,7 @@ def test_addresses_are_tried_in_turn(asked, tmp_path):
 
 def test_failure_names_the_cause_and_leaves_no_files(asked, tmp_path):
     with pytest.raises(ValueError, match=r"x\.tgz.* 2 addresses .*connection refused.*data_dir.*Digits"):
-        download(tmp_path, {"x.tgz": "0"}, ["http://bad/", "http://worse/"], list(FILES))
+        download(tmp_path / "new" / "raw", {"x.tgz": "0"}, ["http://bad/", "http://worse/"], list(FILES))
     assert not list(tmp_path.iterdir())
 
 

@@ -52,6 +52,7 @@ def download(folder: Path, archives: Mapping[str, str], addresses: Sequence[str]
         ValueError: an archive could not be downloaded from any address.
         OSError: the folder cannot be written.
     """
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT)
@@ -64,6 +65,9 @@ def download(folder: Path, archives: Mapping[str, str], addresses: Sequence[str]
                 (Path(temporary) / file).replace(folder / file)
     finally:
         socket.setdefaulttimeout(before)
+        for path in created:
+            if not any(path.iterdir()):
+                path.rmdir()
 
 
 def _download_one(temporary: str, archive: str, md5: str, addresses: Sequence[str], folder: Path) -> None:
