@@ -1,4 +1,4 @@
-"""What batches cost: from memory by indexing, against torchvision's data set with ToTensor in a DataLoader.
+"""Cost of batches: indexing in memory, compared with torchvision's data set with ToTensor in a DataLoader.
 
     python benchmarks/input_pipeline.py
 
@@ -30,35 +30,35 @@ class PILImages(Dataset):
         self.to_tensor = ToTensor()
 
     def __len__(self):
-        """The number of images."""
+        """Return the number of images."""
         return len(self.images)
 
     def __getitem__(self, index):
-        """Reads an image."""
+        """Read an image."""
         return self.to_tensor(Image.fromarray(self.images[index])), 0
 
 
 def ours(data):
-    """An epoch, as the Trainer asks for it."""
+    """Run an epoch as the Trainer does."""
     for batch in data.train_dataloader():
         data.on_after_batch_transfer(batch, 0)
 
 
 def resident_loop(images, labels, batch_size):
-    """An epoch by hand."""
+    """Run an epoch by hand."""
     order = torch.randperm(len(images))
     for rows in order.split(batch_size):
         images[rows], labels[rows]
 
 
 def data_loader(loader):
-    """An epoch of a DataLoader, worker processes and all."""
+    """Run an epoch of a DataLoader with its worker processes."""
     for _ in loader:
         pass
 
 
 def main():
-    """Measures an epoch of each."""
+    """Measure an epoch of each."""
     parser = argument_parser(__doc__, rounds=5)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--batch_size", type=int, default=256)

@@ -1,4 +1,4 @@
-"""Noise in place of CIFAR-10: what is in the images does not matter for the speed."""
+"""Noise instead of CIFAR-10: the content of images does not change the speed."""
 
 import torch
 
@@ -12,6 +12,6 @@ class RandomImages(CIFAR10):
         """Nothing to download."""
 
     def load(self):
-        """Makes them."""
+        """Return random images and labels."""
         num = self.num_train + self.val_size + 10
         return torch.randint(256, (num, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (num,)), 10

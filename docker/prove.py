@@ -1,9 +1,9 @@
-"""Does the steps of docker/Dockerfile without Docker, in a clean Debian root, and starts what they make.
+"""Execute the steps of docker/Dockerfile without Docker, in a clean Debian root, and start the result.
 
     python3 docker/prove.py --device cpu
 
-Needs root, debootstrap, a network and some GB below --folder, and takes away what it made. The base image is stood in
-for by Debian's own Python of the same series; every other step is read from the Dockerfile and done as it stands there.
+Needs root, debootstrap, a network and some GB below --folder, and removes what it made. Debian's own Python of the same
+series replaces the base image; every other step is read from the Dockerfile and executed literally.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# How this machine reaches its registries is its own affair: lent to the steps, never part of the image.
+# The network configuration of this machine is lent to the steps and never part of the image.
 NETWORK_FILES = ("/etc/resolv.conf", "/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
 NETWORK_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "PIP_CERT", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
 PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -28,14 +28,14 @@ FIT = ("fit", "--config", "configs/san_digits.yaml", "--trainer.max_epochs")
 
 
 def instructions(text):
-    """The pairs (name, rest of the line) of a Dockerfile."""
+    """Return the pairs (name, rest of the line) of a Dockerfile."""
     text = "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("#"))
     lines = text.replace("\\\n", " ").splitlines()
     return [tuple(line.strip().split(maxsplit=1)) for line in lines if line.strip()]
 
 
 def is_sent(path, dockerignore):
-    """Whether the build gets a file: the last pattern that is true of it or of a folder above it decides."""
+    """Return whether the build context has a file: the last pattern that matches it or a parent decides."""
     sent = True
     for line in dockerignore.splitlines():
         pattern = line.strip().removeprefix("!")
@@ -48,17 +48,17 @@ def is_sent(path, dockerignore):
 
 
 def call(*command, **options):
-    """Runs a program of this machine, which must end well."""
+    """Run a program of this machine; raise if it fails."""
     return subprocess.run([str(word) for word in command], check=True, **options)
 
 
 def du(folder):
-    """The size of a folder in MB."""
+    """Return the size of a folder in MB."""
     return int(call("du", "--summarize", "--block-size=1MB", folder, capture_output=True, text=True).stdout.split()[0])
 
 
 class Image:
-    """A stage of the Dockerfile: a folder with a whole system, and how its programs are started."""
+    """A stage of the Dockerfile: a folder with a system, and the way to start its programs."""
 
     def __init__(self, folder, parent):
         self.folder = folder
@@ -67,11 +67,11 @@ class Image:
         call("cp", "--archive", parent, folder)
 
     def inside(self, path):
-        """Where this machine finds a path of the image."""
+        """Return the path on this machine of a path in the image."""
         return self.folder / str(Path(self.workdir) / path).lstrip("/")
 
     def command(self, words, user, mounts=(), variables=None):
-        """The words that run a program in the image, as process 1 of its own; mounts are the arguments of mount."""
+        """Return the command that runs a program in the image as process 1; mounts are arguments of mount."""
         mount = [f"mount {shlex.join(map(str, arguments))} && " for arguments in mounts]
         mount.append(f"mount -t proc proc {self.folder}/proc && ")
         environment = [f"{name}={value}" for name, value in {**self.environment, **(variables or {})}.items()]
@@ -80,7 +80,7 @@ class Image:
         return [*isolated, "sh", "-c", f'{"".join(mount)}exec "$@"', "sh", *chroot, *environment, *words]
 
     def container(self, words, user, volume=None, variables=None):
-        """The same for docker run --read-only --tmpfs /tmp: what one container writes, no other finds."""
+        """Return the command for docker run --read-only --tmpfs /tmp; no container sees the files of another."""
         mounts = [("--bind", self.folder, self.folder), ("-o", "remount,bind,ro", self.folder)]
         mounts += [("-t", "tmpfs", "tmpfs", self.folder / place) for place in ("tmp", "dev/shm")]
         if volume:
@@ -88,7 +88,7 @@ class Image:
         return self.command(words, user, mounts, variables)
 
     def copy(self, rest, stages):
-        """COPY, from the build context or from another stage."""
+        """Execute COPY from the build context or another stage."""
         *options, target = shlex.split(rest)
         stage = next((word.removeprefix("--from=") for word in options if word.startswith("--from=")), None)
         sources = [word for word in options if not word.startswith("--")]
@@ -111,7 +111,7 @@ class Image:
                 shutil.copy(start, place / start.name if target.endswith("/") else place)
 
     def do(self, name, rest, arguments, stages):
-        """One instruction."""
+        """Execute an instruction."""
         match name:
             case "ARG":
                 variable, _, default = rest.partition("=")
@@ -141,7 +141,7 @@ class Image:
 
 
 def stand_in_for_the_base(image, folder):
-    """Makes what python:<series>-slim-<suite> is: a small Debian with that Python and pip under /usr/local."""
+    """Create a small Debian with Python and pip under /usr/local, like python:<series>-slim-<suite>."""
     series, suite = re.fullmatch(r"python:(3\.\d+)-slim-(\w+)", image).groups()
     call("debootstrap", "--variant=minbase", "--include=ca-certificates,python3-dev,python3-venv", suite, folder)
     for file in filter(os.path.exists, NETWORK_FILES):
@@ -158,7 +158,7 @@ def stand_in_for_the_base(image, folder):
 
 
 def build(folder, arguments):
-    """Does all steps; gives the last stage."""
+    """Execute all steps and return the last stage."""
     stages, base, number = {}, folder / "base", itertools.count()
     for name, rest in instructions((ROOT / "docker" / "Dockerfile").read_text()):
         print(f"== {name} {rest}", flush=True)
@@ -180,7 +180,7 @@ def build(folder, arguments):
 
 
 class Volume:
-    """A folder of this machine that belongs to a user and is mounted where the results go."""
+    """A folder of this machine that a user owns, mounted at the results."""
 
     def __init__(self, folder, user):
         self.folder, self.uid = folder / f"logs_{user}", int(user.split(":")[0])
@@ -188,12 +188,12 @@ class Volume:
         os.chown(self.folder, *map(int, user.split(":")))
 
     def last_run(self):
-        """The folder of the last run; the names begin with the time."""
+        """Return the folder of the last run; names begin with the time."""
         return max(self.folder.glob("san_digits/*"))
 
 
 def start(image, user, *arguments, volume=None, stop_at=None):
-    """docker run --user USER IMAGE ARGUMENTS, and docker stop when there is a file like stop_at; gives what it said."""
+    """Execute docker run --user USER IMAGE ARGUMENTS, with docker stop once stop_at exists; return the output."""
     words = [*image.entrypoint, *(arguments or image.cmd)]
     print(f"== as {user}: {shlex.join(words)}", flush=True)
     started = time.perf_counter()
@@ -215,7 +215,7 @@ def start(image, user, *arguments, volume=None, stop_at=None):
 
 
 def prove(image, folder):
-    """Starts what people start."""
+    """Start the usual commands."""
     identity = call(*image.container(["id", "-u"], image.user), capture_output=True, text=True).stdout.strip()
     print(f"== id -u: {identity}")
     assert identity != "0"
@@ -239,7 +239,7 @@ def prove(image, folder):
 
 
 def main():
-    """Builds, proves and cleans up."""
+    """Build, prove and clean up."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where to do it")

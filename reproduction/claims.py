@@ -72,7 +72,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """What the interval shows."""
+        """Return the verdict of the interval."""
         if self.values.empty:
             return UNDECIDED
         interval = self.over_cells if self.over_cells.number >= _MIN_CELLS else self.over_seeds

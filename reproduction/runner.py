@@ -55,7 +55,7 @@ class _Job:
 
     @property
     def failure(self) -> str:
-        """How the process ended, and the last lines of its log."""
+        """Return the end of the process in words, and the last lines of its log."""
         code = self.process.returncode
         ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]

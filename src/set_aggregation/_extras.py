@@ -1,4 +1,4 @@
-"""What is not installed with the package alone."""
+"""Optional dependencies."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -53,7 +53,7 @@ class FSPool(Aggregator):
         dtype, pieces = accumulation_dtype(x.dtype), self.weight.shape[1] - 1
         with torch.autocast(x.device.type, enabled=False):  # it would sum in half precision
             rank = torch.arange(x.shape[1], device=x.device) * pieces / sets.last_rank(x).clamp(min=1).to(dtype)
-            # Share of the weight of each node in that of each rank, which lies between two nodes.
+            # Share of the weight of each node in that of each rank, which is between two nodes.
             nodes = torch.arange(pieces + 1, device=x.device)
             share = (1 - (rank[..., None] - nodes).abs()).relu()  # 1|B N k+1
             per_node = share.mT @ sets.sort(x).to(dtype)  # B k+1 D

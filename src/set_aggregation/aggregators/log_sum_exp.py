@@ -57,7 +57,7 @@ class LogSumExp(SetReduction):
         r = self.log_r.to(x.dtype).exp()
         largest = sets.max(x).detach()  # cancels out: derivatives of every order may take it for a constant
         u = r * (x - sets.broadcast(largest))
-        # Only padding lies above the maximum; its power may be infinite and would turn the zero gradient into NaN.
+        # Only padding is above the maximum; its power may be infinite and would turn the zero gradient into NaN.
         u = u.masked_fill(u > 0, 0)
         # Near u = 0 only exp(u) - 1 keeps the digits in which exponentials differ, far below zero only exp(u) does.
         small = sets.mean(u.expm1())

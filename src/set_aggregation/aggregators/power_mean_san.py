@@ -103,7 +103,7 @@ class PowerMeanSAN(ElementSum):
             return power_mean(z.relu(), p, sets, mean)
         largest = sets.max(z).detach()  # cancels out: derivatives of every order may take it for a constant
         above = z - sets.broadcast(largest)
-        # Only padding lies above the maximum; its power may be infinite and would turn the zero gradient into NaN.
+        # Only padding is above the maximum; its power may be infinite and would turn the zero gradient into NaN.
         powers = (above.masked_fill(above > 0, 0) * p).exp()
         total = sets.mean(powers) if mean else sets.sum(powers)
         # The largest element alone gives 1 / N, an empty set 0.

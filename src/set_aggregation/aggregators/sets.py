@@ -46,7 +46,7 @@ class Sets(ABC):
         scores = scores.to(accumulation_dtype(scores.dtype))
         # The maximum cancels out: derivatives of every order may take it for a constant.
         above = scores - self.broadcast(self.max(scores).detach())
-        # Only padding lies above the maximum; its power may be infinite and would turn the zero gradient into NaN.
+        # Only padding is above the maximum; its power may be infinite and would turn the zero gradient into NaN.
         weights = self.mask_padding(above.masked_fill(above > 0, 0).exp())
         return weights / self.broadcast(self.sum(weights).clamp(min=1))
 

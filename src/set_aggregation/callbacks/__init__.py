@@ -1,4 +1,4 @@
-"""What happens around training: one subject a file."""
+"""Callbacks of training, one subject a file."""
 
 from set_aggregation.callbacks.accuracy_per_size import AccuracyPerSize
 from set_aggregation.callbacks.best_checkpoint import BestCheckpoint

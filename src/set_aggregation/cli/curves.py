@@ -21,17 +21,17 @@ unfinished, broken or repeated are named and left out."""
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (--help shows what there is)\n")
+        self.exit(2, f"error: {message} (--help lists the options)\n")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Reads the runs, says which of them are left out, and draws the others.
+    """Read the runs, name those that are skipped, and draw the others.
 
     Args:
         arguments: the options of the command.
 
     Returns:
-        0, or 1 where nothing was drawn.
+        0, or 1 if nothing was drawn.
     """
     options = _parser().parse_args(arguments)
     runs, skipped = find_runs(options.folders)
@@ -82,7 +82,7 @@ def _parser() -> _Parser:
 def _folder(text: str) -> Path:
     path = Path(text)
     if not path.is_dir():
-        what = "which is a file" if path.exists() else "which is not there"
+        what = "which is a file" if path.exists() else "which does not exist"
         raise argparse.ArgumentTypeError(f"got {text}, {what}; expected the folder of a run or one that holds such")
     return path
 
@@ -95,7 +95,7 @@ def _file(text: str) -> Path:
 
 
 def _write(file: Path, comparison: Comparison) -> None:
-    """Writes at once: a reader finds all of it or what was there before."""
+    """Write a figure or a page atomically."""
     from set_aggregation.reports.comparison_figure import draw
     from set_aggregation.reports.comparison_page import comparison_page
 

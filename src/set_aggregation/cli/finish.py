@@ -1,4 +1,4 @@
-"""What follows training: the test of the best weights, the files of results and the table."""
+"""End of training: test of the best weights, result files and the table."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,12 +40,12 @@ def end_run(
     test: bool,
     test_last: bool = False,
 ) -> None:
-    """Tests the best weights, writes ``results.json`` and ``report.html`` into the folder of the run, prints the table.
+    """Test the best weights, write ``results.json`` and ``report.html`` to the run's folder, and print the table.
 
     Args:
-        trainer: that of the training, with the callbacks of this package.
-        model: what was trained.
-        data: what it was trained on.
+        trainer: the trainer, with the callbacks of this package.
+        model: the trained model.
+        data: its data.
         run: the folder of the run.
         seconds: time of the training.
         test: whether to test.
@@ -59,7 +59,7 @@ def end_run(
     keeper = next((c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint) and c.monitor), None)
     best, best_path = {}, keeper.best_model_path if keeper else ""
     if not trainer.strategy.broadcast("://" in best_path or Path(best_path).is_file()):
-        best_path = ""  # it could not be written, as the disk was full
+        best_path = ""  # the disk was full
     if keeper is not None and best_path and keeper.best_model_score is not None:
         epoch, score = best_epoch(Path(best_path), keeper.state_key)
         best = {"epoch": epoch, str(keeper.monitor): score}
@@ -67,12 +67,12 @@ def end_run(
     last = {key: value for key, value in metrics.items() if key.startswith("val/")}
     if "val/accuracy" in metrics:
         rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
-    if test_last:  # which the model still has
+    if test_last:  # the model still has these weights
         tested = _test_without_logging(trainer, model, data)
         rows |= test_rows(tested, "last")
         last |= {key: float(value) for key, value in tested.items()}
     if test:
-        # It would load the raw weights of the training in place of the averages that the checkpoint holds.
+        # It would replace the averages in the checkpoint by the raw weights.
         trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
         trainer.test(model, datamodule=data, ckpt_path=best_path or None, verbose=False)
         tested = trainer.callback_metrics
@@ -117,7 +117,7 @@ def end_run(
         if test and Path(best_path).is_file():
             _complete_checkpoint(Path(best_path), epochs, metrics)
         write_report(run.report, results, rows, data.class_names, confusion, pictured, run.config_file.read_text())
-        # They come last: a run that has them has finished, and nobody goes on with it.
+        # Written last: a run with results has finished and is not resumed.
         write_results(run.results, results)
     except OSError as error:
         raise UnfinishedRunError(
@@ -137,7 +137,7 @@ def _complete_checkpoint(file: Path, epochs: int, metrics: Mapping[str, float]) 
 
 
 def _test_without_logging(trainer: Trainer, model: SetClassifier, data: ImageDataModule) -> Mapping[str, Tensor]:
-    """Tests the weights as they are; the loggers hear of those only that the run ends with."""
+    """Test the current weights; log only the test of the weights that the run ends with."""
     loggers, trainer.loggers = trainer.loggers, []
     try:
         trainer.test(model, datamodule=data, verbose=False)
@@ -159,7 +159,7 @@ def _find(trainer: Trainer, kind: type[C]) -> C:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in minutes or hours where it is long.
+    """Return a time as text in seconds, minutes or hours.
 
     Args:
         seconds: the time.

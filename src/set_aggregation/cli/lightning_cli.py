@@ -227,10 +227,10 @@ class SetAggregationCLI(LightningCLI):
             except Exception as error:
                 problem = error
         checkpoint = kwargs["ckpt_path"] and str(kwargs["ckpt_path"])
-        told = broadcast_from_rank_zero([checkpoint, str(run.root), run.experiment, run.name, has_work], self.trainer)
+        agreed = broadcast_from_rank_zero([checkpoint, str(run.root), run.experiment, run.name, has_work], self.trainer)
         if problem is not None:
             raise problem
-        kwargs["ckpt_path"], root, run.experiment, run.name, has_work = told
+        kwargs["ckpt_path"], root, run.experiment, run.name, has_work = agreed
         if kwargs["ckpt_path"] is not None:
             self.model.init_from = None  # the checkpoint has all weights
         run.root = Path(root)
@@ -304,7 +304,7 @@ class SetAggregationCLI(LightningCLI):
 
     @property
     def _is_rehearsal(self) -> bool:
-        """Whether this is a fast_dev_run, which leaves nothing behind."""
+        """Return whether this is a fast_dev_run, which writes nothing."""
         return bool(self.config["trainer"].fast_dev_run)
 
     def validate(self, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Where loggers write, and how W&B is set up: offline by default, and its environment variables are respected."""
+"""Defaults of loggers: their folder, and W&B offline unless its environment variables differ."""
 
 import os
 from collections.abc import Sequence

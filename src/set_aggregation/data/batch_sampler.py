@@ -157,7 +157,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
 
     @property
     def num_replanned(self) -> int:
-        """How many batches a whole epoch has more than the rest of a resumed one that was planned anew, otherwise 0.
+        """Return the batches of a whole epoch less those of a resumed and replanned one, otherwise 0.
 
         An epoch is planned anew for another number of ranks or other batch sizes.
         """

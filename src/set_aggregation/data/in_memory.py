@@ -193,7 +193,7 @@ class InMemoryImages(ImageDataModule):
 
     @property
     def is_on_accelerator(self) -> bool:
-        """Whether all images have moved to an accelerator."""
+        """Return whether all images have moved to an accelerator."""
         return bool(self.parts) and all(images.device.type != "cpu" for images in self._image_sets)
 
     @property

@@ -16,7 +16,7 @@ class MetricsFile(CSVLogger):
 
     A run that resumes from a checkpoint keeps the rows that were logged before the checkpoint: none is repeated, none
     is missing. Whenever the program stops, only the last row of the file can be torn. If the file cannot be written,
-    as on a full disk, one warning says so and the rows are kept in memory to be written later.
+    as on a full disk, it warns once and keeps the rows in memory to write them later.
 
     Args:
         *args: as of Lightning's CSVLogger.

@@ -43,8 +43,8 @@ class SafeWandbLogger(WandbLogger):
     """Lightning's WandbLogger for runs that must survive W&B.
 
     W&B's own process writes the files and talks to the server. If nobody is logged in or the server does not answer,
-    one warning says so and the run is kept offline. If W&B raises an error later, one warning says so and the run
-    continues without W&B.
+    it warns once and keeps the run offline. If W&B raises an error later, it warns once and the run continues without
+    W&B.
 
     The id of the W&B run is stored in ``wandb_run_id`` in ``save_dir`` when it starts; a resumed run reads it there.
     After a SIGKILL a few points may be missing, and points after the last checkpoint are logged again at the same step.

@@ -1,4 +1,4 @@
-"""What W&B shows of an evaluation."""
+"""W&B media of an evaluation."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -156,7 +156,7 @@ def _find(trial: Trial, behaviour: Behaviour, verify: bool) -> tuple[Site, Refer
         site.remove()
     found = "without a global average or max pooling or a class token before the last layer"
     if reasons:
-        found = f"whose pooling is no module and lies in code that torch.fx cannot trace, {reasons[-1]}"
+        found = f"whose pooling is no module and is in code that torch.fx cannot trace, {reasons[-1]}"
     elif tried:
         found = f"that {tried[-1]}"
     elif seen.other_pooling:

@@ -66,7 +66,7 @@ class RunDirectory:
 
     @property
     def exists(self) -> bool:
-        """Whether the folder is that of a run, also without its ``config.yaml``."""
+        """Return whether the folder holds a run, also without its ``config.yaml``."""
         return self.config_file.is_file() or self.checkpoints.is_dir()
 
     def newest_checkpoint(self, model: nn.Module | None = None) -> Path | None:

@@ -1,4 +1,4 @@
-"""Which run a command resumes, and which settings may differ then."""
+"""Selection of the run to resume, and the settings that may differ."""
 
 import json
 from collections.abc import Mapping

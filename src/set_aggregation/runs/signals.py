@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-# SLURM is usually told to send SIGUSR1 before a job's time ends (--signal=USR1@60). A closed terminal sends SIGHUP.
+# SLURM sends SIGUSR1 before a job's time limit (--signal=USR1@60). A closed terminal sends SIGHUP.
 _NAMES = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
 _SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: try again
