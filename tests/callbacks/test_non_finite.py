@@ -50,6 +50,14 @@ def test_first_bad_step_is_named(tmp_path, losses, step):
         fit(tmp_path, losses)
 
 
+def test_infinite_gradient_of_a_finite_loss(tmp_path):
+    """The loss is sqrt(weight - 1), with a weight of 1."""
+    model = Losses()
+    model.training_step = lambda batch, batch_idx: (model.weight - batch).sum().sqrt()
+    with pytest.raises(FloatingPointError, match="at step 1,"):
+        fit(tmp_path, [1.0], model=model)
+
+
 def test_gradient_of_a_finite_loss(tmp_path):
     with pytest.raises(FloatingPointError, match="at step 2,"):
         fit(tmp_path, [1.0, 0.0, 1.0], model=Losses(gradient_only=True))

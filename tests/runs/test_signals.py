@@ -8,6 +8,15 @@ from set_aggregation.runs.signals import Interrupted, SignalHandler
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP]
 
 
+@pytest.fixture(autouse=True)
+def survived():
+    """A signal that is not handled must not end the tests."""
+    before = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_noted_while_training_checks(number, capfd):
     with SignalHandler() as handler:
