@@ -1,4 +1,4 @@
-"""The report on the paper's experiments: ``results/REPORT.md``, its pictures, and the summaries in README and docs."""
+"""The report on the paper's experiments: ``results/REPORT.md``, its figures, and the summaries in README and docs."""
 
 import os
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _NO_RESULTS = "No results yet: `python -m reproduction run table2` makes some."
 def write_report(folder: Path) -> Path:
     """Write the report into the folder of the results, and what README.md and docs/pooling.md beside it show.
 
-    ``REPORT.md`` has the same bytes for the same lines. The pictures have them with the same version of matplotlib.
+    ``REPORT.md`` has the same bytes for the same lines. The figures have them with the same version of matplotlib.
 
     Args:
         folder: of the results.
@@ -38,7 +38,7 @@ def write_report(folder: Path) -> Path:
         raise ValueError(f"got no folder {folder}; python -m reproduction run makes it")
     results = read(folder)
     project = folder.absolute().parent
-    drawn = pictures(results)
+    drawn = figures(results)
     for file, (_, draw) in drawn.items():
         _write(folder / file, png(draw))
     _write(folder / "REPORT.md", report(results, {file: caption for file, (caption, _) in drawn.items()}).encode())
@@ -55,7 +55,7 @@ def report(results: Results, captions: dict[str, str]) -> str:
 
     Args:
         results: all lines.
-        captions: of the pictures, by file.
+        captions: of the figures, by file.
     """
     runs, measurements = results.runs, results.measurements
     if runs.empty and measurements.empty:
@@ -73,12 +73,12 @@ def report(results: Results, captions: dict[str, str]) -> str:
     )
 
 
-def summary(results: Results, has_picture: bool) -> str:
-    """Return what the README shows: a row for each claim, and one picture.
+def summary(results: Results, has_figure: bool) -> str:
+    """Return what the README shows: a row for each claim, and one figure.
 
     Args:
         results: all lines.
-        has_picture: whether ``summary.png`` exists.
+        has_figure: whether ``summary.png`` exists.
     """
     if results.runs.empty and results.measurements.empty:
         return _NO_RESULTS
@@ -91,7 +91,7 @@ def summary(results: Results, has_picture: bool) -> str:
             for each, verdict in verdicts
         ]
         rows.append((f"{number}. {claim}", "; ".join(texts)))
-    return _render("summary.md.jinja", table=tables.Table("", "", ("claim", "verdict"), rows), has_picture=has_picture)
+    return _render("summary.md.jinja", table=tables.Table("", "", ("claim", "verdict"), rows), has_figure=has_figure)
 
 
 def between(page: str, marks: tuple[str, str], text: str) -> str:
@@ -117,8 +117,8 @@ def between(page: str, marks: tuple[str, str], text: str) -> str:
     return f"{before}{start}\n\n{text.strip()}\n\n{end}{after}"
 
 
-def pictures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
-    """Return caption and drawing function of each picture, by file.
+def figures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
+    """Return caption and drawing function of each figure, by file.
 
     Args:
         results: all lines.
@@ -131,8 +131,8 @@ def pictures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
                 file = f"{figure.replace(' ', '').lower()}_{preset}_{epochs}.png"
                 caption = f"{figure}: learning curves on {DATA[data]}, preset {preset}, {epochs} epochs"
                 found[file] = caption, partial(learning_curves, group, data)
-    if (summary_picture := summary_figure(results.runs)) is not None:
-        found["summary.png"] = "", lambda: summary_picture
+    if (summary_drawing := summary_figure(results.runs)) is not None:
+        found["summary.png"] = "", lambda: summary_drawing
     measured = set(results.measurements["experiment"])
     if {"theorem1", "remark1"} <= measured:
         found["theory.png"] = "", partial(theory_figure, results.measurements)

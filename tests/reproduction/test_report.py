@@ -7,7 +7,7 @@ import pytest
 
 from reproduction.__main__ import main
 from reproduction.records import read
-from reproduction.report import between, pictures, report, summary, write_report
+from reproduction.report import between, figures, report, summary, write_report
 from tests.support.cli_runner import ROOT
 from tests.support.paper_lines import everything, line, write
 
@@ -29,7 +29,7 @@ def project(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_sections_and_pictures(project):
+def test_sections_and_figures(project):
     text = (project / "results" / "REPORT.md").read_text()
     titles = re.findall(r"^## (.*)$", text, re.M)
     assert titles == [
@@ -58,7 +58,7 @@ def test_same_bytes_again(project, tmp_path):
 
 
 @pytest.mark.slow
-def test_readme_has_verdicts_and_one_picture(project):
+def test_readme_has_verdicts_and_one_figure(project):
     readme = (project / "README.md").read_text()
     assert readme.startswith("# A\n\n<!-- paper summary -->")
     assert readme.endswith("<!-- end of paper summary -->\n\nrest\n")
@@ -98,11 +98,11 @@ def test_missing_second_mark_is_refused():
 
 @pytest.mark.slow
 def test_committed_report_is_that_of_the_committed_lines():
-    """Byte for byte, without drawing the pictures."""
+    """Byte for byte, without drawing the figures."""
     results = read(ROOT / "results")
-    captions = {file: caption for file, (caption, _) in pictures(results).items()}
+    captions = {file: caption for file, (caption, _) in figures(results).items()}
     text = (ROOT / "results" / "REPORT.md").read_text()
     assert report(results, captions) == text
-    assert summary(results, has_picture=True).strip() in (ROOT / "README.md").read_text()
+    assert summary(results, has_figure=True).strip() in (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 250
     assert all((ROOT / "results" / file).exists() for file in captions)

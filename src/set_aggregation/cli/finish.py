@@ -105,10 +105,10 @@ def end_run(
         "environment": environment(devices_of(trainer)),
         "curves": curves.history,
     }
-    mistakes = _find(trainer, Misclassifications)
-    confusion, pictured = mistakes.confusion, _pictured(data, mistakes.worst)
+    misclassified = _find(trainer, Misclassifications)
+    confusion, shown_images = misclassified.confusion, _images_of(data, misclassified.worst)
     if len(confusion):
-        shown = [(each.pixels, each.truth, each.prediction, each.loss) for each in pictured]
+        shown = [(each.pixels, each.truth, each.prediction, each.loss) for each in shown_images]
         for logger in wandb_loggers(trainer.loggers):
             logger.log_evaluation(confusion, data.class_names, shown)
     from set_aggregation.reports.run_report import write_report  # matplotlib takes a second
@@ -116,7 +116,7 @@ def end_run(
     try:
         if test and Path(best_path).is_file():
             _complete_checkpoint(Path(best_path), epochs, metrics)
-        write_report(run.report, results, rows, data.class_names, confusion, pictured, run.config_file.read_text())
+        write_report(run.report, results, rows, data.class_names, confusion, shown_images, run.config_file.read_text())
         # Written last: a run with results has finished and is not resumed.
         write_results(run.results, results)
     except OSError as error:
@@ -146,11 +146,11 @@ def _test_without_logging(trainer: Trainer, model: SetClassifier, data: ImageDat
         trainer.loggers = loggers
 
 
-def _pictured(data: ImageDataModule, mistakes: Sequence[Misclassification]) -> list[MisclassifiedImage]:
+def _images_of(data: ImageDataModule, misclassified: Sequence[Misclassification]) -> list[MisclassifiedImage]:
     names = data.class_names
     return [
         MisclassifiedImage(data.image("test", m.index), names[m.truth], names[m.prediction], m.loss, m.index)
-        for m in mistakes
+        for m in misclassified
     ]
 
 
