@@ -49,7 +49,10 @@ def test_the_version_can_be_read_without_torch():
 
 
 def test_what_needs_more_is_imported_where_it_is_asked_for(monkeypatch):
-    assert all(getattr(set_aggregation, name).__name__ == name for name in set_aggregation.__all__)
+    assert all(
+        getattr(set_aggregation, name).__name__.removeprefix("set_aggregation.") == name
+        for name in set_aggregation.__all__
+    )
     with pytest.raises(AttributeError, match="no attribute 'unload'"):
         set_aggregation.unload  # noqa: B018
 

@@ -205,4 +205,4 @@ def test_image_that_breaks_after_the_first_look(here, spoilt):
     code, _, err = run_cli(here, "fit", *CONFIG, *SHORT, "--data.num_workers=1")
     assert code != 0
     assert err.count("\n") == 1
-    assert re.match(r"error: got images/vertical/1\.png, which is not an image that can be read \(.*\) \(--debug", err)
+    assert "images/vertical/1.png" in err

@@ -111,7 +111,7 @@ class Stop(Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         if (trainer.global_rank, trainer.global_step) == (self.rank, self.step):
-            self.recovery.interruption.signal = "SIGTERM"
+            self.recovery.signals.signal = "SIGTERM"
 
     def on_save_checkpoint(self, trainer, pl_module, checkpoint):
         (self.folder / f"{trainer.global_rank}").write_text(str(trainer.global_step))

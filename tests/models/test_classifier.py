@@ -260,7 +260,7 @@ def test_weights_of_another_run_are_taken(make_trainer, tmp_path, caplog):
     torch.save({"state_dict": source.state_dict()}, tmp_path / "source.ckpt")
     model = make_model(init_from=str(tmp_path / "source.ckpt"), optimizer=partial(torch.optim.SGD, lr=0.0))
     own = model.head.classifier.weight.clone()
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="lightning.pytorch")
     make_trainer(max_epochs=1).fit(model, Batches(4), Batches(4))
     assert_close(dict(model.backbone.state_dict()), dict(source.backbone.state_dict()))
     assert_close(model.head.classifier.weight, own)

@@ -143,7 +143,7 @@ class Aggregator(nn.Module):
         return x.tracer.create_proxy("call_module", target, (x, *arguments), {})
 
     def _cast(self, y: Tensor, x: Tensor) -> Tensor:
-        return y if torch.is_autocast_enabled(x.device.type) else y.to(x.dtype)
+        return y if x.device.type != "meta" and torch.is_autocast_enabled(x.device.type) else y.to(x.dtype)
 
     def _positive(self, name: str, value: int) -> int:
         if value < 1:
