@@ -249,7 +249,7 @@ class SetClassifier(LightningModule):
         settings: dict[str, Any] = {"scheduler": schedule, "interval": interval}
         if isinstance(schedule, ReduceLROnPlateau):
             settings["monitor"] = getattr(schedule, "monitor", "val/loss" if schedule.mode == "min" else "val/accuracy")
-            settings["frequency"] = self.trainer.check_val_every_n_epoch
+            settings["frequency"] = self.trainer.check_val_every_n_epoch or 1  # None validates by steps
         return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
 
     def _compile_if_asked(self) -> None:
