@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from reproduction.run_spec import RunSpec, fit_arguments
+from set_aggregation.cli.logger_defaults import PROJECT
 
 
 def sweep(experiment: str, runs: Sequence[RunSpec]) -> str:
@@ -45,7 +46,7 @@ def sweep(experiment: str, runs: Sequence[RunSpec]) -> str:
     return comment + yaml.safe_dump(
         {
             "program": "main.py",
-            "project": "set-aggregation",
+            "project": PROJECT,
             "name": experiment,
             "method": "grid",
             "metric": {"name": "val/accuracy", "goal": "maximize"},

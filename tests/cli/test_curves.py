@@ -73,7 +73,7 @@ def test_other_endings_are_refused_before_anything_is_read(logs, capsys, monkeyp
 def test_folders_that_are_none_are_refused(logs, capsys):
     code, line = refused(capsys, "logs", "nowhere", "--out", "a.png")
     assert code == 2
-    assert "got nowhere, which is not there; expected the folder of a run" in line
+    assert "got nowhere, which does not exist; expected the folder of a run" in line
     code, line = refused(capsys, "logs/0/config.yaml", "--out", "a.png")
     assert code == 2
     assert "got logs/0/config.yaml, which is a file; expected the folder of a run" in line

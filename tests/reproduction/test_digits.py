@@ -21,7 +21,7 @@ COMMAND = ("run", "table3", "--data=digits", "--aggregators=san", "--sizes=8", "
 def start(folder):
     command = [sys.executable, "-m", "reproduction", *COMMAND, "--epochs=4"]
     # One thread, as in this process: of more, sums are rounded otherwise.
-    environment = {**environment_of_a_person(), "OMP_NUM_THREADS": "1"}
+    environment = {**environment_of_a_person(), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
 
 

@@ -8,7 +8,7 @@ import yaml
 from reproduction.grid import expand
 from reproduction.run_spec import fit_arguments
 from reproduction.sweep import sweep
-from tests.support.cli_runner import ROOT
+from set_aggregation.cli.logger_defaults import PROJECT
 
 
 def grid(text):
@@ -42,8 +42,7 @@ def test_sweep_is_the_runs_of_the_table(experiment, choice, left_out):
 
 def test_sweep_is_for_the_project_and_metric_of_the_runs():
     of_sweep = yaml.safe_load(sweep("table2", expand("table2", seeds=[0])))
-    logger = yaml.safe_load((ROOT / "configs" / "logger" / "wandb.yaml").read_text())
-    assert of_sweep["project"] == logger["init_args"]["project"]
+    assert of_sweep["project"] == PROJECT
     assert of_sweep["metric"] == {"name": "val/accuracy", "goal": "maximize"}
     assert (of_sweep["program"], of_sweep["method"]) == ("main.py", "grid")
     assert of_sweep["command"][-2:] == ["fit", "${args}"]

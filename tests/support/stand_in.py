@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+_ROOT = Path(__file__).parents[2]
+
 # Like training: a checkpoint after each epoch, exit code 75 after a signal, results at the end; two processes never
 # write one run at a time. Seeds from 90 on are for failures: 90 exits, 91 ignores signals, 92 leaves no results, 93 is
 # slow.
@@ -86,7 +88,7 @@ def start(project: Path, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", _RUNNER, "run", *map(str, arguments)],
         cwd=project,
-        env={**environment, "COLUMNS": "200"},
+        env={**environment, "COLUMNS": "200", "PYTHONPATH": str(_ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

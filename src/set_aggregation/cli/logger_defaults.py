@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import Logger
 from set_aggregation.loggers import MetricsFile, SafeWandbLogger
 from set_aggregation.runs.directory import RunDirectory
 
-_PROJECT = "set-aggregation"
+PROJECT = "set-aggregation"
 
 
 def put_into(run: RunDirectory, logger: Namespace, tags: Sequence[str]) -> None:
@@ -32,7 +32,7 @@ def put_into(run: RunDirectory, logger: Namespace, tags: Sequence[str]) -> None:
         logger.class_path = f"{SafeWandbLogger.__module__}.{SafeWandbLogger.__name__}"
         environ = os.environ
         arguments.save_dir = str(run.folder)
-        arguments.project = arguments.project or environ.get("WANDB_PROJECT") or _PROJECT
+        arguments.project = arguments.project or environ.get("WANDB_PROJECT") or PROJECT
         arguments.name = arguments.name or environ.get("WANDB_NAME") or run.name
         arguments.group = arguments.group or environ.get("WANDB_RUN_GROUP") or run.experiment
         of_environment = [tag for tag in environ.get("WANDB_TAGS", "").split(",") if tag]
