@@ -53,7 +53,7 @@ def test_it_writes_a_dated_table(name, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.endswith(text)
 
 
-@pytest.mark.e2e
+@pytest.mark.nightly
 def test_rehearsal_of_the_gpu_day_runs_every_part_and_resumes(tmp_path):
     command = [sys.executable, FOLDER / "gpu.py", "--rehearse", f"--folder={tmp_path}", f"--results={tmp_path}"]
     first = subprocess.run([*command, "--minutes=0.5"], capture_output=True, text=True, check=False)

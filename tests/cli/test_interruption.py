@@ -61,7 +61,7 @@ def rows(run):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
 def test_goes_on_in_files_and_in_wandb(here, number):
-    epochs = "--trainer.max_epochs=60"
+    epochs = "--trainer.max_epochs=20"
     code = Started(here, epochs).end(number)
     if number == signal.SIGTERM:
         assert code == 75
@@ -79,14 +79,6 @@ def test_goes_on_in_files_and_in_wandb(here, number):
     assert len({read(file).run_id for file in cut.rglob("*.wandb")} - {""}) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], ids=lambda number: number.name)
-def test_signal_to_the_first_of_two_ranks(here, number):
-    run = Started(here, *TWO, *CSV, "--trainer.max_epochs=2000")
-    assert run.end(number) == 75
-    assert f"stopped by {number.name}: the same command resumes it" in run.said
-    assert "Traceback" not in run.said
-
-
 MAIN_THAT_COUNTS = """
 import os
 from pathlib import Path
@@ -101,14 +93,23 @@ finally:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are seen in /proc only")
-@pytest.mark.parametrize("stopped", [False, True])
-def test_no_thread_of_gloo_is_left_when_python_ends(here, stopped):
-    """It could end the process by SIGABRT."""
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(each, marks=pytest.mark.nightly) for each in (signal.SIGINT, signal.SIGUSR1, None)),
+    ],
+    ids=lambda number: number.name if number else "none",
+)
+def test_signal_to_the_first_of_two_ranks(here, number):
+    """A thread of gloo that is left when Python ends could end the process by SIGABRT."""
     main = here / "main.py"
     main.write_text(MAIN_THAT_COUNTS)
-    run = Started(here, *TWO, *CSV, f"--trainer.max_epochs={2000 if stopped else 20}", main=main)
-    assert (run.end(signal.SIGTERM) if stopped else run.process.wait(PATIENCE)) == (75 if stopped else 0)
+    run = Started(here, *TWO, *CSV, f"--trainer.max_epochs={2000 if number else 20}", main=main)
+    assert (run.end(number) if number else run.process.wait(PATIENCE)) == (75 if number else 0)
     assert run.said.count("threads of gloo: 0") == 2, run.said
+    assert not number or f"stopped by {number.name}: the same command resumes it" in run.said
+    assert "Traceback" not in run.said
 
 
 def other_rank(run):

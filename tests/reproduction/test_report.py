@@ -48,7 +48,7 @@ def test_sections_and_figures(project):
     assert len(text.splitlines()) <= 250
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_same_bytes_again(project, tmp_path):
     again = tmp_path / "again"
     shutil.copytree(project / "results", again / "results", ignore=shutil.ignore_patterns("*.png", "*.md"))
