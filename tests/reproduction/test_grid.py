@@ -71,7 +71,7 @@ def test_what_an_experiment_does_not_have_is_refused(experiment, choice, words):
         expand(experiment, **choice)
 
 
-def test_short_preset_has_15_epochs():
-    assert {run.epochs for run in expand("table4", preset="short")} == {15}
+def test_short_preset_has_12_epochs():
+    assert {run.epochs for run in expand("table4", preset="short")} == {12}
     assert {run.epochs for run in expand("table4")} == {200}
     assert {run.epochs for run in expand("table4", preset="short", epochs=3)} == {3}
