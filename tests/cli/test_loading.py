@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from set_aggregation import load, save_safetensors
-from tests.support.cli_runner import ROOT, run_cli
+from tests.support.cli_runner import DIGITS, REHEARSAL, ROOT, files_in, run_cli
 from tests.support.small_classifier import random_image
 
 pytestmark = pytest.mark.e2e
@@ -101,3 +101,13 @@ def test_the_lines_of_the_page_run(block, run_folder, here, monkeypatch):
     exec(block.replace("RUN", str(run_folder)), names)
     model, again = names["model"], names.get("again", names["model"])
     assert torch.equal(model(model.preprocess("image.png")), again(again.preprocess("image.png")))
+
+
+def test_callbacks_that_save_are_left_out_where_nothing_is_saved(run_folder, here):
+    options = ("--trainer.callbacks", "ModelCheckpoint", "--trainer.callbacks.monitor", "val/loss")
+    checkpoint = run_folder / "checkpoints" / "best.ckpt"
+    tested = run_cli(here, "test", "--config", run_folder / "config.yaml", *options, "--ckpt_path", checkpoint)
+    assert (tested.code, tested.err) == (0, "")
+    rehearsed = run_cli(here, "fit", *DIGITS, *REHEARSAL, *options)
+    assert rehearsed.code == 0, rehearsed.err
+    assert not files_in(here)

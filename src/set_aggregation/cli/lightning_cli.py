@@ -14,7 +14,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
+from lightning.pytorch.callbacks import BatchSizeFinder, Checkpoint, LearningRateFinder
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -149,6 +149,8 @@ class SetAggregationCLI(LightningCLI):
             self.recovery.file = self.run_directory.checkpoints / LAST
         else:
             config["enable_checkpointing"] = False
+            if self.command != "fit" or self._is_rehearsal:  # nothing is saved; Lightning refuses what would save
+                callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
         plugins = _as_list(config["plugins"])
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             on_error = self.recovery.on_write_error if self.command == "fit" else "stop"
