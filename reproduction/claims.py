@@ -114,12 +114,7 @@ class Judgement(NamedTuple):
 
 
 def judge(runs: pd.DataFrame, measurements: pd.DataFrame) -> list[Judgement]:
-    """Judge each claim by each preset and number of epochs that has runs of it, at least once.
-
-    Args:
-        runs: of :class:`~reproduction.records.Results`.
-        measurements: of the same.
-    """
+    """Judge each claim by each preset and number of epochs that has runs of it, at least once."""
     judged = []
     groups = sorted({*zip(runs["preset"], runs["epochs"], strict=True)}, key=lambda group: (group[0] != "paper", group))
     for number, differences in enumerate((_global, _flatten, _fit, _speed, _dropout, _sizes, _resnet), start=1):
@@ -133,12 +128,7 @@ def judge(runs: pd.DataFrame, measurements: pd.DataFrame) -> list[Judgement]:
 
 
 def select(runs: pd.DataFrame, **settings: Any) -> pd.DataFrame:
-    """Return the runs with these settings, by default those of Table 2: the small network, without overrides.
-
-    Args:
-        runs: all.
-        settings: by column; a list is for any of its values.
-    """
+    """Return the runs with these settings, by default those of Table 2: the small network, without overrides."""
     wanted = {"backbone": "small_cnn", "train_sizes": "", "dropout": 0, "overrides": "{}", **settings}
     for name, value in wanted.items():
         runs = runs[runs[name].isin(value if isinstance(value, list) else [value])]
@@ -146,11 +136,7 @@ def select(runs: pd.DataFrame, **settings: Any) -> pd.DataFrame:
 
 
 def at_sizes(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each run of Table 3 and size of the test images: column ``side``, and ``best`` at that size.
-
-    Args:
-        runs: all.
-    """
+    """Return a row for each run of Table 3 and size of the test images: column ``side``, and ``best`` at that size."""
     runs = select(runs, train_sizes=["all", "original"], size=SEVERAL_SIZES, data=list(DATA))
     runs["side"] = [[*sizes.items()] if isinstance(sizes, dict) else [] for sizes in runs["sizes"]]
     runs = runs.explode("side").dropna(subset=["side"]) if len(runs) else runs
@@ -161,10 +147,6 @@ def at_sizes(runs: pd.DataFrame) -> pd.DataFrame:
 
 def epochs_to(level: float, curves: Sequence[Mapping[str, float]]) -> float:
     """Return the epoch at which test accuracy first reaches a level, interpolated; one after the last if it never does.
-
-    Args:
-        level: of accuracy.
-        curves: a row for each epoch.
 
     Example:
         >>> epochs_to(0.9, [{"epoch": 1, "test_accuracy": 0.8}, {"epoch": 2, "test_accuracy": 1.0}])

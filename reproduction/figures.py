@@ -17,12 +17,7 @@ _TRAIN, _TEST, _GAP = "#0072B2", "#D55E00", "#DDDDDD"
 
 
 def learning_curves(runs: pd.DataFrame, data: str) -> Figure:
-    """Draw accuracy against epochs: a row for each aggregator and a column for each size that was run.
-
-    Args:
-        runs: of one preset and number of epochs, from :func:`curves_of`.
-        data: name of the data set.
-    """
+    """Draw accuracy against epochs: a row for each aggregator and a column for each size that was run."""
     runs = runs[runs["data"] == data]
     names = [name for name in _ROWS if name in set(runs["aggregator"])]
     sizes = [size for size in TABLE2_SIZES if size in set(runs["size"])]
@@ -41,13 +36,7 @@ def learning_curves(runs: pd.DataFrame, data: str) -> Figure:
 
 
 def summary_figure(runs: pd.DataFrame, names: Sequence[str] = ("san", "max", "avg"), size: int = 1024) -> Figure | None:
-    """Draw Figure 3 at one size, with the most epochs that all aggregators have; None without such runs.
-
-    Args:
-        runs: all.
-        names: the aggregators.
-        size: of the last dense layer.
-    """
+    """Draw Figure 3 at one size, with the most epochs that all aggregators have; None without such runs."""
     runs = curves_of(runs).query("data == 'cifar10' and size == @size and preset == 'paper' and aggregator in @names")
     complete = runs.groupby("epochs")["aggregator"].nunique() == len(names)
     if not complete.any():
@@ -63,22 +52,14 @@ def summary_figure(runs: pd.DataFrame, names: Sequence[str] = ("san", "max", "av
 
 
 def curves_of(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of Figures 3 and 4 that have curves; flatten has the row of Table 2 as its size.
-
-    Args:
-        runs: all.
-    """
+    """Return the runs of Figures 3 and 4 that have curves; flatten has the row of Table 2 as its size."""
     runs = select(runs, data=list(DATA))
     runs.loc[runs["aggregator"] == "flatten", "size"] = FLATTEN_ROW
     return runs[runs["size"].isin(TABLE2_SIZES) & (runs["curves"].map(len) > 0)]
 
 
 def png(draw: Callable[[], Figure]) -> bytes:
-    """Return a figure as PNG, the same bytes with the same version of matplotlib.
-
-    Args:
-        draw: makes the figure.
-    """
+    """Return a figure as PNG, the same bytes with the same version of matplotlib."""
     file = io.BytesIO()
     with mpl.rc_context():
         mpl.rcdefaults()  # not the user's style

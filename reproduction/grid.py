@@ -87,19 +87,6 @@ def expand(
 ) -> list[RunSpec]:
     """Return the runs of an experiment, each once: all of the first seed, then all of the second, and so on.
 
-    Args:
-        experiment: one of :data:`EXPERIMENTS`.
-        data: names of data sets; like the next four, by default those of the paper.
-        aggregators: short names.
-        sizes: the paper's sizes, except that of flatten.
-        train_sizes: ``"all"``, ``"original"``.
-        seeds: by default 0 to 4.
-        epochs: of training; by default the grid's, and 12 for the preset ``short``.
-        preset: one of :data:`~reproduction.run_spec.PRESETS`.
-
-    Raises:
-        ValueError: a value that this experiment does not have.
-
     Example:
         >>> len(expand("table2"))
         250

@@ -48,11 +48,6 @@ TABLE4_ERROR = {"original": 0.0735, "avg": 0.0724, "max": 0.0782, "conv1x1": 0.0
 def table2(data: str, aggregator: str, size: int) -> float | None:
     """Return an accuracy of Table 2, None where it has none.
 
-    Args:
-        data: name of the data set.
-        aggregator: short name of the aggregator.
-        size: the row.
-
     Example:
         >>> table2("cifar10", "san", 4096), table2("cifar10", "flatten", 128)
         (0.762, None)
@@ -64,12 +59,6 @@ def table2(data: str, aggregator: str, size: int) -> float | None:
 
 def table3(data: str, train_sizes: str, side: int, aggregator: str) -> float | None:
     """Return an accuracy of Table 3, None where it has none.
-
-    Args:
-        data: name of the data set.
-        train_sizes: ``"all"`` or ``"original"``.
-        side: of the test images.
-        aggregator: short name of the aggregator.
 
     Example:
         >>> table3("cifar10", "all", 48, "san"), table3("fashion_mnist", "all", 36, "san")

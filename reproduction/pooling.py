@@ -54,12 +54,7 @@ def pooling_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def pooling_table(runs: pd.DataFrame, measurements: pd.DataFrame) -> Table:
-    """Return a row for each aggregator, the best on CIFAR-10 first.
-
-    Args:
-        runs: from :func:`pooling_runs`.
-        measurements: of :class:`~reproduction.records.Results`.
-    """
+    """Return a row for each aggregator, the best on CIFAR-10 first."""
     cells = {key: list(group["score"]) for key, group in runs.groupby(["aggregator", "data", "train_sizes"])}
     ratios = _ratios(measurements, "cifar10", "")
     best_first = sorted(set(runs["aggregator"]), key=lambda name: -t_interval(cells.get((name, *_PANELS[0]), [0])).mean)
@@ -96,10 +91,6 @@ def pooling_figure(runs: pd.DataFrame, measurements: pd.DataFrame) -> Figure:
 
 def accuracy_after(epochs: float, curves: Sequence[Mapping[str, float]]) -> float:
     """Return the validation accuracy after a number of epochs, interpolated; NaN before the first.
-
-    Args:
-        epochs: at most as many as were trained.
-        curves: a row for each epoch.
 
     Example:
         >>> accuracy_after(1.5, [{"epoch": 1, "val_accuracy": 0.5}, {"epoch": 2, "val_accuracy": 0.6}])

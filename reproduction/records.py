@@ -62,9 +62,6 @@ class Results:
 def key_of(settings: Mapping[str, Any]) -> str:
     """Return a text that is the same for equal settings only; 0 and 0.0 are equal.
 
-    Args:
-        settings: as a line holds them.
-
     Example:
         >>> key_of({"dropout": 0.0, "size": 8})
         '{"dropout": 0, "size": 8}'
@@ -79,30 +76,12 @@ def key_of(settings: Mapping[str, Any]) -> str:
 
 
 def keys(folder: Path) -> set[str]:
-    """Return the keys of all lines of a folder.
-
-    Args:
-        folder: of the results; need not exist.
-
-    Raises:
-        ValueError: a line that is not a result.
-    """
+    """Return the keys of all lines of a folder."""
     return {key_of(line["settings"]) for _, line in _lines(folder)}
 
 
 def append(file: Path, line: Mapping[str, Any]) -> bool:
-    """Append a line atomically and durably, unless a file of the folder has its settings already.
-
-    Args:
-        file: in the folder of the results; both are created.
-        line: with the key ``"settings"``.
-
-    Returns:
-        Whether the line was appended.
-
-    Raises:
-        ValueError: a line of the folder that is not a result.
-    """
+    """Append a line atomically and durably, unless a file of the folder has its settings already."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with _locked(file.parent / ".lock"):
         if key_of(line["settings"]) in keys(file.parent):
@@ -121,14 +100,7 @@ def append(file: Path, line: Mapping[str, Any]) -> bool:
 
 
 def read(folder: Path) -> Results:
-    """Read and check all lines of a folder.
-
-    Args:
-        folder: of the results.
-
-    Raises:
-        ValueError: a line that lacks a value or has one of another type, or two lines of one run.
-    """
+    """Read and check all lines of a folder."""
     runs: list[dict[str, Any]] = []
     measurements: list[dict[str, Any]] = []
     places: dict[str, str] = {}
@@ -144,16 +116,7 @@ def read(folder: Path) -> Results:
 
 
 def run_line(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the line of a finished run.
-
-    Args:
-        settings: of the run.
-        folder: of the run, with ``results.json`` and ``config.yaml``.
-
-    Raises:
-        OSError: a file is missing.
-        ValueError, LookupError: a file lacks a value.
-    """
+    """Return the line of a finished run."""
     file = folder / "results.json"
     results = json.loads(file.read_text())
     config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -179,13 +142,7 @@ def run_line(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def measure(measurements: Measurements, file: Path, environment: Mapping[str, str]) -> None:
-    """Make the measurements that no line has yet, and append a line for each.
-
-    Args:
-        measurements: settings, and the function that measures.
-        file: of the results.
-        environment: where it is measured.
-    """
+    """Make the measurements that no line has yet, and append a line for each."""
     done = keys(file.parent)
     for settings, call in measurements:
         if key_of(settings) in done:

@@ -24,15 +24,6 @@ def write_report(folder: Path) -> Path:
     """Write the report into the folder of the results, and what README.md and docs/pooling.md beside it show.
 
     ``REPORT.md`` has the same bytes for the same lines. The figures have them with the same version of matplotlib.
-
-    Args:
-        folder: of the results.
-
-    Returns:
-        The file ``REPORT.md``.
-
-    Raises:
-        ValueError: a line cannot be used, or the folder is missing.
     """
     if not folder.is_dir():
         raise ValueError(f"got no folder {folder}; python -m reproduction run makes it")
@@ -51,12 +42,7 @@ def write_report(folder: Path) -> Path:
 
 
 def report(results: Results, captions: dict[str, str]) -> str:
-    """Return the report as Markdown.
-
-    Args:
-        results: all lines.
-        captions: of the figures, by file.
-    """
+    """Return the report as Markdown."""
     runs, measurements = results.runs, results.measurements
     if runs.empty and measurements.empty:
         return f"# The paper's experiments, reproduced\n\n{_NO_RESULTS}\n"
@@ -74,12 +60,7 @@ def report(results: Results, captions: dict[str, str]) -> str:
 
 
 def summary(results: Results, has_figure: bool) -> str:
-    """Return what the README shows: a row for each claim, and one figure.
-
-    Args:
-        results: all lines.
-        has_figure: whether ``summary.png`` exists.
-    """
+    """Return what the README shows: a row for each claim, and one figure."""
     if results.runs.empty and results.measurements.empty:
         return _NO_RESULTS
     judged = claims.judge(results.runs, results.measurements)
@@ -97,14 +78,6 @@ def summary(results: Results, has_figure: bool) -> str:
 def between(page: str, marks: tuple[str, str], text: str) -> str:
     """Return a page with another text between its marks.
 
-    Args:
-        page: its text.
-        marks: the first and the second one.
-        text: to put between them.
-
-    Raises:
-        ValueError: the second mark is missing.
-
     Example:
         >>> between("a [ old ] b", ("[", "]"), "new").split()
         ['a', '[', 'new', ']', 'b']
@@ -118,11 +91,7 @@ def between(page: str, marks: tuple[str, str], text: str) -> str:
 
 
 def figures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
-    """Return caption and drawing function of each figure, by file.
-
-    Args:
-        results: all lines.
-    """
+    """Return caption and drawing function of each figure, by file."""
     found: dict[str, tuple[str, Callable[[], Figure]]] = {}
     curves = curves_of(results.runs)
     for (preset, epochs), group in curves.groupby(["preset", "epochs"]):

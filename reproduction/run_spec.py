@@ -123,9 +123,6 @@ _BUILT_AS = {
 def fit_arguments(run: RunSpec) -> dict[str, Any]:
     """Return the options of ``main.py fit`` and their values, in the order in which they are given.
 
-    Args:
-        run: the run.
-
     Example:
         >>> print(*as_words(fit_arguments(RunSpec("cifar10", "max", 128, seed=0, epochs=15))), sep="\\n")
         --config=configs/san_cifar.yaml
@@ -155,11 +152,7 @@ def fit_arguments(run: RunSpec) -> dict[str, Any]:
 
 
 def as_words(arguments: Mapping[str, Any]) -> list[str]:
-    """Return the words of a command line.
-
-    Args:
-        arguments: options and values.
-    """
+    """Return the words of a command line."""
     return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in arguments.items()]
 
 

@@ -231,11 +231,7 @@ class Runner:
 
 
 def environments(jobs: int | None) -> list[dict[str, str]]:
-    """Return the environment variables of each of the runs that are made at a time; variables that are set stay.
-
-    Args:
-        jobs: number of runs at a time; by default one on each accelerator, or one without any.
-    """
+    """Return the environment variables of each of the runs that are made at a time; variables that are set stay."""
     devices = _accelerators()
     jobs = jobs or len(devices) or 1
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

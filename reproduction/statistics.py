@@ -36,9 +36,6 @@ class Interval(NamedTuple):
 def t_interval(values: Iterable[float]) -> Interval:
     r"""Return the mean and half its 95 % interval, :math:`t_{n-1} s / \sqrt n`.
 
-    Args:
-        values: at least one.
-
     Example:
         >>> interval = t_interval([0.70, 0.72, 0.74])
         >>> round(interval.mean, 4), round(interval.half_width, 4), interval.number

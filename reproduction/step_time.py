@@ -36,15 +36,7 @@ def measurements() -> Iterator[tuple[dict[str, Any], Callable[[], dict[str, floa
 
 
 def time_of_a_step(run: RunSpec) -> dict[str, float]:
-    """Train the network of a run and that with average pooling in turn, one step each at each size of the images.
-
-    Args:
-        run: of the comparison of poolings.
-
-    Returns:
-        ``milliseconds`` of a step on 64 images, and ``ratio`` of this time to that with average pooling; each is the
-        median of fifteen turns.
-    """
+    """Train the network of a run and that with average pooling in turn, one step each at each size of the images."""
     channels, sizes = _IMAGES[run.data]
     trained_on = [run.train_sizes] if run.train_sizes else None
     avg = next(
@@ -62,11 +54,7 @@ def time_of_a_step(run: RunSpec) -> dict[str, float]:
 
 
 def network(run: RunSpec) -> SetClassifier:
-    """Return the network that ``main.py fit`` trains.
-
-    Args:
-        run: of the comparison of poolings.
-    """
+    """Return the network that ``main.py fit`` trains."""
     channels, sizes = _IMAGES[run.data]
     file = Path("configs", "aggregator", f"{_CONFIG.get(run.aggregator, run.aggregator)}.yaml")
     config = yaml.safe_load(file.read_text())

@@ -15,13 +15,6 @@ def sweep(experiment: str, runs: Sequence[RunSpec]) -> str:
 
     A sweep is the product of its parameters' values. Aggregators that do not fit into one product with most of the
     others, such as flatten, which has one size, are named in a comment.
-
-    Args:
-        experiment: its name.
-        runs: of the experiment.
-
-    Raises:
-        ValueError: the runs of an aggregator are no product.
     """
     values: dict[str, dict[str, list[Any]]] = {}
     for run in runs:

@@ -32,12 +32,6 @@ class Table(NamedTuple):
 def measured(values: Iterable[float], digits: int = 3, factor: float = 1, sign: str = "") -> str:
     """Return mean, interval and number of the values.
 
-    Args:
-        values: one for each seed.
-        digits: after the decimal point.
-        factor: to multiply with.
-        sign: ``"+"`` to mark positive numbers.
-
     Example:
         >>> measured([0.7, 0.72]), measured([0.7])
         ('0.710 ± 0.127 (2)', '0.700')
@@ -51,11 +45,7 @@ def measured(values: Iterable[float], digits: int = 3, factor: float = 1, sign: 
 
 
 def verdicts(judged: Sequence[Judgement]) -> Table:
-    """Return a row for each claim and number of epochs.
-
-    Args:
-        judged: the claims.
-    """
+    """Return a row for each claim and number of epochs."""
     rows = []
     for each in judged:
         done = [difference for difference in each.differences if len(difference.values)]
@@ -75,22 +65,13 @@ def verdicts(judged: Sequence[Judgement]) -> Table:
 
 
 def paper_tables(runs: pd.DataFrame) -> list[Table]:
-    """Return Tables 2 to 4, dropout and ablations, as far as they were run.
-
-    Args:
-        runs: all.
-    """
+    """Return Tables 2 to 4, dropout and ablations, as far as they were run."""
     tables = [_table2(runs), _table3(runs), _table4(runs), _dropout(runs), _ablations(runs)]
     return [table for table in tables if table.rows]
 
 
 def environments(runs: pd.DataFrame, measurements: pd.DataFrame) -> Table:
-    """Return where the lines were made.
-
-    Args:
-        runs: all.
-        measurements: all.
-    """
+    """Return where the lines were made."""
     names = ["commit", "devices", "system", "versions"]
     columns = [f"environment.{name}" for name in names]
     lines = pd.concat([each.reindex(columns=[*columns, "seconds"]) for each in (runs, measurements) if len(each)])

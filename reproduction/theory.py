@@ -63,13 +63,6 @@ def difference_to_max(p: float, seed: int) -> dict[str, float]:
         \Big| \Big( \sum_{i=1}^{N} \mathrm{ReLU}(v_m^\top x_i + b_m)^p \Big)^{1/p}
         - \max_i \mathrm{ReLU}(v_m^\top x_i + b_m) \Big|.
 
-    Args:
-        p: the exponent.
-        seed: of the sets and of the directions.
-
-    Returns:
-        ``difference``, the mean over sets and directions, and ``largest``, the largest of them.
-
     Example:
         >>> difference_to_max(1.0, seed=0)["difference"] > 1 > 0.01 > difference_to_max(1000.0, seed=0)["difference"]
         True
@@ -104,18 +97,6 @@ def recover(elements: int, features: int, aggregator: Kind, size: int, seed: int
     the set. A large error with a large residual is a failed search, from which nothing follows.
 
     The set, the directions and the starts depend on the seed, N and K only: a larger M adds directions.
-
-    Args:
-        elements: number N of points.
-        features: dimension K of the points.
-        aggregator: ``"san"``, or a control: ``"max"`` or ``"avg"``.
-        size: number M of directions.
-        seed: of all that is drawn.
-        starts: largest number of starts.
-
-    Returns:
-        ``error``, mean distance of points in the best matching of the two sets; ``residual``, largest difference of
-        the two embeddings; ``starts``, the number made; ``chance``, the error of another random set.
 
     Example:
         >>> recover(elements=4, features=2, aggregator="san", size=64, seed=0)["error"] < 1e-9
@@ -155,24 +136,13 @@ def embed(
     biases: Float[NDArray[np.float64], "M"],
     aggregator: Kind,
 ) -> Float[NDArray[np.float64], "M"]:
-    """Aggregate the projections of the points: the sum of their ReLUs, their maximum, or their mean.
-
-    Args:
-        points: the set.
-        directions: M of them.
-        biases: one for each direction.
-        aggregator: ``"san"``, ``"max"`` or ``"avg"``.
-    """
+    """Aggregate the projections of the points: the sum of their ReLUs, their maximum, or their mean."""
     z = points @ directions.T + biases  # N M
     return (_weights(z, aggregator) * z).sum(0)
 
 
 def matching_error(one: Points, other: Points) -> float:
     """Return the smallest mean distance of points over all matchings of two sets.
-
-    Args:
-        one: a set.
-        other: a set of as many points.
 
     Example:
         >>> matching_error(np.array([[0.0], [1.0]]), np.array([[1.5], [0.0]]))

@@ -22,9 +22,6 @@ def theory_figure(measurements: pd.DataFrame) -> Figure:
 
     Figure 2: a set is projected on a few directions v. The sum :math:`\sum_i \mathrm{ReLU}(v^\top x_i + b)` over the
     set has a bend at each :math:`b = -v^\top x_i` (dots).
-
-    Args:
-        measurements: of :class:`~reproduction.records.Results`.
     """
     figure = Figure((16, 3.6), layout="constrained")
     panels = figure.subplots(1, 4)
@@ -35,11 +32,7 @@ def theory_figure(measurements: pd.DataFrame) -> Figure:
 
 
 def theory_table(measurements: pd.DataFrame) -> Table:
-    """Return how many searches found the set again, at the largest M of each number of elements and features.
-
-    Args:
-        measurements: of :class:`~reproduction.records.Results`.
-    """
+    """Return how many searches found the set again, at the largest M of each number of elements and features."""
     lines = measurements.query("experiment == 'theorem1'")
     lines = lines[lines["size"] == lines.groupby(["elements", "features"])["size"].transform("max")]
     rows = [

@@ -12,13 +12,6 @@ class MissingExtraError(ModuleNotFoundError):
 def needs(extra: str, what: str) -> Iterator[None]:
     """Names the extra that brings what cannot be imported.
 
-    Args:
-        extra: its name.
-        what: what is to be done with it.
-
-    Raises:
-        MissingExtraError: in place of the error of an import.
-
     Example:
         >>> with needs("train", "to fly"):
         ...     import antigravity_2

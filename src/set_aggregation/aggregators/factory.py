@@ -11,14 +11,6 @@ from set_aggregation.aggregators.base import Aggregator
 def build_aggregator(factory: Callable[..., Aggregator], in_features: int, sizes: dict[str, int]) -> Aggregator:
     """Call a factory with the sizes that it takes and was not given.
 
-    Args:
-        factory: a class, or ``functools.partial(SAN, out_features=1024)``.
-        in_features: size D of an element.
-        sizes: other sizes of the sets, such as ``position_features`` and ``set_size``.
-
-    Raises:
-        ValueError: the factory was given a size other than that of the sets.
-
     Example:
         >>> from set_aggregation.aggregators import SAN, Flatten
         >>> sizes = {"position_features": 2, "set_size": 36}
@@ -46,9 +38,6 @@ def build_aggregator(factory: Callable[..., Aggregator], in_features: int, sizes
 
 def arguments_of(factory: Callable[..., Any]) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, Any]]:
     """Return the parameters of the class that a factory builds, and the arguments that the factory binds.
-
-    Args:
-        factory: a class, a ``functools.partial`` of one, or what the command line makes of a class path.
 
     Example:
         >>> from set_aggregation.aggregators import Flatten

@@ -13,12 +13,6 @@ def power_mean(
 
     The largest element is factored out, so that no power overflows. Where all elements are zero, so are the output and
     its derivatives.
-
-    Args:
-        x: elements that are not negative, in float32 or better.
-        p: the exponent, 1 or more.
-        sets: the sets of the elements.
-        mean: divide by N.
     """
     x = sets.mask_padding(x)
     largest = sets.max(x).detach()  # cancels out: derivatives of every order may take it for a constant

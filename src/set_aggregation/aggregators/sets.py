@@ -173,28 +173,14 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def with_positions(x: Float[Tensor, "*sets D"], positions: Float[Tensor, "... P"] | None) -> Float[Tensor, "*sets K"]:
-    """Append the P position features to every element; K = D + P.
-
-    Args:
-        x: the elements.
-        positions: their positions, or None, which returns the elements.
-    """
+    """Append the P position features to every element; K = D + P."""
     if positions is None:
         return x
     return torch.cat((x, positions.to(x.dtype).expand(*x.shape[:-1], -1)), -1)
 
 
 def as_bool(name: str, mask: Mask) -> Bool[Tensor, "B N"]:
-    """Convert a mask of 0 and 1 to bool.
-
-    Args:
-        name: the caller, for the error.
-        mask: bool, or integers or floats of 0 and 1. Their values are read, for which the host waits for a device,
-            except while a program is compiled or exported.
-
-    Raises:
-        ValueError: values other than 0 and 1.
-    """
+    """Convert a mask of 0 and 1 to bool; the host waits for a device to read it, except in compilation and export."""
     if mask.dtype == torch.bool:
         return mask
     if not torch.compiler.is_compiling() and not ((mask == 0) | (mask == 1)).all():
@@ -213,19 +199,7 @@ def as_ragged(
     num_sets: int | None,
     max_set_size: int | None,
 ) -> tuple[Float[Tensor, "T *D"], RaggedSets]:
-    """Convert the arguments of :meth:`Aggregator.ragged` to elements and ragged sets.
-
-    Args:
-        name: the caller, for errors.
-        values: elements, or a nested tensor.
-        offsets: where the sets begin.
-        index: the set of each element.
-        num_sets: number of sets.
-        max_set_size: number of elements of the largest set.
-
-    Raises:
-        ValueError: arguments that do not fit each other.
-    """
+    """Convert the arguments of :meth:`Aggregator.ragged` to elements and ragged sets."""
     if values.is_nested:
         if offsets is not None or index is not None:
             raise ValueError(f"{name}: got a nested tensor with offsets or index, expected one of them")

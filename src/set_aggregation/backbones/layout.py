@@ -12,10 +12,6 @@ Layout = Literal["BDhw", "BhwD", "BND"]
 def layout_of(shape: Size, widths: set[int]) -> Layout | None:
     """Return the order of the axes of a network's features, or None for a vector or a map of one pixel.
 
-    Args:
-        shape: of the features.
-        widths: the numbers of channels that they can have.
-
     Example:
         >>> layout_of(Size((2, 7, 7, 512)), {512}), layout_of(Size((2, 512)), {512})
         ('BhwD', None)
@@ -33,15 +29,6 @@ def as_feature_map(
     x: Tensor, layout: Layout, image_size: tuple[int, int], num_prefix_tokens: int = 0
 ) -> Float[Tensor, "B D h w"]:
     """Return a feature map, or the tokens of an image row by row, as a map with channels first.
-
-    Args:
-        x: the map, or the tokens.
-        layout: order of its axes.
-        image_size: height and width of the images, whose ratio is that of the grid of tokens.
-        num_prefix_tokens: number of tokens at the front that are not part of the image.
-
-    Raises:
-        ValueError: the tokens form no grid of that ratio.
 
     Example:
         >>> import torch

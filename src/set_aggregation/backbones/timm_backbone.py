@@ -103,14 +103,6 @@ def _unpool(network: nn.Module, images: Tensor) -> tuple[Layout, Tensor] | None:
     """Switch a network's pooling and classifier off, as timm documents it, and run it.
 
     Layers that timm has between pooling and classifier, such as the LayerNorm of ConvNeXt, then act on each element.
-
-    Args:
-        network: is changed.
-        images: its input.
-
-    Returns:
-        The layout of the features and the features; None if the network cannot run without pooling, or then gives no
-        feature map of more than one pixel.
     """
     sizes = (getattr(network, "head_hidden_size", None), getattr(network, "num_features", None))
     try:

@@ -4,9 +4,5 @@ from jsonargparse import ArgumentParser
 
 
 def option_names(parser: ArgumentParser) -> list[str]:
-    """Return the options of a parser, without dashes.
-
-    Args:
-        parser: any parser.
-    """
+    """Return the options of a parser, without dashes."""
     return [option.lstrip("-") for action in parser._actions for option in action.option_strings]

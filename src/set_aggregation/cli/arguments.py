@@ -29,12 +29,7 @@ _SHORT = {  # class names that would need more arguments
 
 
 def add_arguments(parser: LightningArgumentParser, command: str) -> None:
-    """Link the data to the model and add the options of every run.
-
-    Args:
-        parser: of the command.
-        command: its name.
-    """
+    """Link the data to the model and add the options of every run."""
     parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
     parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
     parser.link_arguments("data.in_channels", "model.backbone.init_args.in_channels", apply_on="instantiate")
@@ -73,14 +68,7 @@ def add_arguments(parser: LightningArgumentParser, command: str) -> None:
 
 
 def checked_words(words: Sequence[str]) -> list[str]:
-    """Return a command line in which file loggers and ReduceLROnPlateau can be given by name alone.
-
-    Args:
-        words: the options.
-
-    Raises:
-        ArgumentError: an option before the last ``--config``, whose file would override it.
-    """
+    """Return a command line in which file loggers and ReduceLROnPlateau can be given by name alone."""
     configs = [index for index, word in enumerate(words) if word in ("-c", "--config") or word.startswith("--config=")]
     for index, word in enumerate(words[: configs[-1]] if configs else ()):
         if word.startswith("--") and index not in configs:
@@ -92,14 +80,7 @@ def checked_words(words: Sequence[str]) -> list[str]:
 
 
 def complete(config: Namespace) -> None:
-    """Check a configuration, and apply ``--width`` to its model.
-
-    Args:
-        config: of the command, changed in place.
-
-    Raises:
-        ValueError: a name with a slash, ``overfit_batches``, or a width for a model without one.
-    """
+    """Check a configuration, and apply ``--width`` to its model."""
     if config.run.name is not None and Path(config.run.name).name != config.run.name:
         raise ValueError(
             f"got --run.name {config.run.name}, expected the name of a folder; --run.experiment groups runs"
@@ -121,9 +102,6 @@ def complete(config: Namespace) -> None:
 def tags(config: Namespace) -> list[str]:
     """Return the tags of a run: aggregator, data and, where the configuration has it, width.
 
-    Args:
-        config: of the command.
-
     Example:
         >>> san = Namespace(class_path="set_aggregation.aggregators.SAN", init_args=Namespace(out_features=1024))
         >>> data = Namespace(class_path="set_aggregation.data.CIFAR10")
@@ -135,14 +113,7 @@ def tags(config: Namespace) -> list[str]:
 
 
 def check_monitors(monitors: Iterable[str]) -> None:
-    """Refuse metrics that no run logs.
-
-    Args:
-        monitors: the metrics that callbacks and schedulers watch.
-
-    Raises:
-        ValueError: an unknown metric.
-    """
+    """Refuse metrics that no run logs."""
     known = [f"{part}/{name}" for part in ("train", "val") for name in ("loss", "accuracy")]
     known += [f"curve/{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")] + [
         "curve/gap"

@@ -25,14 +25,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Read the runs, name those that are skipped, and draw the others.
-
-    Args:
-        arguments: the options of the command.
-
-    Returns:
-        0, or 1 if nothing was drawn.
-    """
+    """Read the runs, name those that are skipped, and draw the others."""
     options = _parser().parse_args(arguments)
     runs, skipped = find_runs(options.folders)
     comparison = compare(runs, skipped)

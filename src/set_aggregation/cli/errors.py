@@ -13,14 +13,7 @@ _FILLED_IN = ("in_features", "in_channels")  # by the project
 
 
 def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: Mapping[str, type]) -> str:
-    """Return a message of jsonargparse as one line.
-
-    Args:
-        message: the message.
-        words: the command line, which names the files.
-        parser: the parser, which knows the options.
-        parts: base class of each key that takes a class.
-    """
+    """Return a message of jsonargparse as one line."""
     keys = re.findall(r'Parser key "([\w.]+)"', message)
     key = keys[0] if keys else ""
     if unknown := _search(r"(?:unrecognized arguments: --|does not accept option ')([\w.+]+)", message):
@@ -54,11 +47,7 @@ def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: 
 
 
 def unwrapped(message: str) -> str:
-    """Return the message of a class or a worker process on one line, without what jsonargparse or torch adds.
-
-    Args:
-        message: the message of the error that reached the command line.
-    """
+    """Return the message of a class or a worker process on one line, without what jsonargparse or torch adds."""
     inner = _search(r"Errors:\s+- (.+?)\n\s*- ", message, re.DOTALL)
     if "DataLoader worker process" in message:  # followed by the traceback
         inner = _search(r"\n\w*(?:Error|Exception): (.+)\s*$", message)

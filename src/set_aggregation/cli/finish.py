@@ -40,20 +40,7 @@ def end_run(
     test: bool,
     test_last: bool = False,
 ) -> None:
-    """Test the best weights, write ``results.json`` and ``report.html`` to the run's folder, and print the table.
-
-    Args:
-        trainer: the trainer, with the callbacks of this package.
-        model: the trained model.
-        data: its data.
-        run: the folder of the run.
-        seconds: time of the training.
-        test: whether to test.
-        test_last: whether to test the weights of the last epoch too.
-
-    Raises:
-        UnfinishedRunError: the results cannot be written.
-    """
+    """Test the best weights, write ``results.json`` and ``report.html`` to the run's folder, and print the table."""
     epochs, steps = trainer.current_epoch, trainer.global_step
     rows, metrics = {}, {key: float(value) for key, value in trainer.callback_metrics.items()}
     keeper = next((c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint) and c.monitor), None)
@@ -160,9 +147,6 @@ def _find(trainer: Trainer, kind: type[C]) -> C:
 
 def duration(seconds: float) -> str:
     """Return a time as text in seconds, minutes or hours.
-
-    Args:
-        seconds: the time.
 
     Example:
         >>> duration(3.14159), duration(75), duration(7384)

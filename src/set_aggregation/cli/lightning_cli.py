@@ -199,11 +199,7 @@ class SetAggregationCLI(LightningCLI):
             self.run_directory.unlock()
 
     def _check_last_checkpoint(self) -> None:
-        """Refuse to finish a run whose last checkpoint is missing.
-
-        Raises:
-            UnfinishedRunError: it could not be written.
-        """
+        """Refuse to finish a run whose last checkpoint is missing."""
         file, disk = self.recovery.file, self.trainer.strategy.checkpoint_io
         reason = disk.failed.get(file) if isinstance(disk, DurableCheckpointIO) and file is not None else None
         # Only the first rank writes.
@@ -214,14 +210,7 @@ class SetAggregationCLI(LightningCLI):
             )
 
     def _prepare(self, kwargs: dict[str, Any]) -> bool:
-        """Check everything on the first rank before any logger starts a run, and tell all ranks what to resume from.
-
-        Args:
-            kwargs: of ``Trainer.fit``; the checkpoint is added.
-
-        Returns:
-            Whether there is something left to do.
-        """
+        """Check everything on the first rank before any logger starts a run, and tell all ranks what to resume from."""
         run, has_work, problem = self.run_directory, False, None
         if self.trainer.is_global_zero:
             try:
@@ -377,15 +366,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def run(command: str, arguments: Sequence[str]) -> int:
-    """Run a command; an error that the user can mend is one line, with its traceback after ``--debug`` only.
-
-    Args:
-        command: fit, validate, test, predict or export.
-        arguments: its options.
-
-    Returns:
-        The exit code.
-    """
+    """Run a command; an error that the user can mend is one line, with its traceback after ``--debug`` only."""
     options = [word for word in arguments if word != "--debug"]
     is_debugging = len(options) < len(arguments)
     silence_libraries()

@@ -14,13 +14,7 @@ PROJECT = "set-aggregation"
 
 
 def put_into(run: RunDirectory, logger: Namespace, tags: Sequence[str]) -> None:
-    """Make a logger write into the folder of a run.
-
-    Args:
-        run: the folder.
-        logger: class path and arguments of the logger, changed in place. A logger of another class is left as it is.
-        tags: tags of the W&B run, after those of the config and of ``WANDB_TAGS``.
-    """
+    """Make a logger write into the folder of a run."""
     name, arguments = logger.class_path.rsplit(".", 1)[-1], logger.init_args
     if name == "TensorBoardLogger" and not (find_spec("tensorboard") or find_spec("tensorboardX")):
         raise ValueError("got TensorBoardLogger, expected tensorboard or tensorboardX; do `pip install tensorboard`")
@@ -43,9 +37,5 @@ def put_into(run: RunDirectory, logger: Namespace, tags: Sequence[str]) -> None:
 
 
 def wandb_loggers(loggers: Sequence[Logger]) -> list[SafeWandbLogger]:
-    """Return the W&B loggers among some loggers.
-
-    Args:
-        loggers: those of the trainer.
-    """
+    """Return the W&B loggers among some loggers."""
     return [logger for logger in loggers if isinstance(logger, SafeWandbLogger)]

@@ -11,12 +11,7 @@ _VARIABLE = "SAN_RANK_ZERO_VALUE"
 
 
 def broadcast_from_rank_zero(value: Any, trainer: Trainer) -> Any:
-    """Return the value of rank 0 on all ranks. Each rank calls it once, before ``Trainer.fit``.
-
-    Args:
-        value: plain values that JSON can hold; those of the other ranks are ignored.
-        trainer: a trainer of any strategy.
-    """
+    """Return the value of rank 0 on all ranks. Each rank calls it once, before ``Trainer.fit``."""
     environment = getattr(trainer.strategy, "cluster_environment", None)
     if trainer.world_size == 1 or environment is None:
         return value
@@ -40,9 +35,5 @@ def disconnect() -> None:
 
 
 def is_peer_failure(error: RuntimeError) -> bool:
-    """Return whether an error was raised because another rank has ended.
-
-    Args:
-        error: an error of a collective operation of gloo or NCCL, or any other.
-    """
+    """Return whether an error was raised because another rank has ended."""
     return isinstance(error, dist.DistError) or "gloo" in str(error) or "closed by peer" in str(error)

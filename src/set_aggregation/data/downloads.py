@@ -19,15 +19,7 @@ def default_data_dir() -> Path:
 
 
 def read_verified(file: Path, md5: str) -> bytes:
-    """Return the content of a file after comparing it with its MD5 checksum.
-
-    Args:
-        file: the file.
-        md5: the published checksum.
-
-    Raises:
-        ValueError: the content is not what was published.
-    """
+    """Return the content of a file after comparing it with its MD5 checksum."""
     content = file.read_bytes() if file.is_file() else b""
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise ValueError(
@@ -41,16 +33,6 @@ def download(folder: Path, archives: Mapping[str, str], addresses: Sequence[str]
     """Download and unpack archives through torchvision, trying the addresses in turn.
 
     The files are unpacked in a temporary folder first, so that a download that breaks off leaves nothing behind.
-
-    Args:
-        folder: where to unpack the archives.
-        archives: MD5 of each archive by file name.
-        addresses: base addresses, to which file names are appended.
-        files: the files in the archives that are kept.
-
-    Raises:
-        ValueError: an archive could not be downloaded from any address.
-        OSError: the folder cannot be written.
     """
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)

@@ -56,10 +56,6 @@ def sizes_of_files(files: Sequence[Path], decode: bool = False) -> tuple[dict[Pa
     """Return the upright size of each readable image file, and the reason for each unreadable one.
 
     The headers are read in threads. A damaged body is found only with ``decode``.
-
-    Args:
-        files: image files.
-        decode: decode each file completely.
     """
     measure = _decoded_size if decode else upright_size
     with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:  # Pillow releases Python's lock

@@ -24,13 +24,6 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     """List the image files among and below paths, sorted within each folder.
 
     Folders are searched at any depth, links included. Hidden files and ``__MACOSX`` are skipped.
-
-    Args:
-        paths: files, which are taken as they are, and folders, whose files with a suffix that Pillow decodes are
-            taken.
-
-    Raises:
-        ValueError: a path does not exist, or there is no image file.
     """
     formats = Image.registered_extensions().items()
     suffixes = {suffix for suffix, name in formats if name in Image.OPEN and name not in _NOT_DECODED}
@@ -62,16 +55,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def read_images(files: Sequence[Path], in_channels: int, image_size: Size) -> UInt8[Tensor, "B C H W"]:
-    """Decode image files, convert them to grey or RGB and resize them (bicubic, antialiased) to one size.
-
-    Args:
-        files: any format Pillow reads.
-        in_channels: 1 for grey, 3 for RGB.
-        image_size: height and width in pixels.
-
-    Raises:
-        ValueError: a file is not a readable image; the file is named.
-    """
+    """Decode image files, convert them to grey or RGB and resize them (bicubic, antialiased) to one size."""
     return torch.from_numpy(np.stack([read_image(file, in_channels, image_size) for file in files])).permute(0, 3, 1, 2)
 
 

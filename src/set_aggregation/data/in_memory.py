@@ -252,15 +252,7 @@ class InMemoryImages(ImageDataModule):
 
 
 def read_split(file: Path, num: int) -> dict[str, NDArray[np.int64]]:
-    """Read the indices of the images of each part.
-
-    Args:
-        file: JSON, ``{"train": [...], "val": [...], "test": [...]}``.
-        num: number of images.
-
-    Raises:
-        ValueError: the file is no such file, an index is out of range, or an image is in two parts.
-    """
+    """Read the indices of the images of each part."""
     expected = f"expected train, val and test, each with different indices from 0 to {num - 1}"
     try:
         split = json.loads(file.read_text())

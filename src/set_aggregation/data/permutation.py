@@ -17,11 +17,6 @@ def permuted(places: NDArray[np.int64], num: int, seed: np.random.SeedSequence) 
     <https://doi.org/10.1007/3-540-45760-7_9>`_). One of a thousand ranks thus computes its thousandth of the
     permutation in a thousandth of the time and memory.
 
-    Args:
-        places: positions in the permutation, each in 0 ... num - 1.
-        num: length of the permutation.
-        seed: seed of the permutation.
-
     Example:
         >>> permuted(np.arange(4), 1_000_000, np.random.SeedSequence(0)).tolist()
         [819842, 182997, 612676, 861167]

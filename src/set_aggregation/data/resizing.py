@@ -19,12 +19,6 @@ _IMAGES_AT_ONCE = 1000  # bounds the memory of the floating-point copy
 def resize(images: UInt8[Tensor, "N C H W"], size: Size, antialias: bool = True) -> UInt8[Tensor, "N C h w"]:
     """Resize images by bicubic interpolation, computed in floating point, rounded and clamped to 0 ... 255.
 
-    Args:
-        images: images of one size.
-        size: height and width of the result; images that have this size are returned unchanged.
-        antialias: widen the filter where images become smaller, as Pillow does; without it the filter always covers
-            4x4 pixels, as OpenCV's cubic interpolation does.
-
     Example:
         >>> resize(torch.full((1, 1, 2, 2), 7, dtype=torch.uint8), (1, 3)).tolist()
         [[[[7, 7, 7]]]]
@@ -39,13 +33,7 @@ def resize(images: UInt8[Tensor, "N C H W"], size: Size, antialias: bool = True)
 
 
 def draw_sizes(num_images: int, num_sizes: int, seed: int) -> list[NDArray[np.int64]]:
-    """Return the indices of the images that have each size: a random partition into parts of equal length.
-
-    Args:
-        num_images: number of images.
-        num_sizes: number of sizes.
-        seed: seed of the draw.
-    """
+    """Return the indices of the images that have each size: a random partition into parts of equal length."""
     return np.split(_shuffled(num_images, seed, 0), _ends(num_images, num_sizes)[:-1])
 
 

@@ -14,10 +14,6 @@ def random_crop_and_flip(images: Shaped[Tensor, "B C H W"], flip: bool) -> Shape
     For 32x32 images this is the augmentation of `He et al. (2016) <https://arxiv.org/abs/1512.03385>`_: four pixels of
     padding, a random crop, a horizontal flip. The batch is one gather on its device, without a loop over images.
 
-    Args:
-        images: the batch; any dtype.
-        flip: mirror left and right, each image with probability one half.
-
     Example:
         >>> random_crop_and_flip(torch.ones(8, 3, 32, 32, dtype=torch.uint8), flip=True).shape
         torch.Size([8, 3, 32, 32])
@@ -41,11 +37,6 @@ def to_float(
     std: Sequence[float] | Tensor | None = None,
 ) -> Float[Tensor, "B C H W"]:
     """Convert images to [0, 1] and normalise them if mean and standard deviation are given.
-
-    Args:
-        images: bytes, 0 to 255, or floats in [0, 1].
-        mean: of each channel, with pixels in [0, 1].
-        std: standard deviation of each channel.
 
     Example:
         >>> image = torch.tensor([[[[0, 255]]]], dtype=torch.uint8)

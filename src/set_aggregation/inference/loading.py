@@ -51,14 +51,7 @@ def load(source: Path | str, device: torch.device | str = "cpu") -> ImageClassif
 
 
 def find_file(source: Path) -> Path:
-    """Return the file that holds the weights.
-
-    Args:
-        source: as for :func:`load`.
-
-    Raises:
-        ValueError: no such file exists.
-    """
+    """Return the file that holds the weights."""
     if not source.exists():
         raise ValueError(f"not found: {source}; {_EXPECTED}")
     if source.is_file():

@@ -28,20 +28,7 @@ def model_card(
     measured: Mapping[str, str],
     training: Mapping[str, Any],
 ) -> str:
-    """Return a page with the metadata that the Hugging Face Hub reads.
-
-    Args:
-        aggregator: name of the aggregator.
-        arguments: its arguments.
-        backbone: name of the backbone.
-        class_names: names of the classes.
-        usage: lines of Python that run the model.
-        takes: description of the images that it takes.
-        converted: colour and size that image files are converted to.
-        num_parameters: number of parameters of each part, and of ``"all"``.
-        measured: more rows of the table, such as the speed.
-        training: data, accuracy and environment of the training, as far as they are known.
-    """
+    """Return a page with the metadata that the Hugging Face Hub reads."""
     num = len(class_names)
     names = [*class_names[:_NUM_NAMES], *([f"{num - _NUM_NAMES} more"] if num > _NUM_NAMES else [])]
     parts = ", ".join(f"{part} {count:,}" for part, count in num_parameters.items() if part != "all")

@@ -27,9 +27,6 @@ _REFUSED = "got a network that cannot be built here"
 def without_training(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a network without those of its training.
 
-    Args:
-        arguments: those of a :class:`~set_aggregation.models.SetClassifier`, as in a checkpoint.
-
     Example:
         >>> without_training({"num_classes": 10, "compile": True})
         {'num_classes': 10}
@@ -38,14 +35,7 @@ def without_training(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_network(arguments: Mapping[str, Any]) -> SetClassifier:
-    """Build a network whose weights are to be replaced. The state of the random numbers stays as it is.
-
-    Args:
-        arguments: those of :func:`without_training`.
-
-    Raises:
-        ValueError: they are not the arguments of a network that is installed here.
-    """
+    """Build a network whose weights are to be replaced. The state of the random numbers stays as it is."""
     for part, base in (("backbone", Backbone), ("aggregator", Aggregator)):
         _check_classes(arguments.get(part), base)
     backbone = arguments["backbone"]
@@ -67,12 +57,7 @@ def build_network(arguments: Mapping[str, Any]) -> SetClassifier:
 
 
 def _check_classes(part: Any, base: type) -> None:
-    """Refuse other callables than modules: jsonargparse would call any function in place of an aggregator.
-
-    Args:
-        part: a class path and its arguments, which may be such parts.
-        base: the base class.
-    """
+    """Refuse other callables than modules: jsonargparse would call any function in place of an aggregator."""
     if not isinstance(part, Mapping) or not isinstance(path := part.get("class_path"), str):
         raise ValueError(f"{_REFUSED}: its {base.__name__} is {part!r}, expected a class_path")
     home, _, name = path.rpartition(".")  # jsonargparse looks a name alone up among the subclasses

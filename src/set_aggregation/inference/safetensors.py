@@ -42,15 +42,7 @@ def save_safetensors(model: nn.Module, file: Path | str) -> None:
 
 
 def read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the arguments and the weights of a model that :func:`save_safetensors` wrote.
-
-    Args:
-        file: the file.
-
-    Raises:
-        ValueError: the file is damaged or has no arguments of a model.
-        MissingExtraError: safetensors is not installed.
-    """
+    """Return the arguments and the weights of a model that :func:`save_safetensors` wrote."""
     with needs("export", "for safetensors files"):
         from safetensors import SafetensorError, safe_open
 

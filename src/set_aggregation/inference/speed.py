@@ -15,12 +15,7 @@ _REPEATS, _SECONDS = 20, 0.5
 
 @torch.no_grad()
 def images_per_second(program: Callable[[Tensor], Tensor], images: Tensor) -> float:
-    """Return the median over up to 20 runs in half a second, after one warm-up run.
-
-    Args:
-        program: takes the images.
-        images: a batch.
-    """
+    """Return the median over up to 20 runs in half a second, after one warm-up run."""
     program(images)
     seconds: list[float] = []
     while len(seconds) < _REPEATS and (not seconds or sum(seconds) < _SECONDS):
@@ -31,13 +26,7 @@ def images_per_second(program: Callable[[Tensor], Tensor], images: Tensor) -> fl
 
 
 def speed_rows(program: Callable[[Tensor], Tensor], shape: tuple[int, int, int], runner: str) -> dict[str, str]:
-    """Return rows of a model card with the speed of a program on this machine's CPU.
-
-    Args:
-        program: takes images as bytes.
-        shape: number of channels, height and width of the images.
-        runner: name of the program that runs it.
-    """
+    """Return rows of a model card with the speed of a program on this machine's CPU."""
     threads = torch.get_num_threads()
     where = f"{runner}, {processor()}, {threads} thread{'s' if threads > 1 else ''}"
     rows = {}

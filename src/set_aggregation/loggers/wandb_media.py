@@ -11,12 +11,7 @@ _COLUMNS = ("Actual", "Predicted", "nPredictions")
 
 
 def confusion_chart(confusion: np.ndarray, class_names: Sequence[str]) -> Any:
-    """Return W&B's chart of a confusion matrix.
-
-    Args:
-        confusion: number of images of each class (rows) with each prediction (columns).
-        class_names: names of the classes.
-    """
+    """Return W&B's chart of a confusion matrix."""
     import wandb
 
     counts = [[class_names[i], class_names[j], int(confusion[i, j])] for i, j in np.ndindex(*confusion.shape)]
@@ -29,11 +24,7 @@ def confusion_chart(confusion: np.ndarray, class_names: Sequence[str]) -> Any:
 
 
 def misclassification_images(misclassifications: Sequence[tuple[np.ndarray, str, str, float]]) -> list[Any]:
-    """Return W&B's images of misclassifications, with class, prediction and loss as captions.
-
-    Args:
-        misclassifications: pixels (H W C or H W, 0 to 255), class, prediction and loss of each image.
-    """
+    """Return W&B's images of misclassifications, with class, prediction and loss as captions."""
     import wandb
 
     # W&B shows images of several sizes wrongly.

@@ -32,10 +32,6 @@ def workspace(entity: str, project: str) -> "Workspace":
     """Return the layout: a section for each question, over runs in groups that differ in the seed only.
 
     Groups are made by experiment, width and training sizes. Panels show mean and standard error of each group.
-
-    Args:
-        entity: the user or team at W&B that owns the project.
-        project: the project of the runs.
     """
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws

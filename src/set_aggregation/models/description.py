@@ -13,10 +13,6 @@ def labels(model: SetClassifier, data: ImageDataModule) -> dict[str, Any]:
 
     The width is what the paper calls the size: the number of inputs of the last dense layer, which is M for a SAN
     without a hidden layer behind it, and the size of the hidden layer for a network that has one.
-
-    Args:
-        model: the model of the run.
-        data: its data module.
     """
     return {
         "aggregator": type(model.aggregator).__name__,
@@ -27,11 +23,7 @@ def labels(model: SetClassifier, data: ImageDataModule) -> dict[str, Any]:
 
 
 def num_parameters(model: SetClassifier) -> dict[str, int]:
-    """Return the number of parameters of each part of a model, frozen ones included.
-
-    Args:
-        model: the model.
-    """
+    """Return the number of parameters of each part of a model, frozen ones included."""
     parts = {"backbone": model.backbone, "aggregator": model.aggregator, "head": model.head}
     counts = {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
     return {**counts, "all": sum(weight.numel() for weight in model.parameters())}

@@ -12,9 +12,6 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
     Submodules that were in evaluation mode before, as frozen ones are, stay in it.
 
-    Args:
-        module: for instance a network in training.
-
     Example:
         >>> network = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
         >>> with evaluation_mode(network):

@@ -8,14 +8,7 @@ from torch import Tensor, nn
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """Read the weights in a checkpoint of Lightning or in a file of a ``state_dict``.
-
-    Args:
-        file: the file; no code in it is executed.
-
-    Raises:
-        ValueError: the file does not exist or holds no weights.
-    """
+    """Read the weights in a checkpoint of Lightning or in a file of a ``state_dict``."""
     if not file.is_file():
         raise ValueError(f"checkpoint not found: {file}; expected a file such as checkpoints/best.ckpt")
     try:
@@ -31,13 +24,6 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 @torch.no_grad()
 def take_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
     """Copy the weights whose name and shape fit, and return a description of each other one.
-
-    Args:
-        module: the module, which is changed.
-        weights: a ``state_dict`` of a similar one, for instance of another number of classes.
-
-    Raises:
-        ValueError: none of the weights fits.
 
     Example:
         >>> take_weights(nn.Linear(2, 3), {"weight": torch.zeros(3, 2), "bias": torch.zeros(4)})

@@ -60,22 +60,12 @@ class WarmupCosine(LambdaLR):
 
 
 def takes_total_steps(factory: Callable[..., Any]) -> bool:
-    """Return whether a schedule is defined over all steps of a training, as ``OneCycleLR`` is.
-
-    Args:
-        factory: a class, or a ``functools.partial`` of one.
-    """
+    """Return whether a schedule is defined over all steps of a training, as ``OneCycleLR`` is."""
     return "total_steps" in arguments_of(factory)[0]
 
 
 def build_schedule(factory: Callable[..., LRScheduler], optimizer: Optimizer, trainer: Trainer) -> LRScheduler:
-    """Call a factory with the optimizer, and with the number of steps if it takes one and has none.
-
-    Args:
-        factory: a class, or a ``functools.partial`` of one.
-        optimizer: the optimizer.
-        trainer: the trainer, which knows the number of steps.
-    """
+    """Call a factory with the optimizer, and with the number of steps if it takes one and has none."""
     given = arguments_of(factory)[1]
     if not takes_total_steps(factory) or given.get("total_steps") or given.get("steps_per_epoch"):
         return factory(optimizer)
@@ -87,12 +77,6 @@ def num_steps(trainer: Trainer) -> int:
 
     ``trainer.estimated_stepping_batches`` would load the data before the state of a stateful loader is restored, and
     that state would be lost. It is used only without a data module of this package.
-
-    Args:
-        trainer: the trainer, set up for ``fit``.
-
-    Raises:
-        ValueError: neither ``max_epochs`` nor ``max_steps`` ends the training.
     """
     data, limit = getattr(trainer, "datamodule", None), trainer.limit_train_batches
     if max(trainer.max_steps, trainer.max_epochs or 0) < 1:

@@ -130,13 +130,7 @@ class Behaviour:
 
 
 def is_only_way(trial: Trial, inputs: Inputs, reference: Reference) -> bool:
-    """Return whether all that the logits know of a feature map went through its pooling.
-
-    Args:
-        trial: runs a network in which ``reference`` is installed.
-        inputs: the network's arguments.
-        reference: the pooling.
-    """
+    """Return whether all that the logits know of a feature map went through its pooling."""
     reference.seen.calls = 0
     logits = logits_in(trial.run(inputs))
     if reference.seen.calls != 1 or logits is None or not logits.requires_grad:
@@ -176,13 +170,7 @@ def _or_zero(gradient: Tensor | None, like: Tensor | None) -> Tensor:
 
 
 def last_layers(trial: Trial, inputs: Inputs, reference: Reference) -> tuple[nn.Module | None, bool, Any]:
-    """Return the dense layer that gives the logits, whether it alone reads the pooled vectors, and the output.
-
-    Args:
-        trial: runs a network in which ``reference`` is installed.
-        inputs: the network's arguments.
-        reference: the pooling.
-    """
+    """Return the dense layer that gives the logits, whether it alone reads the pooled vectors, and the output."""
     calls: list[tuple[nn.Module, Tensor, Tensor]] = []
     kinds = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
     dense = [module for module in trial.model.modules() if isinstance(module, kinds) and not _is_reparametrized(module)]

@@ -62,10 +62,6 @@ def matches(values: Iterable[tuple[Hashable, Any]], num_prefix_tokens: dict[int,
     """Return the global poolings among the intermediate values of a forward pass, in their order.
 
     Of several equal inputs of one pooling the last with most axes counts, of several equal outputs the first.
-
-    Args:
-        values: each with its key, in the order in which they are computed.
-        num_prefix_tokens: see :func:`reduction_of`.
     """
     found: list[Match] = []
     maps: list[tuple[Hashable, Tensor]] = []
@@ -94,14 +90,7 @@ def matches(values: Iterable[tuple[Hashable, Any]], num_prefix_tokens: dict[int,
 def reduction_of(
     x: Tensor, y: Tensor, num_prefix_tokens: dict[int, int], mask: Tensor | None = None
 ) -> Reduction | None:
-    """Return the pooling that computes ``y`` of ``x``, or None.
-
-    Args:
-        x: a tensor of at least three axes.
-        y: what may be its pooled vectors.
-        num_prefix_tokens: for a number of tokens, how many at the front do not depend on the input.
-        mask: 1 or True at real tokens.
-    """
+    """Return the pooling that computes ``y`` of ``x``, or None."""
     y = y.flatten(1)
     if not is_map(x) or len(x) != len(y) or not y.is_floating_point() or torch.equal(y[0], y[1]):
         return None

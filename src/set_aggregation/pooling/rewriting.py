@@ -119,13 +119,7 @@ def _erase(node: fx.Node) -> None:
 
 
 def rewritten_class(base: type[nn.Module], method: str, code: Mapping[bool, Code]) -> type[nn.Module]:
-    """Return a subclass with one method replaced.
-
-    Args:
-        base: the class.
-        method: name of the method.
-        code: its source in training mode (True) and in evaluation mode (False), which torch.fx generated.
-    """
+    """Return a subclass with one method replaced."""
     functions = {}
     for mode, (source, names) in code.items():
         namespace = dict(names)

@@ -180,12 +180,7 @@ class Observation:
 
 
 def find_sites(seen: Observation, reasons: list[str]) -> Iterator[Site]:
-    """Yield the places where a network may pool, the most likely ones first.
-
-    Args:
-        seen: calls of the network's modules.
-        reasons: gets an entry for each method that torch.fx cannot trace.
-    """
+    """Yield the places where a network may pool, the most likely ones first."""
     model = seen.model
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):

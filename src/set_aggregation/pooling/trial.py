@@ -13,13 +13,7 @@ from torch.nn.parameter import is_lazy
 
 
 def refusal(model: nn.Module, found: str, advice: str) -> ValueError:
-    """Return the error for a network that replace_pooling does not change.
-
-    Args:
-        model: the network.
-        found: what it has or does; continues "got a ResNet ...".
-        advice: what to do.
-    """
+    """Return the error for a network that replace_pooling does not change."""
     return ValueError(f"replace_pooling: got a {type(model).__name__} {found}; {advice}")
 
 
@@ -47,13 +41,7 @@ def logits_in(output: Any) -> Tensor | None:
 def example_images(
     model: nn.Module, image_size: int | tuple[int, int] | None = None, in_channels: int | None = None
 ) -> Tensor:
-    """Return two images of noise for a network.
-
-    Args:
-        model: the network.
-        image_size: height and width; None takes the size that the network declares, or 224 x 224.
-        in_channels: number of channels; None takes that of the first convolution, or 3.
-    """
+    """Return two images of noise for a network."""
     if image_size is None:
         declared = getattr(getattr(model, "patch_embed", None), "img_size", None) or getattr(model, "image_size", None)
         declared = declared or getattr(getattr(model, "config", None), "image_size", None)

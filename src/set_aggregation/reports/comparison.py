@@ -59,12 +59,7 @@ class Comparison:
 
 
 def compare(runs: Sequence[Run], skipped: Sequence[Skipped] = ()) -> Comparison:
-    """Group runs; of several with equal settings and seed only the newest is kept.
-
-    Args:
-        runs: in any order.
-        skipped: folders that were left out before.
-    """
+    """Group runs; of several with equal settings and seed only the newest is kept."""
     left_out = list(skipped)
     rows: list[Row] = []
     for (data, aggregator), group in itertools.groupby(sorted(runs, key=_place), key=_kind):

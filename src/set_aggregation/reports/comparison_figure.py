@@ -37,12 +37,7 @@ _MOST_LINES = 8  # of settings beside a row
 
 
 def draw(comparison: Comparison, kind: str) -> bytes:
-    """Return the figure as the content of a file, the same bytes for the same runs.
-
-    Args:
-        comparison: the runs, at least one.
-        kind: ``"png"``, ``"svg"`` or ``"pdf"``.
-    """
+    """Return the figure as the content of a file, the same bytes for the same runs."""
     return as_file(lambda: comparison_figure(comparison), kind)
 
 
@@ -50,10 +45,6 @@ def as_file(make: Callable[[], Figure], kind: str) -> bytes:
     """Return a figure as the content of a file, the same bytes for any matplotlib style of the user.
 
     Another version of matplotlib gives other bytes.
-
-    Args:
-        make: draws the figure.
-        kind: ``"png"``, ``"svg"`` or ``"pdf"``.
     """
     file = io.BytesIO()
     with mpl.rc_context(), warnings.catch_warnings():
@@ -71,9 +62,6 @@ def comparison_figure(comparison: Comparison) -> Figure:
     """Draw accuracy against epochs: a row for each data set and aggregator, a column for each width.
 
     Lines are means over the seeds, bands go from the lowest to the highest. All panels of a data set have one scale.
-
-    Args:
-        comparison: the runs, at least one.
     """
     blocks = [list(block) for _, block in itertools.groupby(comparison.rows, key=lambda row: row.data)]
     num_columns = len(comparison.widths)

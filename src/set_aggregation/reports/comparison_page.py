@@ -16,12 +16,7 @@ _MISSING = "-"
 
 
 def comparison_page(comparison: Comparison, folder: Path) -> bytes:
-    """Return figure, table of runs and skipped folders as HTML, the same bytes for the same runs.
-
-    Args:
-        comparison: the runs, at least one.
-        folder: the folder of the page; paths of runs are relative to it.
-    """
+    """Return figure, table of runs and skipped folders as HTML, the same bytes for the same runs."""
     environment = Environment(
         loader=PackageLoader("set_aggregation.reports"), autoescape=True, undefined=StrictUndefined
     )

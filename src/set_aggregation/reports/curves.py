@@ -14,12 +14,7 @@ TRAIN, TEST, VAL, GAP = "tab:blue", "tab:red", "0.45", "0.87"
 
 
 def run_figure(history: History, title: str = "") -> Figure:
-    """Draw accuracy and loss of one run against epochs, side by side.
-
-    Args:
-        history: a row for each epoch, as :class:`~set_aggregation.callbacks.LearningCurves` measures it.
-        title: title of the figure.
-    """
+    """Draw accuracy and loss of one run against epochs, side by side."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     accuracy, loss = figure.subplots(1, 2)
     draw_panel(accuracy, [history], "accuracy")
@@ -40,12 +35,6 @@ def draw_panel(
     """Draw training set (blue), test set (red) and the gap between them (grey), as the paper's Figures 3 and 4.
 
     Of several runs the mean is drawn, with a band from the lowest to the highest.
-
-    Args:
-        axes: where to draw.
-        histories: the history of each run. Epochs that some of them lack are left out.
-        quantity: what to draw.
-        validation: whether to draw the validation set too, dotted, if there is one run and it has one.
     """
     epochs = common_epochs(histories)
     means = {}
@@ -72,11 +61,7 @@ def draw_panel(
 
 
 def common_epochs(histories: Sequence[History]) -> list[int]:
-    """Return the epochs that were measured in all runs.
-
-    Args:
-        histories: the history of each run.
-    """
+    """Return the epochs that were measured in all runs."""
     return sorted(set.intersection(*({int(row["epoch"]) for row in history} for history in histories)))
 
 

@@ -67,14 +67,7 @@ class Skipped:
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[Skipped]]:
-    """Read every run in or below some folders, each once.
-
-    Args:
-        folders: folders of runs, and folders that hold such at any depth.
-
-    Returns:
-        The runs, and the folders that are left out.
-    """
+    """Read every run in or below some folders, each once."""
     runs: list[Run] = []
     skipped: list[Skipped] = []
     seen: set[Path] = set()
@@ -98,14 +91,7 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[Skipped]]:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run.
-
-    Args:
-        folder: the folder of the run, with its ``config.yaml`` and ``results.json``.
-
-    Raises:
-        UnusableRunError: the run is unfinished or broken.
-    """
+    """Read a run."""
     results_file = folder / "results.json"
     if not results_file.exists():
         raise UnusableRunError("unfinished: got no results.json, which is written when a training ends")
@@ -128,19 +114,12 @@ def read_run(folder: Path) -> Run:
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value of a file is a finite number; True is not.
-
-    Args:
-        value: the value.
-    """
+    """Return whether a value of a file is a finite number; True is not."""
     return type(value) in (int, float) and -1e300 < value < 1e300  # type: ignore[operator]
 
 
 def short(value: object) -> str:
     """Return a value as text on one line.
-
-    Args:
-        value: anything.
 
     Example:
         >>> short("two\\nlines")

@@ -30,20 +30,7 @@ def write_report(
     misclassifications: Sequence[MisclassifiedImage],
     config: str,
 ) -> None:
-    """Write the page of a run.
-
-    Args:
-        file: ``report.html`` in the folder of the run.
-        results: the content of ``results.json``.
-        rows: the table that is printed at the end of the run.
-        class_names: names of the classes.
-        confusion: number of images of each class (row) with each prediction (column); no rows without a test.
-        misclassifications: those of largest loss.
-        config: the complete configuration, as YAML.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write the page of a run."""
     environment = Environment(
         loader=PackageLoader("set_aggregation.reports"), autoescape=True, undefined=StrictUndefined
     )

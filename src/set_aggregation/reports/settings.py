@@ -20,9 +20,6 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
 
     The value of the width is replaced by a word: runs of several widths are one row.
 
-    Args:
-        config: the complete configuration of a run.
-
     Example:
         >>> settings_of({"run": {"root": "logs"}, "model": {"hidden_features": 128, "dropout": 0.0}})
         {'model.hidden_features': '"width"', 'model.dropout': '0'}
@@ -34,9 +31,6 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
 
 def differences(variants: Sequence[Settings]) -> list[tuple[str, ...]]:
     """Return the settings by which each of several runs differs from the others, as short texts; none for a single run.
-
-    Args:
-        variants: settings, no two of them equal.
 
     Example:
         >>> differences([{"trainer.max_epochs": "15", "model.dropout": "0"}, {"trainer.max_epochs": "40"}])
@@ -59,12 +53,7 @@ def differences(variants: Sequence[Settings]) -> list[tuple[str, ...]]:
 
 
 def same(one: Settings, other: Settings) -> bool:
-    """Return whether two runs have equal settings.
-
-    Args:
-        one: settings of a run.
-        other: settings of another.
-    """
+    """Return whether two runs have equal settings."""
     return not changed(one, other)
 
 

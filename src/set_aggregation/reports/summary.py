@@ -10,12 +10,7 @@ from rich.table import Table
 
 
 def print_summary(rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
-    """Print a table of results, then commands for what to do next.
-
-    Args:
-        rows: name and value of each result.
-        commands: purpose and text of each command; they are not wrapped, so that they can be copied.
-    """
+    """Print a table of results, then commands for what to do next."""
     console = Console()
     table = Table(show_header=False)
     for name, value in rows.items():
@@ -26,12 +21,7 @@ def print_summary(rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
 
 
 def test_rows(metrics: Mapping[str, SupportsFloat], weights: str) -> dict[str, str]:
-    """Return the rows of the test: accuracy on all images, then at each size.
-
-    Args:
-        metrics: what was logged.
-        weights: which weights were tested.
-    """
+    """Return the rows of the test: accuracy on all images, then at each size."""
     name = "test/accuracy"
     sizes = sorted((key for key in metrics if key.startswith(f"{name}/")), key=_height_and_width)
     return {f"{key}, {weights}": f"{float(metrics[key]):.4f}" for key in (name, *sizes)}
@@ -41,11 +31,6 @@ def next_commands(folder: Path, url: str | None, checkpoint: str) -> dict[str, s
     """Return commands to look at a run, to send it to W&B and to test it again.
 
     The first sets the shell variable ``RUN``, which the others use, so that lines are short.
-
-    Args:
-        folder: the folder of the run.
-        url: page of the online W&B run; without one, all offline W&B folders of the run are named.
-        checkpoint: path of the best checkpoint, empty without one.
     """
     name = shlex.quote(relative(folder))
     run = "$RUN" if name == relative(folder) else '"$RUN"'
@@ -66,11 +51,7 @@ def next_commands(folder: Path, url: str | None, checkpoint: str) -> dict[str, s
 
 
 def relative(path: Path) -> str:
-    """Return a path relative to the working folder if it is below it, else the absolute path.
-
-    Args:
-        path: any path.
-    """
+    """Return a path relative to the working folder if it is below it, else the absolute path."""
     path, here = path.absolute(), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

@@ -12,40 +12,23 @@ def take_over_signals(trainer: Trainer) -> None:
 
     It would end with exit code 0 and without a checkpoint, requeue SLURM jobs itself, and make every step of every rank
     wait for a broadcast.
-
-    Args:
-        trainer: before ``fit``.
     """
     trainer._signal_connector.register_signal_handlers = _do_nothing  # type: ignore[method-assign]
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _do_nothing  # type: ignore[method-assign]
 
 
 def spawns_processes(trainer: Trainer) -> bool:
-    """Return whether ``fit`` runs in other processes than this one, whose results stay behind there.
-
-    Args:
-        trainer: of any strategy.
-    """
+    """Return whether ``fit`` runs in other processes than this one, whose results stay behind there."""
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
 def logged_steps(trainer: Trainer) -> int:
-    """Return the number of steps that the loggers have seen.
-
-    Args:
-        trainer: during ``fit``.
-    """
+    """Return the number of steps that the loggers have seen."""
     return trainer.fit_loop.epoch_loop._batches_that_stepped
 
 
 def restore_position(trainer: Trainer, num_steps: int, num_batches: int | None) -> None:
-    """Correct the loop counters after Lightning has restored a checkpoint written between two steps.
-
-    Args:
-        trainer: when training starts.
-        num_steps: what :func:`logged_steps` gave when the checkpoint was written.
-        num_batches: batches of the epoch that are done, where a new plan of the epoch counts them anew.
-    """
+    """Correct the loop counters after Lightning has restored a checkpoint written between two steps."""
     loop = trainer.fit_loop.epoch_loop
     batches: Any = loop.batch_progress.current
     if num_batches is not None:

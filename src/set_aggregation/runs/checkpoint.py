@@ -20,17 +20,7 @@ class DamagedCheckpointError(ValueError):
 def write_checkpoint(
     checkpoint: Mapping[str, Any], path: Path, previous: Path | None = None, metrics: Iterable[Path] = ()
 ) -> None:
-    """Write a checkpoint atomically and durably.
-
-    Args:
-        checkpoint: the content.
-        path: the file.
-        previous: where to keep the file that is replaced.
-        metrics: files to force to the disk before the checkpoint, which stores their row counts.
-
-    Raises:
-        OSError: the file cannot be written; the old one is still there.
-    """
+    """Write a checkpoint atomically and durably."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for each in metrics:
         fsync(each)
@@ -53,14 +43,6 @@ def read_checkpoint(path: Path, model: nn.Module | None = None) -> dict[str, Any
 
     ``torch.load`` does not verify the CRC of its archive, so ``zipfile.testzip`` does. With ``weights_only=True`` no
     code in the file is executed.
-
-    Args:
-        path: the file.
-        model: the model that is to take the weights.
-
-    Raises:
-        DamagedCheckpointError: the file is torn, changed, or no checkpoint.
-        ValueError: the file does not exist, or holds the weights of another model.
     """
     if not path.is_file():
         raise ValueError(f"checkpoint not found: {path}; expected a file such as checkpoints/best.ckpt")
@@ -81,16 +63,7 @@ def read_checkpoint(path: Path, model: nn.Module | None = None) -> dict[str, Any
 
 
 def check_weights(path: Path, weights: Mapping[str, Tensor], model: nn.Module) -> None:
-    """Check that weights have the names and shapes of a model's.
-
-    Args:
-        path: the checkpoint they come from, for the message.
-        weights: its ``state_dict``.
-        model: the model that is to take them.
-
-    Raises:
-        ValueError: they are those of another model.
-    """
+    """Check that weights have the names and shapes of a model's."""
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     for name in sorted(shapes.keys() | expected.keys()):

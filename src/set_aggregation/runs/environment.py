@@ -14,11 +14,7 @@ _PACKAGES = ("set-aggregation", "torch", "torchvision", "lightning", "torchmetri
 
 
 def environment(devices: str) -> dict[str, str]:
-    """Return command, commit, devices, system and versions.
-
-    Args:
-        devices: description of the devices, such as :func:`devices_of` gives.
-    """
+    """Return command, commit, devices, system and versions."""
     return {
         "command": shlex.join(["python", *sys.argv]),
         "commit": _commit(),
@@ -29,11 +25,7 @@ def environment(devices: str) -> dict[str, str]:
 
 
 def devices_of(trainer: Trainer) -> str:
-    """Describe the devices of a training: number, name, threads and precision.
-
-    Args:
-        trainer: that of the training.
-    """
+    """Describe the devices of a training: number, name, threads and precision."""
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {processor()}"
     return f"{trainer.world_size} x {name}, {torch.get_num_threads()} threads, precision {trainer.precision}"

@@ -14,9 +14,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
     A reader finds the old file or the whole new one, whenever the program stops. A temporary file that a killed
     process left is overwritten.
 
-    Args:
-        path: the file; its folder exists.
-
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "numbers.txt"
@@ -35,11 +32,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def fsync(path: Path) -> None:
-    """Force a file, or the names of the files in a folder, to the disk.
-
-    Args:
-        path: the file or folder; one that does not exist is ignored.
-    """
+    """Force a file, or the names of the files in a folder, to the disk."""
     if path.exists():
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -49,9 +42,5 @@ def fsync(path: Path) -> None:
 
 
 def warn(message: str) -> None:
-    """Warn without a source line: a large stacklevel keeps Python from printing one.
-
-    Args:
-        message: one plain line.
-    """
+    """Warn without a source line: a large stacklevel keeps Python from printing one."""
     warnings.warn(message, stacklevel=1000)

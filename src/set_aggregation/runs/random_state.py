@@ -10,12 +10,6 @@ import torch
 def random_state(device: torch.device) -> dict[str, Any]:
     """Return the state of Python's, NumPy's and PyTorch's generators, on CPU and on one accelerator.
 
-    Args:
-        device: that of the training.
-
-    Returns:
-        Numbers and tensors, which a checkpoint can hold.
-
     Example:
         >>> state = random_state(torch.device("cpu"))
         >>> drawn = random.random(), np.random.rand(), torch.rand(())
@@ -38,12 +32,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Restore all generators.
-
-    Args:
-        state: from :func:`random_state`; the state of another kind of accelerator is ignored.
-        device: that of the training.
-    """
+    """Restore all generators."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     name, keys, *more = state["numpy"]
@@ -56,12 +45,7 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
 
 
 def seed_for(seed: int, *key: int) -> None:
-    """Seed all generators with an independent stream of a seed, for example one for each rank.
-
-    Args:
-        seed: seed of the run.
-        *key: numbers of the stream, such as the rank.
-    """
+    """Seed all generators with an independent stream of a seed, for example one for each rank."""
     words = np.random.SeedSequence((seed, *key)).generate_state(2, np.uint64).tolist()
     random.seed(words[0])
     np.random.seed(words[0] % 2**32)  # noqa: NPY002

@@ -12,21 +12,12 @@ def best_epoch(checkpoint: Path, keeper: str) -> tuple[int, float]:
     """Return the number of epochs after which a checkpoint was written, and its score.
 
     The file counts, not the callback: a better checkpoint may have failed to be written.
-
-    Args:
-        checkpoint: the file.
-        keeper: state key of the ModelCheckpoint that wrote it.
     """
     saved = read_checkpoint(checkpoint)
     return int(saved["epoch"]) + 1, float(saved["callbacks"][keeper]["best_model_score"])
 
 
 def write_results(file: Path, results: dict[str, Any]) -> None:
-    """Write the results atomically.
-
-    Args:
-        file: ``results.json`` in the folder of the run.
-        results: plain values.
-    """
+    """Write the results atomically."""
     with atomic_write(file) as temporary:
         temporary.write_text(json.dumps(results, indent=1) + "\n")

@@ -37,10 +37,6 @@ HARDWARE = ("trainer.accelerator", "trainer.strategy", "trainer.devices", "train
 def settings_of(config: Any, ignored: tuple[str, ...] = IRRELEVANT) -> dict[str, str]:
     """Return settings as JSON by dotted name.
 
-    Args:
-        config: a configuration.
-        ignored: names to leave out, with everything below them.
-
     Example:
         >>> settings_of({"run": {"root": "logs"}, "model": {"hidden_features": 128, "dropout": 0.0}})
         {'model.hidden_features': '128', 'model.dropout': '0'}
@@ -64,19 +60,7 @@ def _is_below(name: str, tops: tuple[str, ...]) -> bool:
 
 
 def find_run(resume: Literal["auto"] | Path | None, asked: RunDirectory, has_name: bool, config: str) -> RunDirectory:
-    """Return the run that a command writes.
-
-    Args:
-        resume: None for a new run; the folder of a run to resume; or ``"auto"``, which resumes the run of the given
-            name, else the newest run of the experiment that has the same settings, has not finished and is not being
-            written. Without such a run it is a new one.
-        asked: the folder of a new run.
-        has_name: whether the name of the run was given.
-        config: the complete configuration as YAML.
-
-    Raises:
-        ValueError: no such run, or one of this name with other settings.
-    """
+    """Return the run that a command writes."""
     if resume is None:
         return asked
     if resume != "auto":
@@ -113,25 +97,12 @@ def _differences(file: Path, config: str) -> list[str]:
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return the names of settings that differ; one that is missing counts as null.
-
-    Args:
-        before: settings by name.
-        now: other settings.
-    """
+    """Return the names of settings that differ; one that is missing counts as null."""
     return sorted(name for name in {*before, *now} if before.get(name, "null") != now.get(name, "null"))
 
 
 def changed_optimizer_arguments(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the arguments of the optimizer that a resumed run changes.
-
-    Args:
-        before: ``hyper_parameters`` of the checkpoint.
-        now: those of the model.
-
-    Raises:
-        ValueError: a restored state cannot follow the change: another class of optimizer, another schedule, or a value
-            that the schedule controls.
 
     Example:
         >>> adam = lambda lr: {"optimizer": {"class_path": "Adam", "init_args": {"lr": lr}}, "scheduler": None}

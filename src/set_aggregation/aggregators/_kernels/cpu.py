@@ -41,18 +41,7 @@ def backward(
     rows_need_grad: bool,
     directions_need_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of x, weight, bias and positions, recomputing the activations block by block.
-
-    Args:
-        grad: the gradient of the sum.
-        x: the elements.
-        weight: the directions.
-        bias: the biases.
-        mask: True at real elements.
-        positions: P more features of every element.
-        rows_need_grad: compute the gradients of x and positions; otherwise they are zeros.
-        directions_need_grad: compute those of weight and bias.
-    """
+    """Return the gradients of x, weight, bias and positions, recomputing the activations block by block."""
     directions = torch.cat((weight, bias[:, None]), 1)  # M K+1
     grad_x, dtype = torch.zeros_like(x), accumulation_dtype(x.dtype)
     grad_positions = x.new_zeros(0) if positions is None else torch.zeros_like(positions, dtype=dtype)

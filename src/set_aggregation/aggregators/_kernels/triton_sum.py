@@ -43,18 +43,7 @@ def backward(
     rows_need_grad: bool,
     directions_need_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of x, weight, bias and positions, recomputing the activations.
-
-    Args:
-        grad: the gradient of the sum.
-        x: the elements.
-        weight: the directions.
-        bias: the biases.
-        mask: True at real elements.
-        positions: P more features of every element.
-        rows_need_grad: compute the gradients of x and positions; otherwise they are zeros.
-        directions_need_grad: compute those of weight and bias.
-    """
+    """Return the gradients of x, weight, bias and positions, recomputing the activations."""
     inputs = _Inputs.of(x, weight, bias, mask, positions)
     grad = grad.contiguous()
     num_sets, num_elements, num_features = inputs.x.shape

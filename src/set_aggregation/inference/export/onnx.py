@@ -23,17 +23,7 @@ images = numpy.zeros({shape}, numpy.uint8)  # your images
 
 
 def write(program: ExportedProgram, file: Path, class_names: list[str]) -> None:
-    """Write a program into one file, with input ``images`` and output ``logits``.
-
-    Args:
-        program: the program.
-        file: the file.
-        class_names: names of the classes, stored in the metadata as ``class_names``, a JSON list.
-
-    Raises:
-        MissingExtraError: onnx or onnxscript is not installed.
-        ValueError: an operator of the program has no counterpart in ONNX.
-    """
+    """Write a program into one file, with input ``images`` and output ``logits``."""
     with needs("export", _PURPOSE):
         import onnxscript  # noqa: F401 - torch.onnx uses it
 
@@ -59,14 +49,7 @@ def runner() -> str:
 
 
 def read(file: Path) -> Callable[[Tensor], Tensor]:
-    """Open a file in ONNX Runtime, on the CPU.
-
-    Args:
-        file: a file of :func:`write`.
-
-    Raises:
-        MissingExtraError: onnxruntime is not installed.
-    """
+    """Open a file in ONNX Runtime, on the CPU."""
     with needs("export", _PURPOSE):
         import onnxruntime
 

@@ -31,11 +31,6 @@ class Difference(NamedTuple):
 def three_shapes(in_channels: int, size: tuple[int, int], smallest: tuple[int, int] | None) -> list[Shape]:
     """Return the shapes to compare at: one image, and more images of other sizes if these are free.
 
-    Args:
-        in_channels: number of channels.
-        size: height and width of the training images.
-        smallest: the smallest height and width that the program takes; None if they are fixed.
-
     Example:
         >>> three_shapes(3, (32, 32), smallest=(5, 5))
         [(1, 3, 32, 32), (2, 3, 5, 5), (3, 3, 49, 64)]
@@ -52,16 +47,7 @@ def three_shapes(in_channels: int, size: tuple[int, int], smallest: tuple[int, i
 def compare(
     model: Callable[[Tensor], Tensor], program: Callable[[Tensor], Tensor], shapes: Sequence[Shape]
 ) -> list[Difference]:
-    """Run a model and a program on random images.
-
-    Args:
-        model: takes images as bytes and returns logits.
-        program: the program that was made of it.
-        shapes: shapes of the images.
-
-    Raises:
-        ValueError: the program fails on images of one of the shapes.
-    """
+    """Run a model and a program on random images."""
     generator, differences = torch.Generator().manual_seed(0), []
     for shape in shapes:
         images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)

@@ -17,12 +17,6 @@ def to_program(model: ImageClassifier) -> ExportedProgram:
     The number of images is free. Height and width are free too, unless the aggregator takes sets of one size or the
     backbone images of one size; then they are ``image_size``. Where torch.export
     fixes them, a warning names the reason.
-
-    Args:
-        model: the model.
-
-    Raises:
-        ValueError: torch.export cannot trace the model.
     """
     # A copy with contiguous weights, as in files.
     model = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()
@@ -40,11 +34,7 @@ def to_program(model: ImageClassifier) -> ExportedProgram:
 
 
 def smallest_size(program: ExportedProgram) -> tuple[int, int] | None:
-    """Return the height and width from which a program takes images, None if they are fixed.
-
-    Args:
-        program: a program of :func:`to_program`.
-    """
+    """Return the height and width from which a program takes images, None if they are fixed."""
     (name,) = program.graph_signature.user_inputs
     shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name == name)
     if isinstance(shape[2], int):

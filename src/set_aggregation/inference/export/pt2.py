@@ -19,13 +19,7 @@ logits = program(images)
 
 
 def write(program: ExportedProgram, file: Path, class_names: list[str]) -> None:
-    """Write a program into one file.
-
-    Args:
-        program: the program.
-        file: the file.
-        class_names: names of the classes, stored in the extra file ``class_names.json``.
-    """
+    """Write a program into one file."""
     content = io.BytesIO()  # written to a file, torch would hide the system's error on a full disk
     torch.export.save(program, content, extra_files={"class_names.json": json.dumps(class_names)})
     file.write_bytes(content.getbuffer())
@@ -37,10 +31,6 @@ def runner() -> str:
 
 
 def read(file: Path) -> Callable[[Tensor], Tensor]:
-    """Open a file.
-
-    Args:
-        file: a file of :func:`write`.
-    """
+    """Open a file."""
     content = io.BytesIO(file.read_bytes())  # torch takes other names than .pt2 for another format
     return torch.no_grad()(torch.export.load(content).module())
