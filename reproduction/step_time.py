@@ -36,7 +36,11 @@ def measurements() -> Iterator[tuple[dict[str, Any], Callable[[], dict[str, floa
 
 
 def time_of_a_step(run: RunSpec) -> dict[str, float]:
-    """Train the network of a run and that with average pooling in turn, one step each at each size of the images."""
+    """Train the network of a run and that with average pooling in turn, one step each at each size of the images.
+
+    Return ``milliseconds`` of a step on 64 images, and ``ratio`` of this time to that with average pooling; each is the
+    median of fifteen turns.
+    """
     channels, sizes = _IMAGES[run.data]
     trained_on = [run.train_sizes] if run.train_sizes else None
     avg = next(

@@ -8,7 +8,7 @@ import yaml
 from reproduction.grid import expand
 from reproduction.run_spec import fit_arguments
 from reproduction.sweep import sweep
-from set_aggregation.cli.logger_defaults import PROJECT
+from set_aggregation.loggers.wandb import PROJECT
 
 
 def grid(text):

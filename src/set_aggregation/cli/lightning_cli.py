@@ -149,7 +149,7 @@ class SetAggregationCLI(LightningCLI):
             self.recovery.file = self.run_directory.checkpoints / LAST
         else:
             config["enable_checkpointing"] = False
-            if self.command != "fit" or self._is_rehearsal:  # nothing is saved; Lightning refuses what would save
+            if self.command != "fit" or self._is_rehearsal:  # Lightning refuses callbacks that save
                 callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
         plugins = _as_list(config["plugins"])
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):

@@ -8,9 +8,8 @@ from jsonargparse import Namespace
 from lightning.pytorch.loggers import Logger
 
 from set_aggregation.loggers import MetricsFile, SafeWandbLogger
+from set_aggregation.loggers.wandb import PROJECT
 from set_aggregation.runs.directory import RunDirectory
-
-PROJECT = "set-aggregation"
 
 
 def put_into(run: RunDirectory, logger: Namespace, tags: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from set_aggregation.loggers.wandb_media import confusion_chart, misclassification_images
 from set_aggregation.runs.files import warn
 
+PROJECT = "set-aggregation"  # unless the environment or the config names another
 _EACH_EPOCH = ("curve/", "val/", "test/")
 _WITH_BEST = ("curve/", "val/")
 _SUMMARY = {"accuracy": "max,last", "loss": "min,last"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from set_aggregation.loggers._wandb import specification
+from set_aggregation.loggers.wandb import PROJECT
 from set_aggregation.loggers.wandb_media import confusion_chart
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m set_aggregation.loggers.wandb_workspace", description=__doc__)
     parser.add_argument("--entity", required=True, help="the user or team at W&B that owns the project")
-    parser.add_argument("--project", default="set-aggregation", help="the project of the runs (default: %(default)s)")
+    parser.add_argument("--project", default=PROJECT, help="the project of the runs (default: %(default)s)")
     parser.add_argument("--print", action="store_true", help="print what would be sent, and send nothing")
     options = parser.parse_args(arguments)
     try:
