@@ -235,7 +235,11 @@ def test_the_mask_reaches_the_aggregator():
     mask[0, 4:] = 0
     other = ids.clone()
     other[0, 4:] = 7
+    masks = []
+    (pool,) = (module for module in model.modules() if isinstance(module, Pool))
+    pool.aggregator.register_forward_pre_hook(lambda module, args: masks.append(args[1]))
     assert_close(model(ids, mask), model(other, mask))
+    assert torch.equal(masks[0], mask == 1)
     assert not torch.allclose(model(ids, mask), model(ids, torch.ones_like(mask)))
 
 
@@ -374,6 +378,10 @@ class Branching(Network):
 
 REFUSED = {
     "two poolings": (partial(Network, lambda net, x: x.mean((2, 3)) + x.amax((2, 3))), "uses more of its features"),
+    "a window that is all of a small map only": (
+        partial(Network, lambda net, x: F.avg_pool2d(x, 7)[:, :, 0, 0]),
+        "gives other outputs on",
+    ),
     "a sum": (partial(Network, lambda net, x: x.sum((2, 3))), "without a global average"),
     "control flow": (Branching, "torch.fx cannot trace, forward of the model"),
     "a learned pooling": (
