@@ -61,10 +61,9 @@ def rows(run):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
 def test_goes_on_in_files_and_in_wandb(here, number):
-    epochs = "--trainer.max_epochs=20"
+    epochs = "--trainer.max_epochs=60"  # on a slow disk, a shorter run ends before its checkpoint is seen
     code = Started(here, epochs).end(number)
-    if number == signal.SIGTERM:
-        assert code == 75
+    assert code == (75 if number == signal.SIGTERM else -signal.SIGKILL)
     assert run_cli(here, "fit", *DIGITS, *LONG, epochs, "--run.name=cut").code == 0
     assert run_cli(here, "fit", *DIGITS, *LONG, epochs, "--run.name=whole").code == 0
     cut, whole = (here / "lightning_logs" / "san_digits" / name for name in ("cut", "whole"))
