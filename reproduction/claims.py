@@ -12,16 +12,14 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from reproduction.paper_numbers import DATA, FLATTEN_ROW, MARGIN, TABLE2_SIZES, TABLE3, TABLE4_ERROR, table2, table3
-from reproduction.statistics import Interval, t_interval
+from reproduction.paper_numbers import DATA, FLATTEN_ROW, MARGIN, TABLE2, TABLE2_SIZES, TABLE3, TABLE4
+from reproduction.statistics import CONTRADICTED, SUPPORTED, UNDECIDED, Difference
 
-SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 CLAIMS = (
     "Replacing global pooling by SAN raises accuracy on CIFAR-10 (Table 2).",
     "SAN needs fewer parameters than flatten for the same accuracy (Table 2, Fashion-MNIST).",
@@ -33,63 +31,13 @@ CLAIMS = (
     "SAN's embedding of a set is unique once M is large enough (Theorem 1), and max-pooling is its limit (Remark 1).",
 )
 SEVERAL_SIZES = 1024  # size of the layer for Table 3, which does not state its own
-_MIN_CELLS = 3  # for an interval over the cells
 _HIGH = 0.9  # "high performance (over 90%)"
 FOUND = 0.01  # matching error of a set that was found again
 _MET = 1e-6  # residual of a search that found a set of the given embedding
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One difference that a claim is about.
-
-    Args:
-        name: what is subtracted from what.
-        values: by seed (first level of the index) and cell (the others).
-        places: lines of the results that it uses.
-        null: supported above it.
-        paper: the same difference in the paper's numbers.
-        unit: of the values: ``"points"`` (of accuracy, stored as a share), ``"epochs"`` or ``"%"``.
-    """
-
-    name: str
-    values: pd.Series
-    places: frozenset[str]
-    null: float = 0.0
-    paper: float | None = None
-    unit: str = "points"
-
-    @property
-    def over_cells(self) -> Interval:
-        """Interval over the means of the cells."""
-        return t_interval(self.values.groupby(level=list(range(1, self.values.index.nlevels))).mean())
-
-    @property
-    def over_seeds(self) -> Interval | None:
-        """Interval over the seeds that all cells have, if there are at least two."""
-        by_seed = self.values.unstack(0).dropna(axis=1).mean()
-        return t_interval(by_seed) if len(by_seed) > 1 else None
-
-    @property
-    def verdict(self) -> str:
-        """Return the verdict of the interval."""
-        if self.values.empty:
-            return UNDECIDED
-        interval = self.over_cells if self.over_cells.number >= _MIN_CELLS else self.over_seeds
-        if interval is None:
-            return UNDECIDED
-        return SUPPORTED if interval.low > self.null else CONTRADICTED if interval.high < self.null else UNDECIDED
-
-
 class Judgement(NamedTuple):
-    """A claim, judged by the runs of one preset and number of epochs.
-
-    Args:
-        number: of the claim.
-        preset: of the runs; empty for theory and where nothing was run.
-        epochs: of the runs.
-        differences: that it is about.
-    """
+    """A claim, judged by the runs of one preset (empty for theory, and without runs) and number of epochs."""
 
     number: int
     preset: str
@@ -103,9 +51,9 @@ class Judgement(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Of all differences together."""
+        """Verdict of all differences together."""
         verdicts = {each.verdict for each in self.differences}
-        return CONTRADICTED if CONTRADICTED in verdicts else UNDECIDED if UNDECIDED in verdicts else SUPPORTED
+        return next((each for each in (CONTRADICTED, UNDECIDED) if each in verdicts), SUPPORTED)
 
     @property
     def num_runs(self) -> int:
@@ -166,19 +114,19 @@ def epochs_to(level: float, curves: Sequence[Mapping[str, float]]) -> float:
 def _global(runs: pd.DataFrame) -> Iterator[Difference]:
     runs = select(runs, data="cifar10", size=list(TABLE2_SIZES))
     for rival in ("avg", "max"):
-        paper = fmean(_paper_table2("cifar10", "san", rival))
+        paper = fmean(TABLE2["cifar10", size, "san"] - TABLE2["cifar10", size, rival] for size in TABLE2_SIZES)
         yield _difference(f"SAN less {rival}", runs, ["size"], "san", rival, paper=paper)
 
 
 def _flatten(runs: pd.DataFrame) -> Iterator[Difference]:
-    runs = select(runs, data="fashion_mnist", aggregator=["san", "flatten"])
+    data = "fashion_mnist"
+    runs = select(runs, data=data)
     flatten = runs[runs["aggregator"] == "flatten"]
     san = runs[(runs["aggregator"] == "san") & runs["size"].isin(TABLE2_SIZES)]
     if len(flatten):
         san = san[san["parameters"] < flatten["parameters"].min()]
-    repeated = [flatten.assign(size=size) for size in TABLE2_SIZES]
-    paper = fmean(_paper_table2("fashion_mnist", "san", "flatten"))
-    both = pd.concat([san, *repeated])
+    both = pd.concat([san, *(flatten.assign(size=size) for size in TABLE2_SIZES)])
+    paper = fmean(TABLE2[data, size, "san"] - TABLE2[data, FLATTEN_ROW, "flatten"] for size in TABLE2_SIZES)
     yield _difference("SAN less flatten", both, ["size"], "san", "flatten", null=-MARGIN, paper=paper)
 
 
@@ -203,41 +151,44 @@ def _speed(runs: pd.DataFrame) -> Iterator[Difference]:
 
 def _dropout(runs: pd.DataFrame) -> Iterator[Difference]:
     flatten = select(runs, data=list(DATA), aggregator="flatten", dropout=0.5)
-    san = select(runs, data=list(DATA), aggregator="san", size=FLATTEN_ROW)
-    if flatten.empty:
-        san = san[:0]
-    name = "flatten with dropout less SAN"
-    yield _difference(name, pd.concat([flatten, san]), ["data"], "flatten", "san", null=-MARGIN)
+    both = pd.concat([flatten, select(runs, data=list(DATA), aggregator="san", size=FLATTEN_ROW)])
+    yield _difference("flatten with dropout less SAN", both, ["data"], "flatten", "san", null=-MARGIN)
 
 
 def _sizes(runs: pd.DataFrame) -> Iterator[Difference]:
-    runs = at_sizes(runs)
-    cells = ["data", "train_sizes", "side"]
-    leads = []
-    for rival in ("max", "avg"):
-        lead = _difference(f"SAN less {rival}", runs, cells, "san", rival, paper=_paper_lead(rival, "all", "original"))
-        leads.append(lead)
-        yield lead
-    by_training = pd.concat([each.values for each in leads], keys=["max", "avg"], names=["rival"]).unstack(
-        "train_sizes"
+    runs, rivals = at_sizes(runs), ("max", "avg")
+    paper = pd.Series(TABLE3).unstack()
+    leads = [
+        _difference(
+            f"SAN less {rival}",
+            runs,
+            ["data", "train_sizes", "side"],
+            *("san", rival),
+            paper=float((paper["san"] - paper[rival]).mean()),
+        )
+        for rival in rivals
+    ]
+    yield from leads
+    values = pd.concat([each.values for each in leads], keys=rivals, names=["rival"]).unstack("train_sizes")
+    values = values.reindex(columns=["original", "all"])
+    change = (values["original"] - values["all"]).dropna().swaplevel("rival", "seed")
+    by_training = (2 * paper["san"] - paper["max"] - paper["avg"]).groupby(level=1).mean() / 2
+    yield Difference(
+        "that lead when trained at one size less when at all",
+        change,
+        frozenset().union(*(each.places for each in leads)) if len(change) else frozenset(),
+        paper=by_training["original"] - by_training["all"],
     )
-    by_training = by_training.reindex(columns=["original", "all"])
-    change = (by_training["original"] - by_training["all"]).dropna().swaplevel("rival", "seed")
-    paper = fmean(_paper_lead(rival, "original") - _paper_lead(rival, "all") for rival in ("max", "avg"))
-    places = frozenset().union(*(each.places for each in leads)) if len(change) else frozenset()
-    yield Difference("that lead when trained at one size less when at all", change, places, paper=paper)
 
 
 def _resnet(runs: pd.DataFrame) -> Iterator[Difference]:
-    runs = select(runs, data="cifar10", backbone="resnet56")
-    san = runs[runs["aggregator"] == "san"]
-    others = runs[runs["aggregator"].isin(TABLE4_ERROR) & (runs["aggregator"] != "san")]
-    names = [name for name in TABLE4_ERROR if name != "san"]
+    runs = select(runs, data="cifar10", backbone="resnet56", aggregator=list(TABLE4))
+    is_san = runs["aggregator"] == "san"
+    names = [name for name in TABLE4 if name != "san"]
     # A cell for each of the other networks, all with the runs of SAN.
-    both = pd.concat(
-        [others.assign(cell=others["aggregator"], aggregator="other"), *(san.assign(cell=name) for name in names)]
-    )
-    paper = fmean(TABLE4_ERROR[name] - TABLE4_ERROR["san"] for name in names)
+    others = runs[~is_san].assign(cell=runs["aggregator"], aggregator="other")
+    both = pd.concat([others, *(runs[is_san].assign(cell=name) for name in names)])
+    paper = fmean(TABLE4[name] - TABLE4["san"] for name in names)
     yield _difference("error of the other networks less SAN's", both, ["cell"], "san", "other", paper=paper)
 
 
@@ -255,44 +206,18 @@ def _remark1(measurements: pd.DataFrame) -> Difference:
     lines = measurements.query("experiment == 'remark1'").sort_values("p")
     ends = lines.groupby("seed")["difference"].agg(["first", "last"])
     decrease = 100 * (1 - ends["last"] / ends["first"])
-    decrease.index = pd.MultiIndex.from_arrays(
-        [[0] * len(ends), ends.index], names=["seed", "draw"]
-    )  # a draw is a cell
-    return Difference(name, decrease, frozenset(lines["place"]), null=99, unit="%")
+    by_draw = pd.concat([decrease], keys=[0], names=["seed"])  # each draw is a cell
+    return Difference(name, by_draw, frozenset(lines["place"]), null=99, unit="%")
 
 
 def _difference(
-    name: str,
-    runs: pd.DataFrame,
-    cells: list[str],
-    one: str,
-    other: str,
-    *,
-    column: str = "best",
-    **more: Any,
+    name: str, runs: pd.DataFrame, cells: list[str], one: str, other: str, column: str = "best", **more: Any
 ) -> Difference:
     """Subtract an aggregator's values from another's, in each cell and for each seed that both have."""
-    runs = runs[runs["aggregator"].isin([one, other])].set_index(["seed", *cells])
-    if runs.empty:
-        return _empty(name, cells, **more)
-    wide = runs.set_index("aggregator", append=True)[column].unstack("aggregator").reindex(columns=[one, other])
-    values = (wide[one] - wide[other]).dropna().astype(float)
-    return Difference(name, values, frozenset(runs.loc[runs.index.isin(values.index), "place"]), **more)
 
+    def both(values: str) -> pd.DataFrame:
+        wide = runs.pivot(index=["seed", *cells], columns="aggregator", values=values)
+        return wide.reindex(columns=[one, other]).dropna()
 
-def _empty(name: str, cells: list[str], **more: Any) -> Difference:
-    index = pd.MultiIndex.from_arrays([[]] * (1 + len(cells)), names=["seed", *cells])
-    return Difference(name, pd.Series([], index=index, dtype=float), frozenset(), **more)
-
-
-def _paper_table2(data: str, one: str, other: str) -> Iterator[float]:
-    for size in TABLE2_SIZES:
-        row = FLATTEN_ROW if other == "flatten" else size
-        ours, theirs = table2(data, one, size), table2(data, other, row)
-        yield (ours or 0) - (theirs or 0)
-
-
-def _paper_lead(rival: str, *train_sizes: str) -> float:
-    """Return the mean lead of SAN in Table 3."""
-    cells = [cell for cell in TABLE3 if cell[1] in train_sizes]
-    return fmean((table3(*cell, "san") or 0) - (table3(*cell, rival) or 0) for cell in cells)
+    values = both(column).astype(float)
+    return Difference(name, values[one] - values[other], frozenset(both("place").to_numpy().flat), **more)

@@ -6,7 +6,7 @@ FLATTEN_ROW = 4096  # in which Table 2 has flatten, whose last dense layer has 1
 MARGIN = 0.015  # smaller differences between two of the paper's runs are within the noise of single runs
 
 TABLE2_SIZES = (128, 256, 512, 1024, 2048, 4096)  # inputs of the last dense layer
-TABLE2 = {  # accuracy by data and aggregator, at TABLE2_SIZES
+_TABLE2 = {  # at TABLE2_SIZES
     ("fashion_mnist", "avg"): (0.852, 0.877, 0.879, 0.888, 0.889, 0.912),
     ("fashion_mnist", "max"): (0.901, 0.908, 0.906, 0.914, 0.912, 0.900),
     ("fashion_mnist", "conv1x1"): (0.916, 0.916, 0.918, 0.912, 0.914, 0.914),
@@ -16,10 +16,13 @@ TABLE2 = {  # accuracy by data and aggregator, at TABLE2_SIZES
     ("cifar10", "conv1x1"): (0.731, 0.738, 0.722, 0.722, 0.707, 0.709),
     ("cifar10", "san"): (0.738, 0.739, 0.730, 0.756, 0.733, 0.762),
 }
-TABLE2_FLATTEN = {"fashion_mnist": 0.919, "cifar10": 0.720}
+TABLE2 = {  # accuracy by data, size and aggregator
+    ("fashion_mnist", FLATTEN_ROW, "flatten"): 0.919,
+    ("cifar10", FLATTEN_ROW, "flatten"): 0.720,
+    **{(data, size, name): row[i] for (data, name), row in _TABLE2.items() for i, size in enumerate(TABLE2_SIZES)},
+}
 
-TABLE3_AGGREGATORS = ("max", "avg", "san")
-TABLE3 = {  # accuracy by data, sizes trained on and side of the test images, of TABLE3_AGGREGATORS
+_TABLE3 = {  # of max, avg and SAN
     ("fashion_mnist", "all", 14): (0.8788, 0.8753, 0.8810),
     ("fashion_mnist", "all", 22): (0.8969, 0.9002, 0.9064),
     ("fashion_mnist", "all", 28): (0.9023, 0.9078, 0.9111),
@@ -42,27 +45,10 @@ TABLE3 = {  # accuracy by data, sizes trained on and side of the test images, of
     ("cifar10", "original", 48): (0.5325, 0.5366, 0.6264),
 }
 
-TABLE4_ERROR = {"original": 0.0735, "avg": 0.0724, "max": 0.0782, "conv1x1": 0.0780, "san": 0.0697}
+TABLE3 = {  # accuracy by data, sizes trained on, side of the test images and aggregator
+    (*cell, name): accuracy
+    for cell, row in _TABLE3.items()
+    for name, accuracy in zip(("max", "avg", "san"), row, strict=True)
+}
 
-
-def table2(data: str, aggregator: str, size: int) -> float | None:
-    """Return an accuracy of Table 2, None where it has none.
-
-    Example:
-        >>> table2("cifar10", "san", 4096), table2("cifar10", "flatten", 128)
-        (0.762, None)
-    """
-    if aggregator == "flatten":
-        return TABLE2_FLATTEN[data] if size == FLATTEN_ROW else None
-    return TABLE2[data, aggregator][TABLE2_SIZES.index(size)] if size in TABLE2_SIZES else None
-
-
-def table3(data: str, train_sizes: str, side: int, aggregator: str) -> float | None:
-    """Return an accuracy of Table 3, None where it has none.
-
-    Example:
-        >>> table3("cifar10", "all", 48, "san"), table3("fashion_mnist", "all", 36, "san")
-        (0.7626, None)
-    """
-    row = TABLE3.get((data, train_sizes, side))
-    return None if row is None else row[TABLE3_AGGREGATORS.index(aggregator)]
+TABLE4 = {"original": 0.0735, "avg": 0.0724, "max": 0.0782, "conv1x1": 0.0780, "san": 0.0697}  # error by aggregator

@@ -3,17 +3,16 @@
 import fcntl
 import json
 import math
-import os
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
+
+from set_aggregation.runs.files import atomic_write, fsync
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,14 +43,13 @@ _MEASURED = {  # what a line of a measurement must have, by experiment
 _ENVIRONMENT = ["environment.commit", "environment.devices", "environment.system", "environment.versions"]
 
 
-@dataclass(frozen=True)
-class Results:
+class Results(NamedTuple):
     """All lines as tables, whose column ``place`` names file and line.
 
     Args:
         runs: trainings. Columns are the settings (``overrides`` as JSON, ``train_sizes`` ``""`` for one size), ``best``
-            and ``last`` (test accuracy), ``sizes`` (test accuracy at each size of images), ``curves``, ``parameters``
-            (of aggregator and head), ``seconds`` and ``environment.*``.
+            and ``last`` (test accuracy), ``sizes`` (test accuracy at each size of images), ``score`` (their mean, or
+            ``best``), ``curves``, ``parameters`` (of aggregator and head), ``seconds`` and ``environment.*``.
         measurements: settings and measured values of what trains no network.
     """
 
@@ -83,19 +81,15 @@ def keys(folder: Path) -> set[str]:
 def append(file: Path, line: Mapping[str, Any]) -> bool:
     """Append a line atomically and durably, unless a file of the folder has its settings already."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(file.parent / ".lock"):
+    with (file.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if key_of(line["settings"]) in keys(file.parent):
             return False
-        with file.open("a+b") as opened:
-            opened.seek(0)
-            content, end = _whole_lines(opened.read())
-            opened.truncate(len(content))
-            opened.write(end + json.dumps(line, sort_keys=True).encode() + b"\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        folder = os.open(file.parent, os.O_RDONLY)
-        os.fsync(folder)  # the file may be new
-        os.close(folder)
+        lines = file.read_text().splitlines() if file.exists() else []
+        with atomic_write(file) as temporary:
+            temporary.write_text("".join(f"{each}\n" for each in (*lines, json.dumps(line, sort_keys=True))))
+            fsync(temporary)
+        fsync(file.parent)
     return True
 
 
@@ -162,7 +156,7 @@ def measure(measurements: Measurements, file: Path, environment: Mapping[str, st
 
 def _lines(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for file in sorted(folder.glob("*.jsonl")):
-        for number, text in enumerate(b"".join(_whole_lines(file.read_bytes())).splitlines(), start=1):
+        for number, text in enumerate(file.read_text().splitlines(), start=1):
             try:
                 line = json.loads(text)
                 line["settings"].items()
@@ -174,61 +168,38 @@ def _lines(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{file.stem}:{number}", line
 
 
-def _whole_lines(content: bytes) -> tuple[bytes, bytes]:
-    """Return the whole lines, and the newline that the last one lacks, as some editors leave it.
-
-    What a killed writer left of a line is cut off.
-    """
-    start = content.rfind(b"\n") + 1
-    try:
-        json.loads(content[start:])
-    except ValueError:
-        return content[:start], b""
-    return content, b"\n"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _check(place: str, line: Mapping[str, Any], needed: Mapping[str, type | tuple[type, ...]]) -> None:
     for name, kind in needed.items():
         value: Any = line
         for part in name.split("."):
-            value = value.get(part, _MISSING) if isinstance(value, dict) else _MISSING
+            value = value.get(part, "missing") if isinstance(value, dict) else "missing"
         if not isinstance(value, kind) or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"got {name} {value!r} in {place}, expected {kind}; correct or remove the line")
 
 
-_MISSING = "missing"
+def _table(lines: list[dict[str, Any]], columns: Iterable[str]) -> "pd.DataFrame":
+    import pandas as pd  # takes a second, which a runner does not need
+
+    table = pd.json_normalize(lines, max_level=1).rename(columns=_short_name)
+    return table.assign(**dict.fromkeys({*columns} - {*table.columns}))
 
 
 def _as_runs(lines: list[dict[str, Any]]) -> "pd.DataFrame":
-    import pandas as pd  # takes a second, which a runner does not need
-
-    if not lines:
-        names = [*(name.rpartition(".")[2] for name in _RUN), "sizes", "parameters", "place", *_ENVIRONMENT]
-        return pd.DataFrame(columns=names)
-    runs = pd.json_normalize(lines, max_level=1).rename(columns=_short_name)
-    runs["overrides"] = runs["overrides"].map(key_of)
+    parameters = ["parameters.aggregator", "parameters.head"]
+    runs = _table(lines, [*map(_short_name, _RUN), "sizes", "place", *parameters, *_ENVIRONMENT])
+    runs["overrides"] = runs["overrides"].map(key_of).astype(object)
     runs["train_sizes"] = runs["train_sizes"].fillna("")
-    for name in ("sizes", "parameters.aggregator", "parameters.head", *_ENVIRONMENT):
-        if name not in runs:
-            runs[name] = None
-    runs["parameters"] = runs["parameters.aggregator"] + runs["parameters.head"]
+    runs["parameters"] = runs[parameters].sum(axis=1, skipna=False)
+    runs["score"] = [
+        sum(run["sizes"].values()) / len(run["sizes"]) if isinstance(run["sizes"], dict) else run["best"]
+        for run in runs.to_dict("records")
+    ]
     return runs
 
 
 def _as_measurements(lines: list[dict[str, Any]]) -> "pd.DataFrame":
-    import pandas as pd
-
-    table = pd.json_normalize(lines).rename(columns=_short_name)
     names = {_short_name(name) for needed in _MEASURED.values() for name in needed}
-    missing = ({*names, "experiment", "aggregator", "residual", "data", "train_sizes", "place"}) - {*table.columns}
-    return table.assign(**dict.fromkeys(missing))
+    return _table(lines, [*names, "experiment", "aggregator", "residual", "data", "train_sizes", "place"])
 
 
 def _short_name(name: str) -> str:

@@ -6,21 +6,19 @@ an ``flock`` on it, so that no other runner makes the same run as long as either
 
 import fcntl
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from reproduction.records import append, keys, run_line
 from reproduction.run_spec import RunSpec, as_words, fit_arguments
@@ -38,28 +36,20 @@ _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str
 
 @dataclass
 class _Job:
-    """A run that this process makes."""
+    """A run that this process makes; ``slot`` is the number of its environment."""
 
     run: RunSpec
     slot: int
-    log: Path
-    lock: IO[bytes]
+    log: IO[bytes]
     process: subprocess.Popen[bytes]
-    bar: TaskID
-
-    @property
-    def epoch(self) -> int:
-        """The number of epochs done, from the log."""
-        done = re.findall(rb"^epoch (\d+)/", self.log.read_bytes(), re.MULTILINE)
-        return int(done[-1]) if done else 0
 
     @property
     def failure(self) -> str:
         """Return the end of the process in words, and the last lines of its log."""
         code = self.process.returncode
         ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-        return "\n    ".join([f"{ended}; {self.log} ends with", *lines])
+        lines = Path(self.log.name).read_text(errors="replace").splitlines()[-_LOG_LINES:]
+        return "\n    ".join([f"{ended}; {self.log.name} ends with", *lines])
 
 
 class Runner:
@@ -88,29 +78,19 @@ class Runner:
         self._failures: list[tuple[RunSpec, str]] = []
         self._num_made = 0
         self._has_signal = self._has_stopped_jobs = self._is_interrupted = False
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         console = Console(highlight=False, soft_wrap=True)
-        self._bars = Progress(*columns, console=console, disable=not console.is_terminal)
+        columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
 
     def run(self, grid: Sequence[RunSpec]) -> int:
-        """Make the missing runs.
-
-        Args:
-            grid: the runs, each once.
-
-        Returns:
-            The exit code: 0, 1 if a run failed, 75 if interrupted.
-
-        Raises:
-            OSError: the results cannot be written; the running processes are stopped first.
-            ValueError: a line of the results is not a result.
-        """
+        """Make the missing runs, and return the exit code: 0, 1 if a run failed, 75 if interrupted."""
         done = keys(self.file.parent)
         self._missing.extend(run for run in grid if run.key not in done)
         self._print(f"{len(grid)} runs, {len(grid) - len(self._missing)} of them done")
-        total = self._bars.add_task("epochs of all runs", total=sum(run.epochs for run in self._missing))
-        num_epochs = 0  # of the runs that have ended
-        with self._signals(), self._bars:
+        bar = self._bar.add_task("", total=len(self._missing))
+        for number in _SIGNALS:
+            signal.signal(number, self._interrupt)
+        with self._bar:
             try:
                 while self._jobs or (self._missing and not self._has_signal):
                     if self._has_signal:
@@ -120,14 +100,17 @@ class Runner:
                     time.sleep(_POLL if self._jobs else 10 * _POLL)
                     for job in [job for job in self._jobs if job.process.poll() is not None]:
                         self._jobs.remove(job)
-                        num_epochs += job.run.epochs
                         self._finish(job)
-                    for job in self._jobs:
-                        self._bars.update(job.bar, completed=job.epoch)
-                    self._bars.update(total, completed=num_epochs + sum(job.epoch for job in self._jobs))
+                        self._bar.advance(bar)
             finally:
                 self._stop_jobs()
-        return self._summarize()
+        self._print(f"{self._num_made} made, {len(self._failures)} failed")
+        for run, reason in self._failures:
+            self._print(f"failed {run.label}: {reason}")
+        if self._is_interrupted or (self._has_signal and self._missing):
+            self._print("interrupted; the same command resumes")
+            return os.EX_TEMPFAIL
+        return 1 if self._failures else 0
 
     def _start_jobs(self) -> None:
         """Start runs until all slots are taken or other runners make the rest."""
@@ -136,45 +119,46 @@ class Runner:
             if not free:
                 return
             run = self._missing.popleft()
-            log = self.folder / f"{run.name}.log"
-            log.parent.mkdir(parents=True, exist_ok=True)
-            lock = log.open("ab")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            log = (self.folder / f"{run.name}.log").open("ab")
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                lock.close()
+                log.close()
                 self._missing.append(run)
                 continue
             if run.key in keys(self.file.parent):  # another runner has made it since
-                lock.close()
+                log.close()
                 continue
-            self._jobs.append(self._start(run, min(free), log, lock))
+            slot = min(free)
+            arguments = {
+                **fit_arguments(run),
+                "trainer.logger": "configs/logger/csv.yaml",
+                "test_last": True,
+                "resume": "auto",
+                "run.root": str(self.folder.parent),
+                "run.experiment": _EXPERIMENT,
+                "run.name": run.name,
+            }
+            process = subprocess.Popen(
+                [sys.executable, "main.py", "fit", *as_words(arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environments[slot]},
+                start_new_session=True,  # a terminal's Ctrl-C reaches this process only, which passes it on once
+            )
+            self._jobs.append(_Job(run, slot, log, process))
             self._print(f"started {run.label}")
-
-    def _start(self, run: RunSpec, slot: int, log: Path, lock: IO[bytes]) -> _Job:
-        arguments = {
-            **fit_arguments(run),
-            "trainer.logger": "configs/logger/csv.yaml",
-            "test_last": True,
-            "resume": "auto",
-            "run.root": str(self.folder.parent),
-            "run.experiment": _EXPERIMENT,
-            "run.name": run.name,
-        }
-        process = subprocess.Popen(
-            [sys.executable, "main.py", "fit", *as_words(arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=lock,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **self.environments[slot]},
-            start_new_session=True,  # a terminal's Ctrl-C reaches this process only, which passes it on once
-        )
-        return _Job(run, slot, log, lock, process, self._bars.add_task(run.label, total=run.epochs))
 
     def _finish(self, job: _Job) -> None:
         """Record the result of a run whose process has ended, and release its lock."""
-        self._bars.remove_task(job.bar)
-        if job.process.returncode == 0:
+        if job.process.returncode == os.EX_TEMPFAIL or (job.process.returncode and self._has_stopped_jobs):
+            self._is_interrupted = True
+            self._print(f"stopped {job.run.label}")
+        elif job.process.returncode:
+            self._fail(job, job.failure)
+        else:
             folder = self.folder / job.run.name
             try:
                 line = run_line(job.run.settings, folder)
@@ -186,12 +170,7 @@ class Runner:
                 if not self.keep_checkpoints:
                     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
                 self._print(f"made {job.run.label}: test accuracy {line['test_accuracy']['best']:.4f}")
-        elif job.process.returncode == os.EX_TEMPFAIL or self._has_stopped_jobs:
-            self._is_interrupted = True
-            self._print(f"stopped {job.run.label}")
-        else:
-            self._fail(job, job.failure)
-        job.lock.close()
+        job.log.close()
 
     def _fail(self, job: _Job, reason: str) -> None:
         self._failures.append((job.run, reason))
@@ -205,29 +184,11 @@ class Runner:
             for job in self._jobs:
                 job.process.terminate()
 
-    def _summarize(self) -> int:
-        self._print(f"{self._num_made} made, {len(self._failures)} failed")
-        for run, reason in self._failures:
-            self._print(f"failed {run.label}: {reason}")
-        if self._is_interrupted or (self._has_signal and self._missing):
-            self._print("interrupted; the same command resumes")
-            return os.EX_TEMPFAIL
-        return 1 if self._failures else 0
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def interrupt(*_: object) -> None:
-            self._has_signal = True
-
-        before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _interrupt(self, *_: object) -> None:
+        self._has_signal = True
 
     def _print(self, text: str) -> None:
-        self._bars.console.print(f"{time.strftime('%H:%M:%S')} {text}", markup=False)
+        self._bar.console.print(f"{time.strftime('%H:%M:%S')} {text}", markup=False)
 
 
 def environments(jobs: int | None) -> list[dict[str, str]]:

@@ -1,36 +1,24 @@
-"""Means and their 95 % intervals by Student's t."""
+"""One statistic a claim: a difference, its 95 % interval by Student's t, and the verdict on it."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 _LEVEL = 0.95
+_MIN_CELLS = 3  # for an interval over the cells
 
 
 class Interval(NamedTuple):
-    """A mean and half the width of its 95 % interval.
-
-    Args:
-        mean: of the values.
-        half_width: None for a single value.
-        number: of values.
-    """
+    """Mean and half-width of a 95 % interval (NaN for a single value), and number of values."""
 
     mean: float
-    half_width: float | None
+    half_width: float
     number: int
-
-    @property
-    def low(self) -> float:
-        """The lower end; minus infinity for a single value."""
-        return -np.inf if self.half_width is None else self.mean - self.half_width
-
-    @property
-    def high(self) -> float:
-        """The upper end; infinity for a single value."""
-        return np.inf if self.half_width is None else self.mean + self.half_width
 
 
 def t_interval(values: Iterable[float]) -> Interval:
@@ -43,6 +31,50 @@ def t_interval(values: Iterable[float]) -> Interval:
     """
     found = np.array(list(values), dtype=float)
     if len(found) == 1:
-        return Interval(float(found[0]), None, 1)
+        return Interval(float(found[0]), np.nan, 1)
     half_width = stats.t.ppf((1 + _LEVEL) / 2, len(found) - 1) * stats.sem(found)
     return Interval(float(found.mean()), float(half_width), len(found))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference that a claim is about.
+
+    Args:
+        name: what is subtracted from what.
+        values: by seed (first level of the index) and cell (the others).
+        places: lines of the results that it uses.
+        null: supported above it.
+        paper: the same difference in the paper's numbers.
+        unit: of the values: ``"points"`` (of accuracy, stored as a share), ``"epochs"`` or ``"%"``.
+    """
+
+    name: str
+    values: pd.Series
+    places: frozenset[str]
+    null: float = 0.0
+    paper: float | None = None
+    unit: str = "points"
+
+    @property
+    def over_cells(self) -> Interval:
+        """Interval over the means of the cells."""
+        return t_interval(self.values.groupby(level=list(range(1, self.values.index.nlevels))).mean())
+
+    @property
+    def over_seeds(self) -> Interval | None:
+        """Interval over the seeds that all cells have, if there are at least two."""
+        by_seed = self.values.unstack(0).dropna(axis=1).mean()
+        return t_interval(by_seed) if len(by_seed) > 1 else None
+
+    @property
+    def verdict(self) -> str:
+        """Verdict of the interval."""
+        if self.values.empty:
+            return UNDECIDED
+        interval = self.over_cells if self.over_cells.number >= _MIN_CELLS else self.over_seeds
+        if interval is None:
+            return UNDECIDED
+        if interval.mean - interval.half_width > self.null:
+            return SUPPORTED
+        return CONTRADICTED if interval.mean + interval.half_width < self.null else UNDECIDED

@@ -5,23 +5,16 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from reproduction.claims import SEVERAL_SIZES, Difference, Judgement, at_sizes, select
-from reproduction.paper_numbers import DATA, FLATTEN_ROW, NAMES, TABLE2_SIZES, TABLE4_ERROR, table2, table3
-from reproduction.statistics import t_interval
+from reproduction.claims import SEVERAL_SIZES, Judgement, at_sizes, select
+from reproduction.paper_numbers import DATA, FLATTEN_ROW, NAMES, TABLE2, TABLE2_SIZES, TABLE3, TABLE4
+from reproduction.statistics import Difference, t_interval
 
 NOT_RUN = "-"
-_TRAIN_SIZES = {"": "one size", "all": "all sizes", "original": "the original size"}
+_TEXTS = {**DATA, "": "one size", "all": "all sizes", "original": "the original size"}
 
 
 class Table(NamedTuple):
-    """A table of texts.
-
-    Args:
-        title: what it shows.
-        note: how to read it; may be empty.
-        header: of the columns.
-        rows: a text for each column.
-    """
+    """A table of texts, and a note on how to read it."""
 
     title: str
     note: str
@@ -39,9 +32,8 @@ def measured(values: Iterable[float], digits: int = 3, factor: float = 1, sign: 
     values = [factor * value for value in values]
     if not values:
         return NOT_RUN
-    interval = t_interval(values)
-    text = f"{interval.mean:{sign}.{digits}f}"
-    return text if interval.half_width is None else f"{text} ± {interval.half_width:.{digits}f} ({interval.number})"
+    mean, half_width, number = t_interval(values)
+    return f"{mean:{sign}.{digits}f}" + (f" ± {half_width:.{digits}f} ({number})" if number > 1 else "")
 
 
 def verdicts(judged: Sequence[Judgement]) -> Table:
@@ -51,16 +43,10 @@ def verdicts(judged: Sequence[Judgement]) -> Table:
         done = [difference for difference in each.differences if len(difference.values)]
         missing = [difference.name for difference in each.differences if not len(difference.values)]
         ours = [_ours(difference) for difference in done] + [f"{name}: not run" for name in missing]
-        paper = [
-            _in_unit(difference.paper, difference) for difference in each.differences if difference.paper is not None
-        ]
-        epochs = f"{each.epochs}{'' if each.preset == 'paper' else f', {each.preset}'}" if each.preset else NOT_RUN
-        rows.append(
-            (
-                *(f"{each.number}. {each.claim}", epochs, "; ".join(paper) or NOT_RUN, "; ".join(ours)),
-                *(str(each.num_runs), each.verdict),
-            )
-        )
+        papers = [_in_unit(other.paper, other) for other in each.differences if other.paper is not None]
+        epochs = _epochs(each.preset, each.epochs) if each.preset else NOT_RUN
+        texts = f"{each.number}. {each.claim}", epochs, "; ".join(papers) or NOT_RUN, "; ".join(ours)
+        rows.append((*texts, str(each.num_runs), each.verdict))
     return Table("Verdicts", "", ("claim", "epochs", "paper", "ours", "runs", "verdict"), rows)
 
 
@@ -85,92 +71,84 @@ def environments(runs: pd.DataFrame, measurements: pd.DataFrame) -> Table:
 def _ours(difference: Difference) -> str:
     cells, seeds = difference.over_cells, difference.over_seeds
     text = f"{difference.name} {_in_unit(cells.mean, difference)}"
-    if cells.half_width is not None:
+    if cells.number > 1:
         text += f" ± {_in_unit(cells.half_width, difference, sign='')} over {cells.number} cells"
-    if seeds is not None and seeds.half_width is not None:
+    if seeds is not None:
         mean = "" if abs(seeds.mean - cells.mean) < 1e-9 else f"{_in_unit(seeds.mean, difference)} "
-        text += (
-            f"{',' if cells.half_width is not None else ''} {mean}± {_in_unit(seeds.half_width, difference, sign='')}"
-        )
+        text += f"{',' if cells.number > 1 else ''} {mean}± {_in_unit(seeds.half_width, difference, sign='')}"
         text += f" over {seeds.number} seeds"
     return text
 
 
-def _in_unit(value: float | None, difference: Difference, sign: str = "+") -> str:
+def _in_unit(value: float, difference: Difference, sign: str = "+") -> str:
     factor = 100 if difference.unit == "points" else 1
-    return f"{factor * (value or 0):{'' if difference.unit == '%' else sign}.1f}"
-
-
-def _groups(runs: pd.DataFrame, rows: Sequence[str]) -> Iterable[tuple[Any, pd.DataFrame]]:
-    """Yield preset, epochs and the values of the row columns, with their runs; the preset of the paper first."""
-    runs = runs.assign(other_preset=runs["preset"] != "paper")
-    for key, group in runs.groupby(["other_preset", "preset", "epochs", *rows], sort=True):
-        yield key[1:], group
-
-
-def _beside(paper: float | None, values: Iterable[float], digits: int) -> str:
-    text = measured(values, digits)
-    return NOT_RUN if text == NOT_RUN else f"{NOT_RUN if paper is None else f'{paper:.{digits}f}'} / {text}"
+    return f"{factor * value:{'' if difference.unit == '%' else sign}.1f}"
 
 
 def _epochs(preset: str, epochs: int) -> str:
     return str(epochs) if preset == "paper" else f"{epochs}, {preset}"
 
 
+def _table(
+    title: str,
+    note: str,
+    runs: pd.DataFrame,
+    keys: Mapping[str, str],
+    names: Mapping[str, str],
+    paper: Mapping[Any, float] | None,
+    digits: int = 3,
+) -> Table:
+    """Return a row for each value of the key columns and number of epochs, and a column for each aggregator.
+
+    A cell has the paper's number before ours, unless the paper has no such table. The paper's preset is first.
+    """
+    runs = runs.assign(other_preset=runs["preset"] != "paper")
+    rows = []
+    for (_, preset, epochs, *key), group in runs.groupby(["other_preset", "preset", "epochs", *keys.values()]):
+        cells = []
+        for name in names:
+            text = measured(group.loc[group["aggregator"] == name].sort_values("seed")["best"], digits)
+            if paper is not None and text != NOT_RUN:
+                text = f"{f'{paper[*key, name]:.{digits}f}' if (*key, name) in paper else NOT_RUN} / {text}"
+            cells.append(text)
+        rows.append((*(_TEXTS.get(each, str(each)) for each in key), _epochs(preset, epochs), *cells))
+    return Table(title, note, (*keys, "epochs", *names.values()), rows)
+
+
 def _table2(runs: pd.DataFrame) -> Table:
     runs = select(runs, data=list(DATA))
     runs.loc[runs["aggregator"] == "flatten", "size"] = FLATTEN_ROW
     runs = runs[runs["size"].isin(TABLE2_SIZES)]
-    names = ("flatten", "avg", "max", "conv1x1", "san")
-    rows = [
-        (
-            *(DATA[data], str(size), _epochs(preset, epochs)),
-            *(_beside(table2(data, name, size), _of(group, name), 3) for name in names),
-        )
-        for (preset, epochs, data, size), group in _groups(runs, ["data", "size"])
-    ]
-    return Table("Table 2: test accuracy, images of one size", "", ("data", "size", "epochs", *_titles(names)), rows)
+    title = "Table 2: test accuracy, images of one size"
+    return _table(
+        title, "", runs, {"data": "data", "size": "size"}, _titles("flatten", "avg", "max", "conv1x1", "san"), TABLE2
+    )
 
 
 def _table3(runs: pd.DataFrame) -> Table:
-    names = ("max", "avg", "san")
-    rows = [
-        (
-            *(DATA[data], _TRAIN_SIZES[train_sizes], str(side), _epochs(preset, epochs)),
-            *(_beside(table3(data, train_sizes, side, name), _of(group, name), 3) for name in names),
-        )
-        for (preset, epochs, data, train_sizes, side), group in _groups(at_sizes(runs), ["data", "train_sizes", "side"])
-    ]
+    title = "Table 3: test accuracy, images of several sizes"
     note = f"The layer has size {SEVERAL_SIZES}; the paper does not state its own."
-    header = ("data", "trained on", "tested at", "epochs", *_titles(names))
-    return Table("Table 3: test accuracy, images of several sizes", note, header, rows)
+    keys = {"data": "data", "trained on": "train_sizes", "tested at": "side"}
+    return _table(title, note, at_sizes(runs), keys, _titles("max", "avg", "san"), TABLE3)
 
 
 def _table4(runs: pd.DataFrame) -> Table:
     runs = select(runs, backbone="resnet56", data="cifar10")
-    runs = runs.assign(best=1 - runs["best"])
-    rows = [
-        (_epochs(preset, epochs), *(_beside(paper, _of(group, name), 4) for name, paper in TABLE4_ERROR.items()))
-        for (preset, epochs), group in _groups(runs, [])
-    ]
-    return Table("Table 4: test error, ResNet-56 on CIFAR-10", "", ("epochs", *_titles(TABLE4_ERROR)), rows)
+    paper = {(name,): error for name, error in TABLE4.items()}
+    title = "Table 4: test error, ResNet-56 on CIFAR-10"
+    return _table(title, "", runs.assign(best=1 - runs["best"]), {}, _titles(*TABLE4), paper, digits=4)
 
 
 def _dropout(runs: pd.DataFrame) -> Table:
-    runs = pd.concat(
-        [
-            select(runs, data=list(DATA), aggregator="flatten", dropout=0.5).assign(aggregator="dropout"),
-            select(runs, data=list(DATA), aggregator="flatten"),
-            select(runs, data=list(DATA), aggregator="san", size=FLATTEN_ROW),
-        ]
+    flatten = select(runs, data=list(DATA), aggregator="flatten")
+    dropped = select(runs, data=list(DATA), aggregator="flatten", dropout=0.5).assign(aggregator="dropout")
+    san = select(runs, data=list(DATA), aggregator="san", size=FLATTEN_ROW)
+    names = {"flatten": "flatten", "dropout": "flatten, dropout 0.5", "san": f"SAN, {FLATTEN_ROW}"}
+    note = "The paper gives no numbers."
+    table = _table(
+        "Dropout: test accuracy", note, pd.concat([flatten, dropped, san]), {"data": "data"}, names, paper=None
     )
-    rows = [
-        (DATA[data], _epochs(preset, epochs), *(measured(_of(group, name)) for name in ("flatten", "dropout", "san")))
-        for (preset, epochs, data), group in _groups(runs, ["data"])
-        if "dropout" in set(group["aggregator"])
-    ]
-    header = ("data", "epochs", "flatten", "flatten, dropout 0.5", f"SAN, {FLATTEN_ROW}")
-    return Table("Dropout: test accuracy", "The paper gives no numbers.", header, rows)
+    return table._replace(rows=[row for row in table.rows if row[3] != NOT_RUN])
 
 
 def _ablations(runs: pd.DataFrame) -> Table:
@@ -179,7 +157,6 @@ def _ablations(runs: pd.DataFrame) -> Table:
     runs = runs[
         (runs["dropout"] == 0) & (runs["train_sizes"] != "original") & ~runs["overrides"].str.contains("num_train")
     ]
-    runs = runs.assign(score=[_mean_accuracy(run) for run in runs.to_dict("records")])
     by_change = dict(iter(runs.groupby(["train_sizes", "epochs", "overrides"])))
     rows = []
     for (train_sizes, epochs, overrides), group in by_change.items():
@@ -190,7 +167,7 @@ def _ablations(runs: pd.DataFrame) -> Table:
         effects = [_effect(group, baseline, name) for name in ("san", "max", "conv1x1")]
         if any(effects):
             texts = (measured(each, digits=1, factor=100, sign="+") for each in effects)
-            rows.append((change, _TRAIN_SIZES[train_sizes], *texts))
+            rows.append((change, _TEXTS[train_sizes], *texts))
     note = (
         "Points of accuracy, less the same network with the preset paper and 15 epochs. An empty cell does not apply."
     )
@@ -198,20 +175,10 @@ def _ablations(runs: pd.DataFrame) -> Table:
     return Table("Ablations: what a single change does on CIFAR-10", note, header, rows)
 
 
-def _mean_accuracy(run: Mapping[Any, Any]) -> float:
-    """Return the test accuracy, with several sizes the mean over them."""
-    sizes = run["sizes"]
-    return sum(sizes.values()) / len(sizes) if isinstance(sizes, dict) and sizes else run["best"]
-
-
 def _effect(changed: pd.DataFrame, baseline: pd.DataFrame, name: str) -> list[float]:
     one, other = (runs[runs["aggregator"] == name].set_index("seed")["score"] for runs in (changed, baseline))
     return list((one - other).dropna())
 
 
-def _of(group: pd.DataFrame, name: str) -> list[float]:
-    return list(group.loc[group["aggregator"] == name].sort_values("seed")["best"])
-
-
-def _titles(names: Iterable[str]) -> list[str]:
-    return [NAMES[name] for name in names]
+def _titles(*names: str) -> dict[str, str]:
+    return {name: NAMES[name] for name in names}

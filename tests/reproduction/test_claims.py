@@ -4,20 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reproduction.claims import (
-    CLAIMS,
-    CONTRADICTED,
-    SUPPORTED,
-    UNDECIDED,
-    Difference,
-    Judgement,
-    at_sizes,
-    epochs_to,
-    judge,
-    select,
-)
+from reproduction.claims import CLAIMS, Judgement, at_sizes, epochs_to, judge, select
 from reproduction.paper_numbers import TABLE2_SIZES
 from reproduction.records import read
+from reproduction.statistics import CONTRADICTED, SUPPORTED, UNDECIDED, Difference
 from tests.support.paper_lines import everything, line, theory, write
 
 

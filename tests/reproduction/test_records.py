@@ -42,16 +42,6 @@ def test_last_line_without_newline_counts_everywhere(tmp_path):
     assert [json.loads(text)["settings"]["seed"] for text in file.read_text().splitlines()] == [0, 1, 2, 3]
 
 
-def test_half_a_line_of_a_killed_writer_is_cut_off(tmp_path):
-    write(tmp_path, [line(seed=0)])
-    file = tmp_path / "table2.jsonl"
-    with file.open("a") as opened:
-        opened.write(json.dumps(line(seed=1))[:100])
-    assert len(keys(tmp_path)) == len(read(tmp_path).runs) == 1
-    assert append(file, line(seed=1))
-    assert len(read(tmp_path).runs) == 2
-
-
 def test_two_lines_of_one_run_are_refused(tmp_path):
     write(tmp_path, [line(dropout=0.0)], "a")
     write(tmp_path, [line(dropout=0)], "b")
