@@ -57,6 +57,7 @@ def matmuls(dtype: torch.dtype, b: int, n: int, m: int) -> Callable[[], object]:
 def measure(dtype: torch.dtype, rounds: int, compiled: bool, with_memory: bool, b: int, n: int, m: int) -> str:
     """Return the table of one size."""
     prepared = {
+        "auto": partial(layer, "auto", False, dtype, b, n, m),
         OURS: partial(layer, OURS, False, dtype, b, n, m),
         "eager": partial(layer, "eager", False, dtype, b, n, m),
         **({"eager, compiled": partial(layer, "eager", True, dtype, b, n, m)} if compiled else {}),

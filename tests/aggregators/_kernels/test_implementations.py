@@ -199,6 +199,7 @@ def test_compiled_to_one_graph_with_both_operators(unchecked_shapes):
         return make_boxed_func(graph.forward)
 
     san, x, mask, positions, grad = case((9, 20, 17, 2, 70), True, True)
+    san.implementation = "blocked"
     compiled = torch.compile(san, fullgraph=True, dynamic=True, backend=aot_autograd(fw_compiler=keep))
     x.requires_grad_()
     compiled(x, mask, positions).backward(grad)
@@ -293,11 +294,23 @@ def test_unknown_implementation_is_refused(unchecked_shapes):
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
-def test_without_onednn_it_is_the_same(monkeypatch):
+@pytest.mark.parametrize("onednn", [True, False])
+def test_both_libraries_give_the_same(onednn, monkeypatch):
     inputs = case((9, 20, 17, 2, 70), True, True)
-    expected = results("blocked", torch.float32, *inputs)
-    monkeypatch.setattr(_torch, "onednn_multiplies", lambda x: False)
+    monkeypatch.setattr(_torch, "onednn_is_faster", lambda: onednn)
+    expected = results("eager", torch.float64, *inputs)
     assert_close(results("blocked", torch.float32, *inputs), expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "is_blocked"),
+    [((256, 32, 1, 0, 1024), True), ((255, 32, 1, 0, 1024), False), ((512, 64, 1, 0, 256), False)],
+)
+def test_auto_is_eager_where_the_activations_are_few(sizes, is_blocked, unchecked_shapes):
+    san, x, *_ = case(sizes, False, True)
+    with torch.no_grad(), LargestTensor() as largest:
+        san(x)
+    assert largest.size == (sizes[0] * sizes[4] if is_blocked else sizes[0] * sizes[1] * sizes[4])
 
 
 @without_triton

@@ -43,13 +43,12 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, weight, bias and positions, recomputing the activations block by block."""
     directions = torch.cat((weight, bias[:, None]), 1)  # M K+1
-    grad_x, dtype = torch.zeros_like(x), accumulation_dtype(x.dtype)
+    grad_x, dtype = torch.empty_like(x), accumulation_dtype(x.dtype)
     grad_positions = x.new_zeros(0) if positions is None else torch.zeros_like(positions, dtype=dtype)
-    grad_weight = weight.new_zeros(weight.shape[::-1], dtype=dtype)  # K M
-    grad_bias = torch.zeros_like(bias, dtype=dtype)
+    grad_directions = directions.new_zeros(directions.shape[::-1], dtype=dtype)  # K+1 M
     for sets, elements in _row_blocks(x):
         rows = _rows(x, mask, positions, sets, elements)  # b n K+1
-        grad_rows = x.new_zeros(rows.shape[0] * rows.shape[1], weight.shape[1])  # bn K
+        grad_rows = x.new_zeros(rows.shape[0] * rows.shape[1], weight.shape[1], dtype=dtype)  # bn K
         for columns in _column_blocks(rows, directions):
             y = _linear(rows.flatten(0, 1), directions[columns])  # bn m
             active = y.view(*rows.shape[:2], -1)  # b n m
@@ -60,8 +59,7 @@ def backward(
             if rows_need_grad:
                 grad_rows += _linear(y, weight[columns].t())
             if directions_need_grad:
-                grad_weight[:, columns] += _linear(rows[..., :-1].flatten(0, 1).t(), y.t())
-                grad_bias[columns] += y.sum(0, dtype=grad_bias.dtype)
+                grad_directions[:, columns] += _linear(rows.flatten(0, 1).t(), y.t())
         grad_rows = grad_rows.view(*rows.shape[:2], -1)
         grad_x[sets, elements] = grad_rows[..., : x.shape[2]]
         if positions is not None:
@@ -72,8 +70,8 @@ def backward(
                 grad_positions[elements] += grad_place.sum(0, dtype=grad_positions.dtype)
     return (
         grad_x,
-        grad_weight.t().to(x.dtype).contiguous(),
-        grad_bias.to(x.dtype),
+        grad_directions[:-1].t().to(x.dtype).contiguous(),
+        grad_directions[-1].to(x.dtype, copy=True),
         grad_positions.to(x.dtype if positions is None else positions.dtype),
     )
 
@@ -107,4 +105,5 @@ def _rows(x: Tensor, mask: Tensor | None, positions: Tensor | None, sets: slice,
 
 
 def _linear(x: Tensor, weight: Tensor) -> Tensor:
-    return _torch.onednn_linear(x, weight) if _torch.onednn_multiplies(x) else x @ weight.t()
+    fast = x.dtype == torch.float32 and x.device.type == "cpu" and _torch.onednn_is_faster()
+    return _torch.onednn_linear(x, weight) if fast else x @ weight.t()

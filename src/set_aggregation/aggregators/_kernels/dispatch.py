@@ -16,13 +16,15 @@ _HAS_TRITON = find_spec("triton") is not None and torch.version.hip is None
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 _TRITON_BYTES = 512  # of an element, at most: a tile has all its features and must fit into registers
 _TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+# On CPUs eager is faster below: the activations fit the cache, and glibc reuses their memory. See benchmarks/README.md.
+_BLOCKED_BYTES, _BLOCKED_COLUMNS = 32 << 20, 512
 
 
 def choose(implementation: Implementation, x: Tensor, projection: nn.Linear, activation: nn.Module) -> Operator | None:
     """Return the operator that computes SAN's sum, or None for its formula.
 
-    ``"auto"`` takes ``"triton"`` on NVIDIA GPUs and ``"blocked"`` on CPUs where they can compute the sum. Exported
-    programs have the formula, so that they can be read without this package.
+    ``"auto"`` takes ``"triton"`` on NVIDIA GPUs and ``"blocked"`` on CPUs where they can compute the sum and are
+    faster. Exported programs have the formula, so that they can be read without this package.
 
     Args:
         implementation: the one requested.
@@ -40,13 +42,18 @@ def choose(implementation: Implementation, x: Tensor, projection: nn.Linear, act
         if obstacle or torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
             return None
         if x.device.type == "cpu":
-            return san_blocked
+            return san_blocked if _is_large(x, projection.out_features) else None
         return None if _triton_obstacle(x, projection) else san_triton
     if implementation == "triton":
         obstacle = obstacle or _triton_obstacle(x, projection)
     if obstacle:
         raise ValueError(f"SAN: got {obstacle}, which implementation={implementation!r} cannot compute; use 'auto'")
     return san_blocked if implementation == "blocked" else san_triton
+
+
+def _is_large(x: Tensor, num_columns: int) -> bool:
+    num_bytes = x.shape[0] * x.shape[1] * num_columns * x.element_size()
+    return num_columns >= _BLOCKED_COLUMNS and num_bytes >= _BLOCKED_BYTES
 
 
 def _obstacle(x: Tensor, projection: nn.Linear, activation: nn.Module) -> str | None:
