@@ -17,14 +17,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: by default those of the process.
-
-    Returns:
-        The exit code: 0, 1 if something failed, 75 if interrupted; then the same command resumes.
-    """
+    """Run the command, and return the exit code: 0, 1 if something failed, 75 if interrupted."""
     try:
         options = vars(parser().parse_args(arguments))
         commands: dict[str, Callable[..., int]] = {"run": _run, "report": _report, "sweep": _sweep}

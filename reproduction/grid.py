@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from reproduction.paper_numbers import TABLE2_SIZES
 from reproduction.run_spec import OPTIONS, RunSpec
 
 DATA = ("cifar10", "fashion_mnist", "digits")
-SIZES = (128, 256, 512, 1024, 2048, 4096)
 _OWN_SIZE = {"flatten": (128,), "original": (64,)}  # as in Table 1; the channels of the feature map
 _EPOCHS, _MANY_EPOCHS = 15, 40  # in the README of the authors' code; its default
 _SHORT_EPOCHS = 12
@@ -53,22 +53,12 @@ AGGREGATORS = ("flatten", "avg", "max", "conv1x1", "san", "original", *sorted({*
 
 @dataclass(frozen=True)
 class Grid:
-    """The product of all values of a table or figure.
-
-    Args:
-        aggregators: short names.
-        data: names of data sets.
-        sizes: the paper's sizes; flatten and original have one of their own.
-        train_sizes: None for images of one size.
-        backbone: name of the backbone.
-        epochs: of training.
-        vary: returns the runs made of each element of the product.
-    """
+    """The product of all values of a table or figure; ``vary`` returns the runs made of each element of it."""
 
     aggregators: Sequence[str]
     data: Sequence[str] = ("cifar10", "fashion_mnist")
-    sizes: Sequence[int] = (1024,)
-    train_sizes: Sequence[str | None] = (None,)
+    sizes: Sequence[int] = (1024,)  # the paper's; flatten and original have one of their own
+    train_sizes: Sequence[str | None] = (None,)  # None for images of one size
     backbone: str = "small_cnn"
     epochs: int = _EPOCHS
     vary: Callable[[RunSpec], Iterator[RunSpec]] = lambda run: iter((run,))
@@ -121,22 +111,20 @@ def _with_dropout(run: RunSpec) -> Iterator[RunSpec]:
 
 
 def _with_ablations(run: RunSpec) -> Iterator[RunSpec]:
-    """Yield the baseline and each change to it; with several sizes only the changes that one size does not have.
-
-    conv1x1, which takes one size only, is for its number of channels.
-    """
-    if run.aggregator == "conv1x1":
-        changes = ({}, {"channels": 32}) if run.train_sizes is None else ()
-        yield from (replace(run, overrides=overrides) for overrides in changes)
+    """Yield the baseline and each change to it; with several sizes only the changes that one size does not have."""
+    if run.aggregator == "conv1x1":  # takes one size only, and is for its number of channels
+        changes: Sequence[Mapping[str, Any]] = ({}, {"channels": 32}) if run.train_sizes is None else ()
+        yield from (replace(run, overrides=dict(overrides)) for overrides in changes)
         return
     yield run
     one_size = replace(run, train_sizes=None)
     if run == one_size and run.epochs == _EPOCHS:
         yield replace(run, epochs=_MANY_EPOCHS)
     for overrides in ABLATIONS:
-        if not all(OPTIONS[name].applies(run) for name in overrides):
-            continue
-        if run == one_size or not all(OPTIONS[name].applies(one_size) for name in overrides):
+        applies, applies_to_one_size = (
+            all(OPTIONS[name].applies(each) for name in overrides) for each in (run, one_size)
+        )
+        if applies and (run == one_size or not applies_to_one_size):
             yield replace(run, overrides=dict(overrides))
 
 
@@ -152,7 +140,7 @@ def _at_equal_parameters(run: RunSpec) -> Iterator[RunSpec]:
     yield replace(run, size=free or for_one_size or _HIDDEN_UNITS[run.aggregator], overrides=overrides)
 
 
-_TABLE2 = Grid(("flatten", "avg", "max", "conv1x1", "san"), sizes=SIZES)
+_TABLE2 = Grid(("flatten", "avg", "max", "conv1x1", "san"), sizes=TABLE2_SIZES)
 EXPERIMENTS: Mapping[str, Grid] = {
     "table2": _TABLE2,
     "table3": Grid(("max", "avg", "san"), train_sizes=("all", "original")),

@@ -8,26 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reproduction.paper_numbers import DATA
+from reproduction.run_spec import aggregator_config
 from reproduction.statistics import t_interval
 from reproduction.tables import NOT_RUN, Table, measured
 
-CLASSES = {
-    "attention_pool": "AttentionPool",
-    "avg": "GlobalAvgPool",
-    "avg_max_pool": "AvgMaxPool",
-    "conv1x1": "Conv1x1",
-    "covariance_pool": "CovariancePool",
-    "deep_sets": "DeepSets",
-    "flatten": "Flatten",
-    "fs_pool": "FSPool",
-    "gem": "GeM",
-    "log_sum_exp": "LogSumExp",
-    "max": "GlobalMaxPool",
-    "mean_std_pool": "MeanStdPool",
-    "pma": "PMA",
-    "power_mean_san": "PowerMeanSAN",
-    "san": "SAN",
-}
 _PANELS = [(data, train_sizes) for data in DATA for train_sizes in ("", "all")]
 _COLORS = {"equal epochs": "#0072B2", "equal time": "#D55E00"}  # of Okabe and Ito
 _NOTE = (
@@ -40,17 +24,9 @@ _NOTE = (
 
 
 def pooling_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of the comparison with the number of epochs that most of them have; ``score`` is their accuracy.
-
-    Args:
-        runs: all.
-    """
+    """Return the runs of the comparison with the number of epochs that most of them have."""
     runs = runs[runs["overrides"].str.contains("num_train") & (runs["preset"] == "paper")]
-    if runs.empty:
-        return runs
-    runs = runs[runs["epochs"] == runs["epochs"].mode().max()]
-    scores = [_mean(run["sizes"]) if run["train_sizes"] else run["best"] for run in runs.to_dict("records")]
-    return runs.assign(score=scores)
+    return runs if runs.empty else runs[runs["epochs"] == runs["epochs"].mode().max()]
 
 
 def pooling_table(runs: pd.DataFrame, measurements: pd.DataFrame) -> Table:
@@ -60,7 +36,7 @@ def pooling_table(runs: pd.DataFrame, measurements: pd.DataFrame) -> Table:
     best_first = sorted(set(runs["aggregator"]), key=lambda name: -t_interval(cells.get((name, *_PANELS[0]), [0])).mean)
     rows = [
         (
-            CLASSES.get(name, name),
+            _class(name),
             f"{ratios[name]:.2f}" if name in ratios else NOT_RUN,
             *(measured(cells.get((name, *panel), [])) for panel in _PANELS),
         )
@@ -73,12 +49,7 @@ def pooling_table(runs: pd.DataFrame, measurements: pd.DataFrame) -> Table:
 
 
 def pooling_figure(runs: pd.DataFrame, measurements: pd.DataFrame) -> Figure:
-    """Draw validation accuracy with 95 % intervals over the seeds, at equal epochs and in the time of average pooling.
-
-    Args:
-        runs: from :func:`pooling_runs`.
-        measurements: of :class:`~reproduction.records.Results`.
-    """
+    """Draw validation accuracy at equal epochs and in the time of average pooling, with 95 % intervals over seeds."""
     figure = Figure((11, 9), layout="constrained")
     for axes, panel in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
         own = runs[(runs["data"] == panel[0]) & (runs["train_sizes"] == panel[1])]
@@ -116,14 +87,14 @@ def _draw(axes: Axes, runs: pd.DataFrame, ratios: Mapping[str, float]) -> None:
             axes.errorbar(
                 interval.mean,
                 position + shift,
-                xerr=interval.half_width or 0.0,
+                xerr=interval.half_width if interval.number > 1 else 0.0,
                 fmt="o",
                 markersize=4,
                 linewidth=1,
                 color=_COLORS[label],
                 label=label if position == len(worst_first) - 1 else None,
             )
-    axes.set_yticks(range(len(worst_first)), [CLASSES.get(name, name) for name in worst_first], fontsize=8)
+    axes.set_yticks(range(len(worst_first)), [_class(name) for name in worst_first], fontsize=8)
     axes.set_xlabel("validation accuracy", fontsize=8)
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(axis="x", color="0.9")
@@ -135,8 +106,8 @@ def _ratios(measurements: pd.DataFrame, data: str, train_sizes: str) -> dict[str
     return dict(zip(lines["aggregator"], lines["ratio"], strict=True))
 
 
-def _mean(sizes: Mapping[str, float]) -> float:
-    return sum(sizes.values()) / len(sizes)
+def _class(name: str) -> str:
+    return str(aggregator_config(name)["class_path"])
 
 
 def _title(panel: tuple[str, str]) -> str:

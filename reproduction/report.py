@@ -1,6 +1,5 @@
 """The report on the paper's experiments: ``results/REPORT.md``, its figures, and the summaries in README and docs."""
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from reproduction.paper_numbers import DATA
 from reproduction.pooling import pooling_figure, pooling_runs, pooling_table
 from reproduction.records import Results, read
 from reproduction.theory_figures import theory_figure, theory_table
+from set_aggregation.runs.files import atomic_write
 
 _README = ("<!-- paper summary -->", "<!-- end of paper summary -->")
 _POOLING = ("<!-- comparison of poolings -->", "<!-- end of comparison of poolings -->")
@@ -64,14 +64,11 @@ def summary(results: Results, has_figure: bool) -> str:
     if results.runs.empty and results.measurements.empty:
         return _NO_RESULTS
     judged = claims.judge(results.runs, results.measurements)
-    rows = []
-    for number, claim in enumerate(claims.CLAIMS, start=1):
-        verdicts = [(each, each.verdict) for each in judged if each.number == number]
-        texts = [
-            f"{verdict} ({each.epochs} epochs)" if each.epochs else verdict if each.num_runs else "not run"
-            for each, verdict in verdicts
-        ]
-        rows.append((f"{number}. {claim}", "; ".join(texts)))
+    texts: dict[str, list[str]] = {}
+    for each in judged:
+        of_epochs = f"{each.verdict} ({each.epochs} epochs)" if each.epochs else each.verdict
+        texts.setdefault(f"{each.number}. {each.claim}", []).append(of_epochs if each.num_runs else "not run")
+    rows = [(claim, "; ".join(verdicts)) for claim, verdicts in texts.items()]
     return _render("summary.md.jinja", table=tables.Table("", "", ("claim", "verdict"), rows), has_figure=has_figure)
 
 
@@ -133,7 +130,5 @@ def _render(template: str, **values: object) -> str:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Write atomically."""
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, file)  # noqa: PTH105
+    with atomic_write(file) as temporary:
+        temporary.write_bytes(content)

@@ -4,7 +4,10 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import yaml
 
 from reproduction.records import key_of
 
@@ -70,12 +73,7 @@ class RunSpec:
 
 
 class Option(NamedTuple):
-    """An option of ``main.py fit`` that a preset or an ablation sets.
-
-    Args:
-        name: of the option.
-        applies: returns whether a run has it.
-    """
+    """An option of ``main.py fit`` that a preset or an ablation sets, and whether a run has it."""
 
     name: str
     applies: Callable[[RunSpec], bool] = lambda run: True
@@ -118,6 +116,18 @@ _BUILT_AS = {
     **dict.fromkeys(("attention_pool", "avg_max_pool", "covariance_pool", "fs_pool", "gem"), "max"),
     **dict.fromkeys(("log_sum_exp", "mean_std_pool", "pma"), "max"),
 }
+_FILES = {"avg": "global_avg_pool", "max": "global_max_pool"}  # in configs/aggregator; else the short name
+
+
+def aggregator_config(name: str) -> dict[str, Any]:
+    """Return class and arguments of an aggregator.
+
+    Example:
+        >>> aggregator_config("avg")["class_path"]
+        'GlobalAvgPool'
+    """
+    file = Path(__file__).parents[1] / "configs" / "aggregator" / f"{_FILES.get(name, name)}.yaml"
+    return dict(yaml.safe_load(file.read_text()))
 
 
 def fit_arguments(run: RunSpec) -> dict[str, Any]:

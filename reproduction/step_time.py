@@ -3,51 +3,44 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-import yaml
 
 from reproduction.grid import expand
-from reproduction.run_spec import RunSpec
+from reproduction.run_spec import RunSpec, aggregator_config
 from set_aggregation import aggregators
 from set_aggregation.backbones import SmallCNN
 from set_aggregation.models.classifier import SetClassifier
 
 _IMAGES = {"cifar10": (3, (32, 16, 24, 40, 48)), "fashion_mnist": (1, (28, 14, 22, 42, 56))}  # the original size first
-_CONFIG = {"avg": "global_avg_pool", "max": "global_max_pool"}  # else the name
 _BATCH, _ROUNDS = 64, 15
 
 
 def measurements() -> Iterator[tuple[dict[str, Any], Callable[[], dict[str, float]]]]:
-    """Yield the settings of each measurement, and the function that makes it in the folder of the project.
+    """Yield the settings of each measurement, and the function that makes it.
 
     Example:
         >>> settings, measure = next(measurements())
         >>> settings["experiment"], settings["data"], settings["aggregator"], settings["size"]
         ('pooling_time', 'cifar10', 'attention_pool', 1050)
     """
-    for run in expand("pooling", seeds=[0]):
+    runs = expand("pooling", seeds=[0])
+    avg = {(run.data, run.train_sizes): run for run in runs if run.aggregator == "avg"}
+    for run in runs:
         settings = {"data": run.data, "train_sizes": run.train_sizes, "aggregator": run.aggregator, "size": run.size}
-        yield {"experiment": "pooling_time", **settings}, partial(time_of_a_step, run)
+        yield {"experiment": "pooling_time", **settings}, partial(time_of_a_step, run, avg[run.data, run.train_sizes])
 
 
-def time_of_a_step(run: RunSpec) -> dict[str, float]:
+def time_of_a_step(run: RunSpec, avg: RunSpec) -> dict[str, float]:
     """Train the network of a run and that with average pooling in turn, one step each at each size of the images.
 
     Return ``milliseconds`` of a step on 64 images, and ``ratio`` of this time to that with average pooling; each is the
     median of fifteen turns.
     """
     channels, sizes = _IMAGES[run.data]
-    trained_on = [run.train_sizes] if run.train_sizes else None
-    avg = next(
-        each
-        for each in expand("pooling", data=[run.data], aggregators=["avg"], train_sizes=trained_on, seeds=[0])
-        if each.train_sizes == run.train_sizes
-    )
     batches = [torch.rand(_BATCH, channels, side, side) for side in (sizes if run.train_sizes else sizes[:1])]
     steps = [_step(network(each), batches) for each in (run, avg)]
     seconds = [[step() for step in steps] for _ in range(_ROUNDS + 1)][1:]
@@ -60,19 +53,16 @@ def time_of_a_step(run: RunSpec) -> dict[str, float]:
 def network(run: RunSpec) -> SetClassifier:
     """Return the network that ``main.py fit`` trains."""
     channels, sizes = _IMAGES[run.data]
-    file = Path("configs", "aggregator", f"{_CONFIG.get(run.aggregator, run.aggregator)}.yaml")
-    config = yaml.safe_load(file.read_text())
-    options = config.get("init_args", {})
-    is_free = "hidden_activation" not in run.overrides
+    config = aggregator_config(run.aggregator)
+    hidden_activation = run.overrides.get("hidden_activation")
+    size = {"out_features": run.size} if hidden_activation is None else {}
     return SetClassifier(
         SmallCNN(channels),
-        partial(
-            getattr(aggregators, config["class_path"]), **options | ({"out_features": run.size} if is_free else {})
-        ),
+        partial(getattr(aggregators, config["class_path"]), **config.get("init_args", {}) | size),
         num_classes=10,
         image_size=(sizes[0], sizes[0]),
-        hidden_features=None if is_free else run.size,
-        hidden_activation=run.overrides.get("hidden_activation", "none"),
+        hidden_features=None if size else run.size,
+        hidden_activation=hidden_activation or "none",
         initialization="glorot",
     )
 

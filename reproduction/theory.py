@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -26,44 +27,26 @@ _STEPS = 200  # of a start
 
 
 def measurements() -> Iterator[tuple[dict[str, Any], Measurement]]:
-    """Yield the settings of each measurement, and the function that makes it.
-
-    Example:
-        >>> settings, measure = next(measurements())
-        >>> settings
-        {'experiment': 'remark1', 'p': 1, 'seed': 0}
-        >>> sorted(measure())
-        ['difference', 'largest']
-    """
-    for p in EXPONENTS:
-        for seed in SEEDS:
-            yield {"experiment": "remark1", "p": p, "seed": seed}, partial(difference_to_max, float(p), seed)
-    for elements in ELEMENTS:
-        for features in FEATURES:
-            for aggregator in AGGREGATORS:
-                for ratio in NUMBERS_PER_UNKNOWN:
-                    for seed in SEEDS:
-                        size = round(ratio * elements * features)
-                        settings = {"elements": elements, "features": features, "aggregator": aggregator, "size": size}
-                        yield (
-                            {"experiment": "theorem1", **settings, "seed": seed},
-                            partial(recover, elements, features, aggregator, size, seed),
-                        )
+    """Yield the settings of each measurement, and the function that makes it."""
+    for p, seed in product(EXPONENTS, SEEDS):
+        yield {"experiment": "remark1", "p": p, "seed": seed}, partial(difference_to_max, float(p), seed)
+    for each in product(ELEMENTS, FEATURES, AGGREGATORS, NUMBERS_PER_UNKNOWN, SEEDS):
+        elements, features, aggregator, ratio, seed = each
+        arguments: dict[str, Any] = {
+            **{"elements": elements, "features": features, "aggregator": aggregator},
+            **{"size": round(ratio * elements * features), "seed": seed},
+        }
+        yield {"experiment": "theorem1", **arguments}, partial(recover, **arguments)
 
 
 @torch.no_grad()
 def difference_to_max(p: float, seed: int) -> dict[str, float]:
     r"""Return the distance of a power-mean SAN from max pooling of the same projections.
 
-    Remark 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_, with its sum over the set: for 64 sets of
-    N = 64 elements from the standard normal distribution in 8 dimensions, and 16 directions and biases as a layer draws
-    them,
-
-    .. math::
-        \Big| \Big( \sum_{i=1}^{N} \mathrm{ReLU}(v_m^\top x_i + b_m)^p \Big)^{1/p}
-        - \max_i \mathrm{ReLU}(v_m^\top x_i + b_m) \Big|.
-
-    Return ``difference``, the mean over sets and directions, and ``largest``, the largest of them.
+    Remark 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_: the distance
+    :math:`|(\sum_i \mathrm{ReLU}(v^\top x_i + b)^p)^{1/p} - \max_i \mathrm{ReLU}(v^\top x_i + b)|` for 64 sets of 64
+    elements from the standard normal distribution in 8 dimensions, and 16 directions and biases as a layer draws them:
+    the mean (``difference``) and the ``largest``.
 
     Example:
         >>> difference_to_max(1.0, seed=0)["difference"] > 1 > 0.01 > difference_to_max(1000.0, seed=0)["difference"]
@@ -81,26 +64,19 @@ def difference_to_max(p: float, seed: int) -> dict[str, float]:
 def recover(elements: int, features: int, aggregator: Kind, size: int, seed: int, starts: int = 20) -> dict[str, float]:
     r"""Draw a set, embed it, search for a set of this embedding, and return the distance of the two sets.
 
-    By Theorem 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_ all numbers
+    By Theorem 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_ the numbers
+    :math:`y_{v, b} = \sum_i \mathrm{ReLU}(v^\top x_i + b)` of all v and b determine a set. Here M of them are given: v
+    is uniform on the unit sphere, b in [-1, 1], and the points in the unit ball. The controls take the maximum, which
+    depends on the convex hull only, or the mean of the same projections. All draws depend on the seed, N and K only: a
+    larger M adds directions.
 
-    .. math::
-        y_{v, b} = \sum_{i=1}^{N} \mathrm{ReLU}(v^\top x_i + b)
+    Gauss-Newton steps in a trust region are exact in the right piece of a piecewise linear function. They start from up
+    to ``starts`` sets drawn like the first one, until one has the given embedding.
 
-    together determine a set. Here M of them are given, with directions v uniform on the unit sphere and b uniform in
-    [-1, 1]; the points are uniform in the unit ball. The controls take the maximum or the mean of the same projections
-    instead of the sum of their ReLUs: for any M the maximum depends on the corners of the convex hull only, and the
-    mean on the mean of the set.
-
-    The search takes Gauss-Newton steps in a trust region (``scipy.optimize.least_squares``), which are exact in the
-    right piece of a piecewise linear function. It starts from up to ``starts`` sets drawn like the first one, with N
-    known, and ends at the first set of the given embedding; else the result is the set of the smallest residual.
-
-    **A large error with a residual near zero is another set of the same embedding**: the embedding does not determine
-    the set. A large error with a large residual is a failed search, from which nothing follows.
-
-    The set, the directions and the starts depend on the seed, N and K only: a larger M adds directions.
     Return ``error``, mean distance of points in the best matching of the two sets; ``residual``, largest difference of
-    the two embeddings; ``starts``, the number made; ``chance``, the error of another random set.
+    the two embeddings; ``starts``, the number made; ``chance``, the error of another random set. **A large error with a
+    residual near zero is another set of the same embedding**: the embedding does not determine the set. With a large
+    residual it is a failed search, from which nothing follows.
 
     Example:
         >>> recover(elements=4, features=2, aggregator="san", size=64, seed=0)["error"] < 1e-9
