@@ -8,13 +8,10 @@ import pytest
 import torch
 
 from set_aggregation import load
-from set_aggregation.inference.export import onnx as onnx_file
-from set_aggregation.inference.export import pt2 as pt2_file
+from set_aggregation.inference.formats import FORMATS
 from tests.cli.test_bad_input import refused
 from tests.support.cli_runner import ROOT, files_in, run_cli
 from tests.support.small_classifier import POOLING, noise
-
-KINDS = {"onnx": onnx_file, "pt2": pt2_file}
 
 
 @pytest.fixture
@@ -32,7 +29,7 @@ def test_the_page_shows_the_command():
 
 
 @POOLING
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_checked_file_and_its_card_lie_beside_the_checkpoint(name, run, here):
     before = files_in(run)
     checkpoint = run / "checkpoints" / "best.ckpt"
@@ -48,7 +45,7 @@ def test_a_checked_file_and_its_card_lie_beside_the_checkpoint(name, run, here):
     assert [line.partition(":")[0] for line in differences] == ["1 x 1 x 16 x 16", "2 x 1 x 5 x 5", "3 x 1 x 25 x 32"]
     assert card == f"wrote {file}.md"
     images = noise(2, 1, 12, 20)
-    torch.testing.assert_close(KINDS[name].read(file)(images), load(run)(images).detach())
+    torch.testing.assert_close(FORMATS[name].read(file)(images), load(run)(images).detach())
 
 
 def test_the_card_says_what_was_found(run, here):
@@ -70,8 +67,9 @@ def test_the_card_says_what_was_found(run, here):
 
 
 def test_a_file_with_other_outputs_is_removed(run, here, monkeypatch):
-    read = pt2_file.read
-    monkeypatch.setattr(pt2_file, "read", lambda file: lambda images: read(file)(images) + 0.01)
+    read = FORMATS["pt2"].read
+    change = FORMATS["pt2"]._replace(read=lambda file: lambda images: read(file)(images) + 0.01)
+    monkeypatch.setitem(FORMATS, "pt2", change)
     line = refused(run, "export", "--ckpt_path", run, "--format", "pt2")
     assert "got best.pt2 with other outputs than the model (1 x 1 x 16 x 16: largest difference 1.0e-02" in line
     assert "expected at most 0.0001 of the largest" in line
@@ -80,7 +78,8 @@ def test_a_file_with_other_outputs_is_removed(run, here, monkeypatch):
 def test_an_older_file_stays(run, here, monkeypatch):
     file = run / "checkpoints" / "best.pt2"
     file.write_text("before")
-    monkeypatch.setattr(pt2_file, "read", lambda file: lambda images: torch.full((len(images), 10), torch.nan))
+    change = FORMATS["pt2"]._replace(read=lambda file: lambda images: torch.full((len(images), 10), torch.nan))
+    monkeypatch.setitem(FORMATS, "pt2", change)
     assert run_cli(here, "export", "--ckpt_path", run, "--format", "pt2").code == 1
     assert file.read_text() == "before"
 

@@ -1,3 +1,4 @@
+from set_aggregation.inference.model_card import model_card
 from tests.support.small_classifier import classifier
 
 TRAINING = {
@@ -17,6 +18,10 @@ TRAINING = {
 }
 
 
+def card(model, usage="", measured=None):
+    return model_card(model.network, model.config, usage, "bytes", measured or {})
+
+
 def rows(text):
     lines = [
         line.strip("| ").split(" | ", 1) for line in text.splitlines() if line.startswith("| ") and line != "| | |"
@@ -26,7 +31,7 @@ def rows(text):
 
 def test_all_that_is_known_is_in_the_card():
     model = classifier(training=TRAINING, mean=[0.5], std=[0.5])
-    text = model.card("logits = model(images)\n", "bytes", {"speed": "9 images/s"})
+    text = card(model, "logits = model(images)\n", {"speed": "9 images/s"})
     assert "\n# SAN on Insects\n" in text
     assert "3 classes (ant, bee, cow): OneConvolution, SAN(in_features=4, out_features=6" in text
     assert "```python\nlogits = model(images)\n```" in text
@@ -48,7 +53,7 @@ def test_all_that_is_known_is_in_the_card():
 
 
 def test_the_rest_is_left_out():
-    text = classifier(image_size=None, max_side=64, in_channels=3).card("", "bytes", {})
+    text = card(classifier(image_size=None, max_side=64, in_channels=3))
     assert "\n# SAN\n" in text
     assert "RGB and left at their own size, up to 64 pixels a side" in text
     found = rows(text)
@@ -58,6 +63,6 @@ def test_the_rest_is_left_out():
 
 def test_the_first_of_many_classes_are_named():
     model = classifier()
-    model.class_names = [f"c{number}" for number in range(25)]
-    assert "25 classes (c0, " in model.card("", "bytes", {})
-    assert "c19, 5 more)" in model.card("", "bytes", {})
+    model.config["images"]["class_names"] = [f"c{number}" for number in range(25)]
+    assert "25 classes (c0, " in card(model)
+    assert "c19, 5 more)" in card(model)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from set_aggregation.inference import speed
+from set_aggregation.inference import model_card as speed
 from tests.support.small_classifier import noise
 
 

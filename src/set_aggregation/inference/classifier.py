@@ -17,11 +17,9 @@ from torch import Tensor, nn
 from set_aggregation._extras import needs
 from set_aggregation.data.image_files import read_image, shrink, to_array, upright_size
 from set_aggregation.data.transforms import to_float
-from set_aggregation.inference.model_card import model_card
+from set_aggregation.inference.model_card import model_card, speed_rows
 from set_aggregation.inference.network import build_network, without_training
 from set_aggregation.inference.safetensors import save_safetensors
-from set_aggregation.inference.speed import speed_rows
-from set_aggregation.models.description import num_parameters
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard, PyTorchModelHubMixin
@@ -160,44 +158,14 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
             _check_floats(images)
         return self.network(to_float(images, self.mean, self.std))
 
-    def card(self, usage: str, takes: str, measured: Mapping[str, str]) -> str:
-        """Return the model card in Markdown.
-
-        Args:
-            usage: lines of Python that run the model.
-            takes: description of the images that it takes.
-            measured: more rows of the table, such as the speed.
-        """
-        network = self.network
-        size = f"{self.image_size[0]}x{self.image_size[1]}" if self.image_size else None
-        bound = f", up to {self.max_side} pixels a side" if self.max_side else ""
-        return model_card(
-            aggregator=type(network.aggregator).__name__,
-            arguments=network.aggregator.extra_repr(),
-            backbone=type(network.backbone).__name__,
-            class_names=self.class_names,
-            usage=usage,
-            takes=f"{takes}. The model divides by 255{' and normalises' if self.mean else ''} itself",
-            converted=f"{'RGB' if self.in_channels == 3 else 'grey'} and "
-            + (f"resized (bicubic, antialiased) to {size}" if size else f"left at their own size{bound}"),
-            num_parameters=num_parameters(network),
-            measured=measured,
-            training=self.config["training"],
-        )
-
     def generate_model_card(self, *args: Any, **kwargs: Any) -> "ModelCard":
-        """Return the card that ``save_pretrained`` saves, with the speed on this machine's CPU.
-
-        Args:
-            *args: ignored.
-            **kwargs: ignored.
-        """
+        """Return the card that ``save_pretrained`` saves, with the speed on this machine's CPU."""
         from huggingface_hub import ModelCard
 
         takes = f"bytes (uint8, 0 to 255), or floats in [0, 1], of shape (batch, {self.in_channels}, height, width)"
         on_cpu = copy.deepcopy(self).cpu()
         speed = speed_rows(on_cpu, (self.in_channels, *self.example_size), f"torch {torch.__version__}")
-        return ModelCard(self.card(_USAGE, takes, speed))
+        return ModelCard(model_card(self.network, self.config, _USAGE, takes, speed))
 
     def _save_pretrained(self, save_directory: Path) -> None:
         # huggingface_hub keeps a config.json that exists; its own would hold all arguments of the constructor.

@@ -1,8 +1,17 @@
-"""The model card: description of a model in Markdown, saved beside its weights."""
+"""The model card: description of a model in Markdown, saved beside its weights, and its speed."""
 
 import re
-from collections.abc import Mapping, Sequence
+import statistics
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import torch
+from torch import Tensor
+
+from set_aggregation.models import SetClassifier
+from set_aggregation.models.description import num_parameters
+from set_aggregation.runs.environment import processor
 
 _HEAD = """\
 ---
@@ -13,49 +22,84 @@ metrics:
 ---
 """
 _NUM_NAMES = 20  # classes whose names are listed
+_BATCHES = (1, 32)
+_REPEATS, _SECONDS = 20, 0.5
 
 
 def model_card(
-    *,
-    aggregator: str,
-    arguments: str,
-    backbone: str,
-    class_names: Sequence[str],
-    usage: str,
-    takes: str,
-    converted: str,
-    num_parameters: Mapping[str, int],
-    measured: Mapping[str, str],
-    training: Mapping[str, Any],
+    network: SetClassifier, config: Mapping[str, Any], usage: str, takes: str, measured: Mapping[str, str]
 ) -> str:
-    """Return a page with the metadata that the Hugging Face Hub reads."""
-    num = len(class_names)
-    names = [*class_names[:_NUM_NAMES], *([f"{num - _NUM_NAMES} more"] if num > _NUM_NAMES else [])]
-    parts = ", ".join(f"{part} {count:,}" for part, count in num_parameters.items() if part != "all")
+    """Return a page with the metadata that the Hugging Face Hub reads.
+
+    Args:
+        network: of an ``ImageClassifier``.
+        config: of it.
+        usage: lines of Python that run the model.
+        takes: description of the images that it takes.
+        measured: more rows of the table, such as the speed.
+    """
+    images, training, aggregator = config["images"], config["training"], network.aggregator
+    name, names = type(aggregator).__name__, images["class_names"]
+    num = len(names)
+    if num > _NUM_NAMES:
+        names = [*names[:_NUM_NAMES], f"{num - _NUM_NAMES} more"]
+    size, side = images.get("image_size"), images.get("max_side")
+    converted = (
+        f"resized (bicubic, antialiased) to {size[0]}x{size[1]}"
+        if size
+        else f"left at their own size{f', up to {side} pixels a side' if side else ''}"
+    )
+    numbers = num_parameters(network)
+    parts = ", ".join(f"{part} {count:,}" for part, count in numbers.items() if part != "all")
     rows = {
         **_training_rows(training),
-        "parameters": f"{num_parameters['all']:,} ({parts})",
+        "parameters": f"{numbers['all']:,} ({parts})",
         **measured,
         **_environment_rows(training.get("environment", {})),
     }
     table = "".join(f"| {key} | {' '.join(value.split()).replace('|', '&#124;')} |\n" for key, value in rows.items())
     return f"""{_HEAD}
-# {aggregator}{f" on {training['data']}" if "data" in training else ""}
+# {name}{f" on {training['data']}" if "data" in training else ""}
 
-Classifier of {num} classes ({", ".join(names)}): {backbone}, {aggregator}({arguments}) and a head.
+Classifier of {num} classes ({", ".join(names)}): {type(network.backbone).__name__}, \
+{name}({aggregator.extra_repr()}) and a head.
 
 ```python
 {usage.strip()}
 ```
 
-Input: {takes}. Image files are converted to
-{converted}, as `main.py predict` does.
+Input: {takes}. The model divides by 255{" and normalises" if images.get("mean") else ""} itself. Image files are \
+converted to
+{"RGB" if images["in_channels"] == 3 else "grey"} and {converted}, as `main.py predict` does.
 
 Output: logits (batch, {num}), in the order of the classes; softmax gives probabilities.
 
 | | |
 |---|---|
 {table}"""
+
+
+@torch.no_grad()
+def images_per_second(program: Callable[[Tensor], Tensor], images: Tensor) -> float:
+    """Return the median over up to 20 runs in half a second, after one warm-up run."""
+    program(images)
+    seconds: list[float] = []
+    while len(seconds) < _REPEATS and (not seconds or sum(seconds) < _SECONDS):
+        start = time.perf_counter()
+        program(images)
+        seconds.append(time.perf_counter() - start)
+    return len(images) / statistics.median(seconds)
+
+
+def speed_rows(program: Callable[[Tensor], Tensor], shape: tuple[int, int, int], runner: str) -> dict[str, str]:
+    """Return rows with the speed of a program on this machine's CPU."""
+    threads = torch.get_num_threads()
+    where = f"{runner}, {processor()}, {threads} thread{'s' if threads > 1 else ''}"
+    rows = {}
+    for num in _BATCHES:
+        speed = images_per_second(program, torch.randint(256, (num, *shape), dtype=torch.uint8))
+        rows[f"speed, batches of {num}, {shape[1]}x{shape[2]}"] = f"{speed:,.0f} images/s ({where})"
+    return rows
 
 
 def _training_rows(training: Mapping[str, Any]) -> dict[str, str]:

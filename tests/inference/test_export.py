@@ -1,10 +1,14 @@
+import math
+
 import pytest
 import torch
 
-from set_aggregation.inference.export.program import smallest_size, to_program
+from set_aggregation.inference.export import Difference, compare, three_shapes, to_program
+from set_aggregation.inference.formats import smallest_size
 from tests.support.small_classifier import POOLING, OneConvolution, classifier, noise
 
-pytestmark = [pytest.mark.usefixtures("unchecked_shapes"), pytest.mark.slow]
+SHAPES = [(1, 1, 16, 16), (2, 1, 9, 20)]
+pytestmark = pytest.mark.usefixtures("unchecked_shapes")
 
 
 class OfOneSize(OneConvolution):
@@ -32,6 +36,7 @@ def agrees(model, *shapes):
     return program
 
 
+@pytest.mark.slow
 def test_all_sizes_are_free():
     model = classifier(in_channels=3, mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 2.0])
     before = [(weight, weight.stride()) for weight in model.train().parameters()]
@@ -54,10 +59,12 @@ def test_pooling_that_rounds_up_keeps_them_free():
     agrees(classifier(backbone="SmallCNN"), (1, 1, 16, 16), (4, 1, 9, 31), (2, 1, 10, 7))
 
 
+@pytest.mark.slow
 def test_an_aggregator_of_sets_of_one_size_fixes_them():
     is_fixed(classifier("Flatten"))
 
 
+@pytest.mark.slow
 def test_a_backbone_of_images_of_one_size_fixes_them_and_it_is_said():
     with pytest.warns(UserWarning, match=r"^height and width are fixed at 16x16: got a model of OfOneSize and SAN, "):
         is_fixed(classifier(backbone="OfOneSize"))
@@ -72,6 +79,7 @@ def is_fixed(model):
         program.module()(noise(1, 1, 20, 20))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_followed_is_refused_in_one_line():
     with (
         pytest.warns(UserWarning, match=r"fixed at"),
@@ -79,3 +87,49 @@ def test_what_cannot_be_followed_is_refused_in_one_line():
     ):
         to_program(classifier(backbone="DataDependent"))
     assert "\n" not in str(raised.value)
+
+
+def test_equal_programs_do_not_differ():
+    model = classifier()
+    assert [difference.largest for difference in compare(model, model, SHAPES)] == [0, 0]
+
+
+def test_the_largest_difference_is_found_at_each_shape():
+    model = classifier()
+
+    def other(images):
+        logits = model(images).detach()
+        logits[-1, -1] -= 0.25 * len(images)
+        return logits
+
+    differences = compare(model, other, SHAPES)
+    assert [difference.shape for difference in differences] == SHAPES
+    assert [difference.largest for difference in differences] == pytest.approx([0.25, 0.5])
+
+
+def test_images_are_noise():
+    seen = []
+    compare(classifier(), lambda images: seen.append(images) or torch.zeros(len(images), 3), SHAPES)
+    assert [tuple(images.shape) for images in seen] == SHAPES
+    assert all(images.dtype == torch.uint8 and len(images.unique()) > 100 for images in seen)
+
+
+@pytest.mark.parametrize(
+    ("largest", "largest_logit", "is_small"),
+    [(0.9e-4, 0.1, True), (1.1e-4, 0.1, False), (0.9e-2, 100, True), (1.1e-2, 100, False), (math.nan, 1, False)],
+)
+def test_tolerance_is_that_of_the_largest_logit_or_of_one(largest, largest_logit, is_small):
+    assert Difference((1, 1, 1, 1), largest, largest_logit).is_small is is_small
+
+
+def test_shapes_are_three_and_differ():
+    for smallest in (None, (1, 1), (5, 7)):
+        assert len(set(three_shapes(1, (16, 16), smallest))) == 3
+
+
+def test_a_program_that_fails_is_refused_in_one_line():
+    def fail(images):
+        raise AssertionError("Guard failed: 16 * height\nand much more")
+
+    with pytest.raises(ValueError, match=r"fails on images of shape \(1, 1, 16, 16\): Guard failed: 16 \* height$"):
+        compare(classifier(), fail, SHAPES)

@@ -12,13 +12,10 @@ from torch.export import Dim
 
 from set_aggregation import aggregators
 from set_aggregation._extras import MissingExtraError
-from set_aggregation.inference.export import onnx as onnx_file
-from set_aggregation.inference.export import pt2 as pt2_file
-from set_aggregation.inference.export.parity import compare
-from set_aggregation.inference.export.program import to_program
+from set_aggregation.inference.export import compare, to_program
+from set_aggregation.inference.formats import FORMATS
 from tests.support.small_classifier import classifier
 
-KINDS = {"onnx": onnx_file, "pt2": pt2_file}
 pytestmark = [pytest.mark.usefixtures("unchecked_shapes"), pytest.mark.slow]
 
 
@@ -37,25 +34,25 @@ def program(model):
 @pytest.fixture(scope="module")
 def files(program, tmp_path_factory):
     written = {}
-    for name, kind in KINDS.items():
+    for name, kind in FORMATS.items():
         written[name] = tmp_path_factory.mktemp(name) / f"model.{name}"
         kind.write(program, written[name], ["ant", "bee", "cow"])
     return written
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_agrees_at_any_size(kind, files, model):
     shapes = [(1, 3, 16, 16), (3, 3, 25, 32), (2, 3, 9, 31)]
     if kind == "onnx":
         shapes.append((2, 3, 1, 1))  # one row is at position 0, not at 0 / 0
-    assert all(difference.is_small for difference in compare(model, KINDS[kind].read(files[kind]), shapes))
+    assert all(difference.is_small for difference in compare(model, FORMATS[kind].read(files[kind]), shapes))
     assert [path.name for path in files[kind].parent.iterdir()] == [files[kind].name]
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_runs_without_this_package(kind, files):
-    usage = KINDS[kind].USAGE.format(file=files[kind], shape=(2, 3, 20, 30))
+    usage = FORMATS[kind].usage.format(file=files[kind], shape=(2, 3, 20, 30))
     code = f"{usage}\nimport sys\nassert 'set_aggregation' not in sys.modules\nprint(tuple(logits.shape))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "(2, 3)\n"
@@ -81,8 +78,8 @@ def test_files_name_inputs_outputs_and_classes(files):
 def test_without_the_extra_it_is_named(missing, program, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, missing, None)
     act = {
-        "onnxscript": lambda: onnx_file.write(program, tmp_path / "a.onnx", []),
-        "onnxruntime": lambda: onnx_file.read(tmp_path / "a.onnx"),
+        "onnxscript": lambda: FORMATS["onnx"].write(program, tmp_path / "a.onnx", []),
+        "onnxruntime": lambda: FORMATS["onnx"].read(tmp_path / "a.onnx"),
     }
     with pytest.raises(MissingExtraError, match=rf"got no {missing}, .*'set-aggregation\[export\]'"):
         act[missing]()
@@ -103,7 +100,7 @@ def test_onnx_of_every_aggregator_agrees(aggregator, tmp_path):
     program = torch.export.export(layer, (torch.randn(2, N, D),), dynamic_shapes={"x": free})
     written = torch.onnx.export(program, input_names=["images"], output_names=["logits"], verbose=False)
     written.save(tmp_path / "layer.onnx")
-    run = onnx_file.read(tmp_path / "layer.onnx")
+    run = FORMATS["onnx"].read(tmp_path / "layer.onnx")
     for num_sets, num_elements in ((1, N), (3, N), *([(2, 2), (5, 19)] if layer.any_set_size else [])):
         x = torch.randn(num_sets, num_elements, D)
         torch.testing.assert_close(run(x), layer(x).detach())
