@@ -1,9 +1,7 @@
 """Figures 3 and 4 of the paper: learning curves."""
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -56,15 +54,6 @@ def curves_of(runs: pd.DataFrame) -> pd.DataFrame:
     runs = select(runs, data=list(DATA))
     runs.loc[runs["aggregator"] == "flatten", "size"] = FLATTEN_ROW
     return runs[runs["size"].isin(TABLE2_SIZES) & (runs["curves"].map(len) > 0)]
-
-
-def png(draw: Callable[[], Figure]) -> bytes:
-    """Return a figure as PNG, the same bytes with the same version of matplotlib."""
-    file = io.BytesIO()
-    with mpl.rc_context():
-        mpl.rcdefaults()  # not the user's style
-        draw().savefig(file, format="png", dpi=100, metadata={"Software": None})
-    return file.getvalue()
 
 
 def _draw(axes: Axes, curves: pd.Series) -> None:

@@ -8,11 +8,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from reproduction import claims, tables
-from reproduction.figures import FIGURES, curves_of, learning_curves, png, summary_figure
+from reproduction.figures import FIGURES, curves_of, learning_curves, summary_figure
 from reproduction.paper_numbers import DATA
 from reproduction.pooling import pooling_figure, pooling_runs, pooling_table
 from reproduction.records import Results, read
 from reproduction.theory_figures import theory_figure, theory_table
+from set_aggregation.reports.rendering import as_file
 from set_aggregation.runs.files import atomic_write
 
 _README = ("<!-- paper summary -->", "<!-- end of paper summary -->")
@@ -31,7 +32,7 @@ def write_report(folder: Path) -> Path:
     project = folder.absolute().parent
     drawn = figures(results)
     for file, (_, draw) in drawn.items():
-        _write(folder / file, png(draw))
+        _write(folder / file, as_file(draw, "png", dpi=100))
     _write(folder / "REPORT.md", report(results, {file: caption for file, (caption, _) in drawn.items()}).encode())
     _write_between(project / "README.md", _README, summary(results, "summary.png" in drawn))
     pooling = pooling_runs(results.runs)

@@ -11,9 +11,10 @@ from matplotlib.text import Text
 from PIL import Image
 
 from set_aggregation.reports.comparison import compare
-from set_aggregation.reports.comparison_figure import comparison_figure, draw
+from set_aggregation.reports.comparison_figure import comparison_figure
 from set_aggregation.reports.curves import TEST, TRAIN
 from set_aggregation.reports.finished_run import find_runs
+from set_aggregation.reports.rendering import as_file
 from tests.support.run_folders import history, write_run
 
 AGGREGATORS = ["Flatten", "GlobalAvgPool", "GlobalMaxPool", "Conv1x1", "SAN"]
@@ -35,6 +36,10 @@ def comparison(tmp_path):
 @pytest.fixture
 def figure(comparison):
     return lambda: comparison_figure(comparison())
+
+
+def draw(comparison, kind):
+    return as_file(lambda: comparison_figure(comparison), kind)
 
 
 def texts(figure):
@@ -234,7 +239,7 @@ def test_letters_that_the_font_lacks_are_no_error(write, comparison):
 
 
 def test_many_rows_are_still_a_picture(write, comparison, monkeypatch):
-    monkeypatch.setattr("set_aggregation.reports.comparison_figure._MOST_PIXELS", 500)
+    monkeypatch.setattr("set_aggregation.reports.rendering._MOST_PIXELS", 500)
     for i in range(6):
         write(settings={"trainer.max_epochs": i + 4})
     with Image.open(io.BytesIO(draw(comparison(), "png"))) as picture:

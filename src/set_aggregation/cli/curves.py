@@ -89,11 +89,15 @@ def _file(text: str) -> Path:
 
 def _write(file: Path, comparison: Comparison) -> None:
     """Write a figure or a page atomically."""
-    from set_aggregation.reports.comparison_figure import draw
+    from set_aggregation.reports.comparison_figure import comparison_figure
     from set_aggregation.reports.comparison_page import comparison_page
+    from set_aggregation.reports.rendering import as_file
 
     kind = file.suffix.lower()[1:]
-    content = comparison_page(comparison, file.parent) if kind == "html" else draw(comparison, kind)
+    is_page = kind == "html"
+    content = (
+        comparison_page(comparison, file.parent) if is_page else as_file(lambda: comparison_figure(comparison), kind)
+    )
     with atomic_write(file) as temporary:
         temporary.write_bytes(content)
 

@@ -2,8 +2,8 @@
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from set_aggregation.reports.finished_run import Run, Skipped
 from set_aggregation.reports.settings import differences, same
@@ -11,21 +11,13 @@ from set_aggregation.reports.settings import differences, same
 _ORDER = ("Flatten", "GlobalAvgPool", "GlobalMaxPool", "Conv1x1", "SAN")  # of the columns of the paper's Table 2
 
 
-@dataclass(frozen=True)
-class Row:
-    """Runs that differ in width and seed only.
-
-    Args:
-        data: name of the data module.
-        aggregator: name of the aggregator.
-        differences: each setting by which it differs from other rows of this aggregator on this data.
-        cells: the runs of each width, by seed.
-    """
+class Row(NamedTuple):
+    """Runs that differ in width and seed only."""
 
     data: str
     aggregator: str
-    differences: tuple[str, ...]
-    cells: Mapping[int, tuple[Run, ...]]
+    differences: tuple[str, ...]  # each setting by which it differs from other rows of this aggregator on this data
+    cells: Mapping[int, tuple[Run, ...]]  # the runs of each width, by seed
 
     @property
     def label(self) -> str:
@@ -38,18 +30,11 @@ class Row:
         return [run for runs in self.cells.values() for run in runs]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Runs to compare.
+class Comparison(NamedTuple):
+    """Runs to compare."""
 
-    Args:
-        rows: by data, aggregator as in the paper, and settings.
-        widths: all widths, rising.
-        skipped: the folders that are left out.
-    """
-
-    rows: tuple[Row, ...]
-    widths: tuple[int, ...]
+    rows: tuple[Row, ...]  # by data, aggregator as in the paper, and settings
+    widths: tuple[int, ...]  # all, rising
     skipped: tuple[Skipped, ...]
 
     @property
@@ -62,8 +47,8 @@ def compare(runs: Sequence[Run], skipped: Sequence[Skipped] = ()) -> Comparison:
     """Group runs; of several with equal settings and seed only the newest is kept."""
     left_out = list(skipped)
     rows: list[Row] = []
-    for (data, aggregator), group in itertools.groupby(sorted(runs, key=_place), key=_kind):
-        variants = _variants(list(group))
+    for (data, _, aggregator), group in itertools.groupby(sorted(runs, key=_place), key=_place):
+        variants = _variants(group)
         found = differences([variant[0].settings for variant in variants])
         of_one_kind = []
         for variant, difference in zip(variants, found, strict=True):
@@ -85,11 +70,7 @@ def _place(run: Run) -> tuple[str, int, str]:
     return run.data, _ORDER.index(run.aggregator) if known else len(_ORDER), run.aggregator
 
 
-def _kind(run: Run) -> tuple[str, str]:
-    return run.data, run.aggregator
-
-
-def _variants(runs: Sequence[Run]) -> list[list[Run]]:
+def _variants(runs: Iterable[Run]) -> list[list[Run]]:
     """Return groups of runs that may be averaged."""
     variants: list[list[Run]] = []
     for run in runs:

@@ -1,13 +1,10 @@
 """The learning curves of many runs, as the paper's Figures 3 and 4: rows by aggregator, columns by width."""
 
-import io
 import itertools
 import textwrap
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,8 +19,6 @@ _DRAWN = (
     "Accuracy on training images (blue) and on test images (red) in evaluation mode, and the gap between them (grey)."
 )
 _LAST = "Above each panel: gap and test accuracy after the last epoch"
-_SALT = "set-aggregation"  # of the names inside a drawing, so that equal runs have equal drawings
-_MOST_PIXELS = 60_000  # of a side of a PNG
 
 # Lengths are inches from the upper left corner: a layout engine takes seconds for sixty panels.
 _PANELS = {1: (4.0, 2.7), 2: (2.9, 2.0)}  # width and height where rows and columns are at most so many; else:
@@ -34,28 +29,6 @@ _SPACE = 0.14
 _LEGEND, _LINE = 0.3, 0.15
 _LETTER = 0.06  # of the small text
 _MOST_LINES = 8  # of settings beside a row
-
-
-def draw(comparison: Comparison, kind: str) -> bytes:
-    """Return the figure as the content of a file, the same bytes for the same runs."""
-    return as_file(lambda: comparison_figure(comparison), kind)
-
-
-def as_file(make: Callable[[], Figure], kind: str) -> bytes:
-    """Return a figure as the content of a file, the same bytes for any matplotlib style of the user.
-
-    Another version of matplotlib gives other bytes.
-    """
-    file = io.BytesIO()
-    with mpl.rc_context(), warnings.catch_warnings():
-        mpl.rcdefaults()  # text of the user's own style may not fit
-        mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": _SALT, "pdf.fonttype": 42})
-        warnings.filterwarnings("ignore", "Glyph")  # the font lacks letters of some names
-        figure = make()
-        dpi = min(150, _MOST_PIXELS / max(figure.get_size_inches()))
-        hidden = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-        figure.savefig(file, format=kind, dpi=dpi, metadata=hidden[kind])
-    return file.getvalue()
 
 
 def comparison_figure(comparison: Comparison) -> Figure:

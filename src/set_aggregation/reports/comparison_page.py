@@ -5,26 +5,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from set_aggregation.reports.comparison import Comparison
-from set_aggregation.reports.comparison_figure import draw
+from set_aggregation.reports.comparison_figure import comparison_figure
 from set_aggregation.reports.finished_run import Run
+from set_aggregation.reports.rendering import page, svg
 
 _MISSING = "-"
 
 
 def comparison_page(comparison: Comparison, folder: Path) -> bytes:
     """Return figure, table of runs and skipped folders as HTML, the same bytes for the same runs."""
-    environment = Environment(
-        loader=PackageLoader("set_aggregation.reports"), autoescape=True, undefined=StrictUndefined
-    )
-    drawing = draw(comparison, "svg").decode()
-    page = environment.get_template("comparison.html.jinja").render(
+    return page(
+        "comparison.html.jinja",
         runs="one run" if comparison.num_runs == 1 else f"{comparison.num_runs} runs",
-        # matplotlib has escaped the names in it.
-        figure=Markup(drawing[drawing.index("<svg") :].replace("<svg", '<svg role="img" aria-labelledby="title"', 1)),
+        figure=svg(lambda: comparison_figure(comparison), "learning curves"),
         rows=[
             {"data": row.data, "label": row.label, "numbers": _numbers(run), **_folder(run.folder, folder)}
             for row in comparison.rows
@@ -32,7 +26,6 @@ def comparison_page(comparison: Comparison, folder: Path) -> bytes:
         ],
         skipped=[{"reason": each.reason, **_folder(each.folder, folder)} for each in comparison.skipped],
     )
-    return page.encode("utf-8", "backslashreplace")  # a path may not be valid UTF-8
 
 
 def _numbers(run: Run) -> list[str]:

@@ -1,22 +1,19 @@
 """The self-contained page of a finished run: ``report.html``."""
 
-import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from set_aggregation.reports.curves import run_figure
 from set_aggregation.reports.misclassification import MisclassifiedImage
+from set_aggregation.reports.rendering import page, svg
 from set_aggregation.runs.files import atomic_write
 
-_SALT = "set-aggregation"  # of the names inside a drawing, so that equal runs have equal pages
 _MOST_CLASSES = 30  # of a table; of more classes the most frequent confusions are listed
 _NUM_PAIRS = 30
 
@@ -31,17 +28,16 @@ def write_report(
     config: str,
 ) -> None:
     """Write the page of a run."""
-    environment = Environment(
-        loader=PackageLoader("set_aggregation.reports"), autoescape=True, undefined=StrictUndefined
-    )
     history = results["curves"]
-    sizes = {key.rsplit("/", 1)[1]: value for key, value in results["metrics"].items() if "test/accuracy/" in key}
-    page = environment.get_template("run_report.html.jinja").render(
+    metrics = results["metrics"].items()
+    sizes = _by_pixels({key.rsplit("/", 1)[1]: value for key, value in metrics if "test/accuracy/" in key})
+    content = page(
+        "run_report.html.jinja",
         results=results,
         rows=rows,
-        curves=_svg(run_figure(history)) if history else None,
-        sizes=_by_pixels(sizes),
-        size_curve=_svg(_size_figure(_by_pixels(sizes))) if sizes else None,
+        curves=svg(lambda: run_figure(history), "learning curves") if history else None,
+        sizes=sizes,
+        size_curve=svg(lambda: _size_figure(sizes), "test accuracy by size") if sizes else None,
         class_names=class_names,
         confusion=confusion.tolist(),
         shares=(confusion / np.maximum(confusion.sum(1, keepdims=True), 1)).tolist(),
@@ -50,7 +46,7 @@ def write_report(
         config=config,
     )
     with atomic_write(file) as temporary:
-        temporary.write_bytes(page.encode("utf-8", "backslashreplace"))  # names of classes may not be valid UTF-8
+        temporary.write_bytes(content)
 
 
 def _most_confused(confusion: NDArray[np.int64], class_names: Sequence[str]) -> list[tuple[str, str, int, int]]:
@@ -64,11 +60,7 @@ def _most_confused(confusion: NDArray[np.int64], class_names: Sequence[str]) -> 
 
 
 def _by_pixels(sizes: Mapping[str, float]) -> dict[str, float]:
-    def pixels(size: str) -> tuple[int, str]:
-        h, w = size.split("x")
-        return int(h) * int(w), size
-
-    return {size: sizes[size] for size in sorted(sizes, key=pixels)}
+    return dict(sorted(sizes.items(), key=lambda item: (math.prod(map(int, item[0].split("x"))), item[0])))
 
 
 def _size_figure(sizes: Mapping[str, float]) -> Figure:
@@ -79,12 +71,3 @@ def _size_figure(sizes: Mapping[str, float]) -> Figure:
     axes.set(xlabel="height x width (pixels)", ylabel="test accuracy", ylim=(0, 1.1 * max(sizes.values())))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def _svg(figure: Figure) -> Markup:
-    """Return a figure as SVG for a page."""
-    file = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": _SALT}):
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    drawing = file.getvalue()
-    return Markup(drawing[drawing.index("<svg") :])

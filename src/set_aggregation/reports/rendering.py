@@ -1,0 +1,41 @@
+"""Figures and pages as the content of files, the same bytes for the same input and any matplotlib style of the user."""
+
+import io
+import warnings
+from collections.abc import Callable
+
+import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+_SALT = "set-aggregation"  # of the names inside a drawing
+_MOST_PIXELS = 60_000  # of a side of a PNG
+
+
+def as_file(draw: Callable[[], Figure], kind: str, dpi: float = 150) -> bytes:
+    """Return a figure as PNG, SVG or PDF. Another version of matplotlib gives other bytes."""
+    file = io.BytesIO()
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # text of the user's own style may not fit
+        mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": _SALT, "pdf.fonttype": 42})
+        warnings.filterwarnings("ignore", "Glyph")  # the font lacks letters of some names
+        figure = draw()
+        dpi = min(dpi, _MOST_PIXELS / max(figure.get_size_inches()))
+        hidden = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        figure.savefig(file, format=kind, dpi=dpi, metadata=hidden[kind])
+    return file.getvalue()
+
+
+def svg(draw: Callable[[], Figure], label: str) -> Markup:
+    """Return a figure as SVG inside a page; matplotlib has escaped the names in it."""
+    drawing = as_file(draw, "svg").decode()
+    return Markup(f'<svg role="img" aria-label="{label}"') + Markup(drawing[drawing.index("<svg") + 4 :])
+
+
+def page(template: str, **values: object) -> bytes:
+    """Return a page of one of the templates; a path or the name of a class may not be valid UTF-8."""
+    environment = Environment(
+        loader=PackageLoader("set_aggregation.reports"), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template(template).render(**values).encode("utf-8", "backslashreplace")
