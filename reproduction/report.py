@@ -16,8 +16,6 @@ from reproduction.theory_figures import theory_figure, theory_table
 from set_aggregation.reports.rendering import as_file
 from set_aggregation.runs.files import atomic_write
 
-_README = ("<!-- paper summary -->", "<!-- end of paper summary -->")
-_POOLING = ("<!-- comparison of poolings -->", "<!-- end of comparison of poolings -->")
 _NO_RESULTS = "No results yet: `python -m reproduction run table2` makes some."
 
 
@@ -34,10 +32,11 @@ def write_report(folder: Path) -> Path:
     for file, (_, draw) in drawn.items():
         _write(folder / file, as_file(draw, "png", dpi=100))
     _write(folder / "REPORT.md", report(results, {file: caption for file, (caption, _) in drawn.items()}).encode())
-    _write_between(project / "README.md", _README, summary(results, "summary.png" in drawn))
+    _write_between(project / "README.md", "paper summary", summary(results, "summary.png" in drawn))
     pooling = pooling_runs(results.runs)
     table = None if pooling.empty else pooling_table(pooling, results.measurements)
-    if _write_between(project / "docs" / "pooling.md", _POOLING, _render("pooling.md.jinja", table=table)) and table:
+    page = project / "docs" / "pooling.md"
+    if _write_between(page, "comparison of poolings", _render("pooling.md.jinja", table=table)) and table:
         _write(project / "docs" / "pooling.png", (folder / "pooling.png").read_bytes())
     return folder / "REPORT.md"
 
@@ -73,21 +72,6 @@ def summary(results: Results, has_figure: bool) -> str:
     return _render("summary.md.jinja", table=tables.Table("", "", ("claim", "verdict"), rows), has_figure=has_figure)
 
 
-def between(page: str, marks: tuple[str, str], text: str) -> str:
-    """Return a page with another text between its marks.
-
-    Example:
-        >>> between("a [ old ] b", ("[", "]"), "new").split()
-        ['a', '[', 'new', ']', 'b']
-    """
-    start, end = marks
-    before, _, rest = page.partition(start)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError(f"got a page with {start} alone, expected {end} after it")
-    return f"{before}{start}\n\n{text.strip()}\n\n{end}{after}"
-
-
 def figures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
     """Return caption and drawing function of each figure, by file."""
     found: dict[str, tuple[str, Callable[[], Figure]]] = {}
@@ -108,13 +92,16 @@ def figures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
     return found
 
 
-def _write_between(file: Path, marks: tuple[str, str], text: str) -> bool:
+def _write_between(file: Path, name: str, text: str) -> bool:
     """Write between the marks of a page; return whether it has them."""
-    page = file.read_text(encoding="utf-8") if file.is_file() else ""
-    if marks[0] not in page:
-        return False
-    _write(file, between(page, marks, text).encode())
-    return True
+    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, has_start, rest = (file.read_text(encoding="utf-8") if file.is_file() else "").partition(start)
+    _, has_end, after = rest.partition(end)
+    if has_start and not has_end:
+        raise ValueError(f"got {file} with {start} alone, expected {end} after it")
+    if has_end:
+        _write(file, f"{before}{start}\n\n{text.strip()}\n\n{end}{after}".encode())
+    return bool(has_end)
 
 
 def _render(template: str, **values: object) -> str:

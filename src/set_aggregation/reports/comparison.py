@@ -42,6 +42,11 @@ class Comparison(NamedTuple):
         """Number of runs."""
         return sum(len(row.runs) for row in self.rows)
 
+    @property
+    def has_seeds(self) -> bool:
+        """Whether some runs differ in nothing but the seed."""
+        return any(len(runs) > 1 for row in self.rows for runs in row.cells.values())
+
 
 def compare(runs: Sequence[Run], skipped: Sequence[Skipped] = ()) -> Comparison:
     """Group runs; of several with equal settings and seed only the newest is kept."""

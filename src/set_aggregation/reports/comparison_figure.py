@@ -3,9 +3,9 @@
 import itertools
 import textwrap
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -38,74 +38,61 @@ def comparison_figure(comparison: Comparison) -> Figure:
     """
     blocks = [list(block) for _, block in itertools.groupby(comparison.rows, key=lambda row: row.data)]
     num_columns = len(comparison.widths)
-    size = _PANELS.get(max(num_columns, len(comparison.rows)), _SMALL_PANEL)
-    width = _LABEL + _TICKS + num_columns * (size[0] + _SPACE) - _SPACE + _RIGHT
+    panel = _PANELS.get(max(num_columns, len(comparison.rows)), _SMALL_PANEL)
+    width = _LABEL + _TICKS + num_columns * (panel[0] + _SPACE) - _SPACE + _RIGHT
     lines = textwrap.wrap(_note(comparison), int((width - 2 * _MARGIN) / _LETTER))
-    heights = [_HEADING + len(block) * (_NUMBERS + size[1]) + _FOOT for block in blocks]
-    sheet = _Sheet(width, sum(heights) + _LEGEND + len(lines) * _LINE + _MARGIN, size)
-    with_num = any(len(runs) > 1 for row in comparison.rows for runs in row.cells.values())
+    heights = [_HEADING + len(block) * (_NUMBERS + panel[1]) + _FOOT for block in blocks]
+    sheet = _Sheet(figsize=(width, sum(heights) + _LEGEND + len(lines) * _LINE + _MARGIN))
     top = 0.0
     for block, height in zip(blocks, heights, strict=True):
-        _draw_block(sheet, top, block, comparison.widths, with_num)
+        _draw_block(sheet, top, panel, block, comparison)
         top += height
     handles = [Line2D([], [], color=TRAIN, label="train"), Line2D([], [], color=TEST, label="test")]
-    place = sheet.place(_MARGIN, top, 0, 0)[:2]
-    sheet.figure.legend(
+    sheet.legend(
         handles=[*handles, Patch(color=GAP, label="gap")],
-        ncols=3,
-        fontsize=8,
-        frameon=False,
+        **{"ncols": 3, "fontsize": 8, "frameon": False, "borderaxespad": 0, "borderpad": 0},
         loc="upper left",
-        bbox_to_anchor=place,
-        borderaxespad=0,
-        borderpad=0,
+        bbox_to_anchor=sheet.place(_MARGIN, top)[:2],
     )
     sheet.write(_MARGIN, top + _LEGEND, "\n".join(lines), fontsize=7, color="0.35", va="top")
-    return sheet.figure
+    return sheet
 
 
-class _Sheet:
-    """A figure measured in inches from its upper left corner, with panels of one size."""
+class _Sheet(Figure):
+    """A figure measured in inches from its upper left corner."""
 
-    def __init__(self, width: float, height: float, panel: tuple[float, float]) -> None:
-        self.figure = Figure(figsize=(width, height))
-        self.panel = panel
-
-    def place(self, x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
+    def place(self, x: float, y: float, width: float = 0, height: float = 0) -> tuple[float, float, float, float]:
         """Return a rectangle in matplotlib's coordinates."""
-        all_width, all_height = self.figure.get_size_inches().tolist()
+        all_width, all_height = self.get_size_inches().tolist()
         return x / all_width, 1 - (y + height) / all_height, width / all_width, height / all_height
 
     def write(self, x: float, y: float, text: str, **style: Any) -> None:
         """Write text; a dollar does not start a formula."""
-        self.figure.text(*self.place(x, y, 0, 0)[:2], text, parse_math=False, **style)
-
-    def left_of(self, column: int) -> float:
-        """Return the left edge of the panels of a column."""
-        return _LABEL + _TICKS + column * (self.panel[0] + _SPACE)
+        self.text(*self.place(x, y)[:2], text, parse_math=False, **style)
 
 
-def _draw_block(sheet: _Sheet, top: float, rows: Sequence[Row], widths: Sequence[int], with_num: bool) -> None:
+def _draw_block(
+    sheet: _Sheet, top: float, panel: tuple[float, float], rows: Sequence[Row], comparison: Comparison
+) -> None:
     """Draw the rows of a data set."""
-    panel_width, panel_height = sheet.panel
     panels: dict[tuple[int, int], Axes] = {}
+    lefts = [_LABEL + _TICKS + column * (panel[0] + _SPACE) for column in range(len(comparison.widths))]
     sheet.write(_MARGIN, top + 0.28, rows[0].data, fontsize=11, weight="bold")
-    for j, width in enumerate(widths):
-        sheet.write(sheet.left_of(j) + panel_width / 2, top + 0.55, f"width {width}", fontsize=9.5, ha="center")
+    for left, width in zip(lefts, comparison.widths, strict=True):
+        sheet.write(left + panel[0] / 2, top + 0.55, f"width {width}", fontsize=9.5, ha="center")
     for i, row in enumerate(rows):
-        y = top + _HEADING + i * (_NUMBERS + panel_height) + _NUMBERS
-        middle = y + panel_height / 2
+        y = top + _HEADING + i * (_NUMBERS + panel[1]) + _NUMBERS
+        middle = y + panel[1] / 2
         sheet.write(_MARGIN, middle, textwrap.fill(row.aggregator, 18), fontsize=9.5)
         sheet.write(_MARGIN, middle + 0.05, _wrapped(row.differences), fontsize=7, color="0.35", va="top")
-        for j, width in enumerate(widths):
+        for j, (left, width) in enumerate(zip(lefts, comparison.widths, strict=True)):
             if runs := row.cells.get(width):
                 shared = next(iter(panels.values()), None)
-                place = sheet.place(sheet.left_of(j), y, panel_width, panel_height)
-                panels[i, j] = axes = sheet.figure.add_axes(place, sharex=shared, sharey=shared)
+                panels[i, j] = axes = sheet.add_axes(sheet.place(left, y, *panel), sharex=shared, sharey=shared)
                 draw_panel(axes, [run.history for run in runs], validation=False)
-                axes.set_title(_panel_numbers(runs, with_num), fontsize=7.5, pad=3)
+                axes.set_title(_panel_numbers(runs, comparison.has_seeds), fontsize=7.5, pad=3)
             else:
-                sheet.write(sheet.left_of(j) + panel_width / 2, middle, "no run", fontsize=8, color="0.65", ha="center")
+                sheet.write(left + panel[0] / 2, middle, "no run", fontsize=8, color="0.65", ha="center")
     for (i, j), axes in panels.items():
         is_left, is_low = (i, j) == min(p for p in panels if p[0] == i), (i, j) == max(p for p in panels if p[1] == j)
         axes.tick_params(labelsize=7, labelleft=is_left, labelbottom=is_low)
@@ -120,28 +107,22 @@ def _wrapped(settings: Sequence[str]) -> str:
     return "\n".join(lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "…"])
 
 
-def _panel_numbers(runs: Sequence[Run], with_num: bool) -> str:
+def _panel_numbers(runs: Sequence[Run], has_seeds: bool) -> str:
     """Return the title of a panel: mean gap and test accuracy over the seeds after the last epoch that all have."""
-    words = []
+    text = "no epoch in common"
     if epochs := common_epochs([run.history for run in runs]):
         last = [row for run in runs for row in run.history if row["epoch"] == epochs[-1]]
-        test = np.mean([row["curve/test_accuracy"] for row in last])
-        train = np.mean([row["curve/train_accuracy"] for row in last])
-        words += [f"gap {train - test:.3f}", f"test {test:.3f}"]
-    else:
-        words.append("no epoch in common")
-    if with_num:
-        words.append(f"n = {len(runs)}{'*' if _is_cut(runs) else ''}")
-    return ", ".join(words)
+        train, test = (fmean(row[f"curve/{part}_accuracy"] for row in last) for part in ("train", "test"))
+        text = f"gap {train - test:.3f}, test {test:.3f}"
+    return f"{text}, n = {len(runs)}{'*' if _is_cut(runs) else ''}" if has_seeds else text
 
 
 def _note(comparison: Comparison) -> str:
     """Return the caption."""
-    panels = [runs for row in comparison.rows for runs in row.cells.values()]
-    if max(len(runs) for runs in panels) == 1:
+    if not comparison.has_seeds:
         return f"{_DRAWN} {_LAST}. One run each."
     text = f"{_DRAWN} Lines: mean over n seeds; bands: lowest to highest. {_LAST}, means over the seeds."
-    if any(_is_cut(runs) for runs in panels):
+    if any(_is_cut(runs) for row in comparison.rows for runs in row.cells.values()):
         text += " * The seeds were not measured after the same epochs; drawn are those that all have."
     return text
 
