@@ -77,6 +77,12 @@ def test_a_browser_asks_for_nothing_but_files_beside_the_page(name, site, tmp_pa
     assert [url for url in page.requests if not url.startswith(site.as_uri())] == []
 
 
+@needs_chromium
+def test_the_search_works_from_files(site, tmp_path):
+    page = open_page(site / "index.html", tmp_path / "page.png", query="q=bucketing", expected="matching document")
+    assert "ResolutionBatchSampler makes batches of images of one size" in page.text, page.messages
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_blocks_say_what_they_are(name):
     assert set(languages(PAGES[name])) <= {"bash", "python", "text"}

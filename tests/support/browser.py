@@ -1,4 +1,4 @@
-"""Opens a page in a headless Chromium, and tells what it said and what it asked for.
+"""Open a page in a headless Chromium, and report its messages and requests.
 
 Chromium is spoken to in its DevTools protocol over a pair of pipes, which needs no package.
 """
@@ -41,14 +41,16 @@ class Page(NamedTuple):
     screenshot: Path  # a PNG of all of it
 
 
-def open_page(file: Path, screenshot: Path) -> Page:
-    """Opens a file, and waits until it is loaded.
+def open_page(file: Path, screenshot: Path, query: str = "", expected: str = "") -> Page:
+    """Open a file and wait until it is loaded.
 
     Args:
         file: the HTML.
-        screenshot: where to put the picture.
+        screenshot: where to write the image.
+        query: what follows the question mark of the address.
+        expected: text to wait for, ten seconds at most.
     """
-    address = file.resolve().as_uri()
+    address = file.resolve().as_uri() + (f"?{query}" if query else "")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, _Chromium(profile) as chromium:
         target = chromium.do("Target.createTarget", url="about:blank")["targetId"]
         chromium.session = chromium.do("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -56,7 +58,13 @@ def open_page(file: Path, screenshot: Path) -> Page:
             chromium.do(f"{domain}.enable")
         chromium.do("Page.navigate", url=address)
         chromium.wait_for("Page.loadEventFired")
-        wait = "new Promise(done => setTimeout(() => done(document.body.innerText), 300))"  # for what comes late
+        wait = f"""new Promise(done => {{
+            const check = left => {{
+                const text = document.body.innerText
+                text.includes({json.dumps(expected)}) || left == 0 ? done(text) : setTimeout(check, 100, left - 1)
+            }}
+            setTimeout(check, 300, 100)  // for content that scripts add
+        }})"""
         text = chromium.do("Runtime.evaluate", expression=wait, awaitPromise=True, returnByValue=True)
         size = chromium.do("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 10_000), "scale": 1}
