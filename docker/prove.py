@@ -235,7 +235,7 @@ def prove(image, folder):
     assert not (run / "results.json").exists(), "got a run that was over before it was stopped"
     start(image, "1000:1001", *command, volume=volume)
     assert volume.last_run() == run
-    assert (run / "results.json").exists(), "got a run that did not go on where it was stopped"
+    assert (run / "results.json").exists(), "got a run that did not resume"
 
 
 def main():
