@@ -36,6 +36,7 @@ def built_pages(site):
     return {page.relative_to(site).as_posix(): page.read_text() for page in site.rglob("*.html")}
 
 
+@pytest.mark.e2e
 def test_no_page_fetches_anything_from_elsewhere(site):
     fetches = re.compile(
         r"""<(?:script|img|iframe|source|video)[^>]*\ssrc=["']?(?:https?:)?//|<link[^>]*\shref=["']?(?:https?:)?//"""
@@ -45,6 +46,7 @@ def test_no_page_fetches_anything_from_elsewhere(site):
     assert [sheet.name for sheet in site.rglob("*.css") if imports.search(sheet.read_text())] == []
 
 
+@pytest.mark.e2e
 def test_every_formula_and_role_of_the_docstrings_is_turned_into_html(site):
     pages = built_pages(site)
     assert "<math" in pages["reference/aggregators.html"]
@@ -53,6 +55,7 @@ def test_every_formula_and_role_of_the_docstrings_is_turned_into_html(site):
         assert re.findall(r"arithmatex|:\w+:`|\.\. math|`_\b|\$\$?\\|\\\(", prose) == [], name
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("module", ["set_aggregation", *(f"set_aggregation.{name}" for name in MODULES)])
 def test_the_reference_has_every_public_name(module, site):
     text = "".join(page.read_text() for page in (site / "reference").glob("*.html"))
@@ -69,6 +72,7 @@ def test_the_table_of_aggregators_is_what_they_say():
     )
 
 
+@pytest.mark.e2e
 @needs_chromium
 @pytest.mark.parametrize("name", ["index", "reference/aggregators"])
 def test_a_browser_asks_for_nothing_but_files_beside_the_page(name, site, tmp_path):
@@ -88,6 +92,7 @@ def test_blocks_say_what_they_are(name):
     assert set(languages(PAGES[name])) <= {"bash", "python", "text"}
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", [name for name in PYTHON if name != TRAINED])
 def test_the_python_of_a_page_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -97,6 +102,7 @@ def test_the_python_of_a_page_runs(name, tmp_path, monkeypatch):
         exec(block, names)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - set(IN_README)))
 def test_a_command_runs_or_is_understood(command, tmp_path, monkeypatch):
     if command.startswith("python main.py"):

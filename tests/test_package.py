@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+@pytest.mark.slow
 def test_the_library_imports_torch_and_jaxtyping_only():
     code = (
         "import sys\n"
@@ -66,6 +67,7 @@ def test_what_needs_more_is_imported_where_it_is_asked_for(monkeypatch):
         set_aggregation.load  # noqa: B018
 
 
+@pytest.mark.slow
 def test_the_command_does_not_import_what_only_some_runs_need():
     code = "import sys, set_aggregation.cli.lightning_cli\nprint(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

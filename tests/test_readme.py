@@ -26,6 +26,7 @@ def test_second_command_installs_and_tests():
     assert COMMANDS[1] in (ROOT / ".ci" / "run").read_text()
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("command", [command for command in COMMANDS[2:] if command.startswith("python main.py")])
 def test_every_other_command_runs(command, tmp_path, monkeypatch):
     rehearse(command, tmp_path, monkeypatch)
@@ -42,6 +43,7 @@ def test_the_example_in_plain_pytorch_runs():
     assert names["vectors"].shape == (8, 512)
 
 
+@pytest.mark.e2e
 def test_the_example_of_models_of_others_runs():
     pytest.importorskip("timm", reason="timm is not installed")
     names = {}

@@ -10,6 +10,7 @@ from set_aggregation.backbones import TorchvisionBackbone
 models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "size", "expected"),
     [
@@ -55,6 +56,7 @@ def test_a_function_before_the_pooling_is_part_of_the_map(monkeypatch):
     assert_close(TorchvisionBackbone("densenet").eval()(images), expected)
 
 
+@pytest.mark.slow
 def test_grey_images_are_seen_as_if_all_channels_were_alike():
     torch.manual_seed(0)
     colour = TorchvisionBackbone("mnasnet0_5")

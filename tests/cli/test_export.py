@@ -13,6 +13,8 @@ from tests.cli.test_bad_input import refused
 from tests.support.cli_runner import ROOT, files_in, run_cli
 from tests.support.small_classifier import POOLING, noise
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def run(run_folder, tmp_path):

@@ -10,6 +10,8 @@ from PIL import Image
 
 from tests.support.cli_runner import CSV, ROOT, files_in, run_cli
 
+pytestmark = pytest.mark.e2e
+
 CONFIG = ("--config", str(ROOT / "configs" / "san_image_folder.yaml"))
 CLASSES = ("horizontal", "vertical")
 NUM_SIZES, NUM_IMAGES = 40, 200

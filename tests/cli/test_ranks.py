@@ -14,6 +14,7 @@ from set_aggregation.cli.ranks import broadcast_from_rank_zero, is_peer_failure
 from tests.support.noise import noise, small_classifier, trainer_of_ranks
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*use of fork\\(\\) may lead to deadlocks:DeprecationWarning"),
 ]

@@ -63,6 +63,7 @@ def test_commands_for_wandb_name_its_folders(commands):
     assert commands["send them to W&B"] == "wandb sync $RUN/wandb/offline-run-*"
 
 
+@pytest.mark.e2e
 def test_command_that_tests_it_again_does(commands, trained, run_folder):
     folder = commands["everything is in"].removeprefix("RUN=")
     python, program, *arguments = shlex.split(commands["test it again"].replace("$RUN", folder))
@@ -83,6 +84,7 @@ def test_no_advertisement(trained):
         assert word not in trained[1].out + trained[1].err
 
 
+@pytest.mark.e2e
 def test_advice_on_workers_is_silenced(here, monkeypatch):
     """On a machine of many cores: batches come from memory by indexing, workers would only copy them."""
     connector = "lightning.pytorch.trainer.connectors.data_connector"
@@ -103,6 +105,7 @@ def test_advertisement_is_silenced_by_message(caplog):
     assert {record.getMessage() for record in caplog.records} == {"`Trainer.fit` stopped"}
 
 
+@pytest.mark.e2e
 def test_another_warning_is_still_heard(here, monkeypatch):
     step = SetClassifier.training_step
 

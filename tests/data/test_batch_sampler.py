@@ -319,6 +319,7 @@ def test_a_resumed_run_can_be_resumed_again(stops, num_replicas, seed):
 RUNS = st.lists(st.tuples(REPLICAS, LIMITS, st.floats(0, 1)), min_size=2, max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(data_sets(), RUNS, EPOCHS, st.sampled_from(["drop", "pad"]), st.booleans(), st.booleans(), SEEDS)
 def test_other_ranks_and_batch_sizes_go_on_with_the_images_that_remained(

@@ -556,6 +556,7 @@ def published(dataset):
     return images, torch.as_tensor(dataset.targets)
 
 
+@pytest.mark.slow
 def test_real_data_is_what_torchvision_reads(real):
     first_test = len(real.images) - real.num_official_test
     for dataset, part in ((real.train, slice(first_test)), (real.test, slice(first_test, None))):
@@ -568,6 +569,7 @@ def test_constants_are_those_of_the_official_training_set(real):
     check_moments(published(real.train)[0], real.cls.mean, real.cls.std, 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["official", "paper"])
 def test_real_parts_are_of_the_papers_sizes(loaded, split):
     module = set_up(loaded.cls, val_size=5000, split=split)

@@ -108,6 +108,7 @@ def test_four_runs_are_two_by_two(write, figure):
     assert overlaps(drawn) == []
 
 
+@pytest.mark.slow
 def test_sixty_runs_are_thirty_panels_of_two_seeds(write, figure):
     for name, power, seed in itertools.product(reversed(AGGREGATORS), range(7, 13), (0, 1)):
         write(name, width=2**power, seed=seed, curves=history(4, top=0.6 + 0.1 * seed))
@@ -135,6 +136,7 @@ def test_cells_without_a_run_say_so(write, figure):
     assert overlaps(drawn) == []
 
 
+@pytest.mark.slow
 def test_the_scale_is_that_of_the_data_set(write, figure):
     write(data="CIFAR10", curves=history(4, top=0.5))
     write("Flatten", data="CIFAR10", epochs=6, curves=history(6, top=0.9))
@@ -217,6 +219,7 @@ def test_names_are_no_formulas_and_no_markup(write, comparison):
     assert "<script" not in drawing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")], ids=["png", "svg", "pdf"]
 )

@@ -26,6 +26,7 @@ def test_every_network_of_the_comparison_is_timed():
     ]
 
 
+@pytest.mark.slow
 def test_time_of_a_step(monkeypatch):
     """Against average pooling, one step in turn at each size, without the first turn, which warms up."""
     monkeypatch.setattr("reproduction.step_time._BATCH", 2)

@@ -19,7 +19,9 @@ from set_aggregation.aggregators._kernels import cpu as blocked
 without_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 MODULES = {"blocked": "blocked", "triton": "triton_sum"}
 DEVICES = {"blocked": "cpu", "triton": "cuda" if torch.cuda.is_available() else "cpu"}
-fused = pytest.mark.parametrize("implementation", ["blocked", pytest.param("triton", marks=without_triton)])
+fused = pytest.mark.parametrize(
+    "implementation", ["blocked", pytest.param("triton", marks=[without_triton, pytest.mark.slow])]
+)
 # B, N, D, P, M: one number of each; sizes of no block; M above a block; sets larger than a block; few and many sets.
 SIZES = [
     (1, 1, 1, 1, 1),
@@ -101,6 +103,7 @@ def test_half_precision_is_as_near_as_the_formula_in_it(implementation, dtype):
         assert (one - expected).norm() <= 1.5 * (other - expected).norm() + 1e-3 * expected.norm()
 
 
+@pytest.mark.slow
 def test_double_precision_has_exact_gradients(small_blocks):
     san, x, mask, positions, _ = case((2, 10, 2, 1, 17), True, True)
     mask[0, 0] = True
@@ -190,6 +193,7 @@ def test_inputs_of_any_strides(implementation):
     assert expanded.grad.isfinite().all()
 
 
+@pytest.mark.slow
 def test_compiled_to_one_graph_with_both_operators(unchecked_shapes):
     torch.compiler.reset()
     graphs = []
@@ -323,6 +327,7 @@ def test_elements_too_large_for_registers_are_refused_by_triton(unchecked_shapes
     assert san(torch.randn(2, 3, 129, device=device)).shape == (2, 4)
 
 
+@pytest.mark.slow
 @without_triton
 @pytest.mark.parametrize("fault", ["raises", "disagrees"])
 def test_broken_triton_kernels_are_replaced_by_the_blocked_sum_after_one_warning(fault, monkeypatch):
