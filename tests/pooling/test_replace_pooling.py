@@ -394,7 +394,7 @@ REFUSED = {
         "torch.fx|other outputs",
     ),
     "TorchScript": (lambda: torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3))), "TorchScript"),
-    "compiled": (lambda: torch.compile(WithModule()), "compiled; .* compile it then"),
+    "compiled": (lambda: torch.compile(WithModule()), "compiled; .* then compile it"),
 }
 
 
@@ -409,7 +409,7 @@ def test_inputs_that_do_not_fit_are_named():
 
 
 def test_replacing_twice_is_refused():
-    refused(replace_pooling(WithModule(), SAN, out_features=8, **SMALL), "replaced already")
+    refused(replace_pooling(WithModule(), SAN, out_features=8, **SMALL), "already replaced")
 
 
 @pytest.mark.parametrize("aggregator", [SAN(8, 16), "SAN"])

@@ -1,4 +1,4 @@
-"""From feature maps to vectors, and aggregators in networks that exist already."""
+"""Aggregators as pooling layers, in new and in existing networks."""
 
 from set_aggregation.pooling.feature_set import FeatureSet
 from set_aggregation.pooling.pool import Pool, Pool2d

@@ -119,7 +119,7 @@ class Pool2d(Pool):
 
 
 class Replacement(nn.Module):
-    """Pooling that :func:`~set_aggregation.pooling.replace_pooling` puts into a network.
+    """Pooling that :func:`~set_aggregation.pooling.replace_pooling` installs in a network.
 
     Args:
         pooling: the new pooling, as attribute ``pooling``.

@@ -1,4 +1,4 @@
-"""Proof that a pooling was found: put into the new place, it gives the network's old output and gradients."""
+"""Proof of a replacement: with the old pooling in the new layer, the network keeps its output and gradients."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ from set_aggregation.pooling.trial import (
 
 
 class Reference(nn.Module):
-    """The pooling that a network had, as a module.
+    """Original pooling of a network, as a module.
 
     Args:
         match: the pooling.
@@ -108,19 +108,19 @@ class Behaviour:
     def _add(self, inputs: Inputs) -> bool:
         try:
             outputs = [y.detach() for y in tensors_in(self.trial.run(inputs))]
-        except Exception:  # it does not take such inputs, and need not
+        except Exception:  # it does not take such inputs, which is allowed
             return False
         self.outputs.append((inputs, outputs))
         return True
 
     def difference(self) -> str | None:
-        """Return how the network differs from what it was, or None."""
+        """Return how the network differs from the original, or None."""
         for inputs, outputs in self.outputs:
             if not _all_same(tensors_in(self.trial.run(inputs)), outputs):
                 return f"other outputs on {inputs}"
         gradients = self.trial.gradients(self.trial.run(self.inputs))
         largest = max((float(old.abs().max()) for old in self.gradients.values() if old is not None), default=0.0)
-        # A gradient that is zero but for rounding, as that of the biases of keys, has no scale of its own.
+        # A gradient that is zero up to rounding, such as that of the biases of keys, has no scale.
         wrong = [
             name
             for name, old in self.gradients.items()
@@ -130,7 +130,7 @@ class Behaviour:
 
 
 def is_only_way(trial: Trial, inputs: Inputs, reference: Reference) -> bool:
-    """Return whether all that the logits know of a feature map went through its pooling."""
+    """Return whether the logits depend on a feature map through its pooling only."""
     reference.seen.calls = 0
     logits = logits_in(trial.run(inputs))
     if reference.seen.calls != 1 or logits is None or not logits.requires_grad:
@@ -170,7 +170,7 @@ def _or_zero(gradient: Tensor | None, like: Tensor | None) -> Tensor:
 
 
 def last_layers(trial: Trial, inputs: Inputs, reference: Reference) -> tuple[nn.Module | None, bool, Any]:
-    """Return the dense layer that gives the logits, whether it alone reads the pooled vectors, and the output."""
+    """Return the dense layer that computes the logits, whether only it reads the pooled vectors, and the output."""
     calls: list[tuple[nn.Module, Tensor, Tensor]] = []
     kinds = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
     dense = [module for module in trial.model.modules() if isinstance(module, kinds) and not _is_reparametrized(module)]

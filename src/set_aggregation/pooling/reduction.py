@@ -75,7 +75,7 @@ def matches(values: Iterable[tuple[Hashable, Any]], num_prefix_tokens: dict[int,
                 for mask_key, mask in [(None, None), *masks]:
                     reduction = reduction_of(x, value, num_prefix_tokens, mask)
                     if reduction is not None:
-                        # The value may be changed in place later on.
+                        # The value may be changed in-place later.
                         match = Match(source, key, mask_key, reduction, x, value.clone())
                         best = match if best is None or x.ndim >= best.x.ndim else best
                         break

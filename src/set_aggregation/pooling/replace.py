@@ -32,7 +32,7 @@ def replace_pooling(
     verify: bool = True,
     **arguments: Any,
 ) -> ModelT:
-    r"""Replace the global pooling of a network by an aggregator, and fit a dense layer behind it.
+    r"""Replace the global pooling of a network by an aggregator, followed by a dense layer.
 
     .. math::
         \mathrm{logits} = \mathrm{rest}(W \, \mathrm{aggregator}(\mathrm{set}(\mathrm{features}(x))) + c)
@@ -67,7 +67,7 @@ def replace_pooling(
         image_size: height and width of the images for the trial runs; None takes the size that the model declares, or
             224 x 224. Aggregators for sets of one size are built for it.
         in_channels: number of channels of those images; None takes that of the first convolution, or 3.
-        example_inputs: inputs for the trial runs in place of images: a tensor, a tuple of arguments, or a dict of
+        example_inputs: inputs for the trial runs instead of images: a tensor, a tuple of arguments, or a dict of
             keyword arguments, with a batch of two or more.
         verify: whether to prove the replacement. False still checks that the logits depend on the features through
             the pooling only.
@@ -115,18 +115,18 @@ def replace_pooling(
 
 
 def _refuse_by_kind(model: nn.Module, num_classes: int | None) -> None:
-    """Raise a ValueError for models whose kind alone is a reason."""
+    """Raise a ValueError for kinds of models that are never supported."""
     modules = list(model.modules())
     if any(isinstance(module, Replacement) for module in modules):
-        raise refusal(model, "whose pooling is replaced already", "build it anew")
+        raise refusal(model, "whose pooling is already replaced", "build a new one")
     if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
-        raise refusal(model, "that is compiled", "replace its pooling first and compile it then")
+        raise refusal(model, "that is compiled", "replace its pooling first, then compile it")
     if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
         raise refusal(
             model, "in TorchScript, which has no forward method to change", "replace the pooling of the original"
         )
     if any(type(module).__module__.startswith("torch_geometric") for module in modules):
-        advice = "put AggregatorAdapter of set_aggregation.pooling.torch_geometric in place of its global pooling"
+        advice = "replace its global pooling by AggregatorAdapter of set_aggregation.pooling.torch_geometric"
         raise refusal(model, "of PyTorch Geometric, whose sets are graphs", advice)
     if num_classes is not None and getattr(model, "aux_logits", False):
         advice = "build it with aux_logits=False, or leave num_classes out"
@@ -173,7 +173,7 @@ def _replace(
     num_classes: int | None,
     positions: Positions,
 ) -> None:
-    """Put an aggregator in the place of the old pooling, and dense layers behind it."""
+    """Replace the old pooling by an aggregator, followed by dense layers."""
     model, inputs, match = trial.model, behaviour.inputs, site.match
     last, is_direct, output = last_layers(trial, inputs, reference)
     width = reference.seen.output.shape[1]
@@ -245,7 +245,7 @@ def _check(trial: Trial, behaviour: Behaviour, match: Match, num_classes: int | 
 
 
 def _grid(trial: Trial, inputs: Inputs, match: Match, num_elements: int) -> tuple[int, int] | None:
-    """Return height and width of the grid of an image's tokens, or None where the elements are no such tokens."""
+    """Return height and width of the grid of an image's tokens, or None for other elements."""
     images = inputs.tensors[0] if len(inputs.tensors) == 1 else None
     if match.x.ndim != 3 or not match.reduction.channels_last or images is None or images.ndim != 4:
         return None
@@ -268,7 +268,7 @@ def _grid(trial: Trial, inputs: Inputs, match: Match, num_elements: int) -> tupl
 
 
 def _dense_like(before: Any, in_features: int | None, out_features: int | None) -> nn.Module:
-    """Return a dense layer of the kind of another one, with or without a bias as that; ``nn.Identity`` for no outputs.
+    """Return a dense layer with the class and bias option of another one; ``nn.Identity`` for no outputs.
 
     Args:
         before: the other layer; None takes ``nn.Linear``.
@@ -288,21 +288,21 @@ def _in_features(layer: nn.Module | None) -> int:
 
 
 def _declare(model: nn.Module, num_classes: int | None, classifier: str | None, in_features: int) -> None:
-    """Set what a model declares of its classes, and timm's ``reset_classifier``."""
+    """Set the number of classes that a model declares, and timm's ``reset_classifier``."""
     if num_classes is not None:
         for holder in (model, getattr(model, "config", None)):
             for name in ("num_classes", "num_labels"):
                 if isinstance(getattr(holder, name, None), int):
                     setattr(holder, name, num_classes)
     if hasattr(model, "reset_classifier"):
-        # A partial of the model and no closure, so that a copy of the model has one of its own.
+        # A partial of the model instead of a closure, so that a copy of the model refers to the copy.
         model.reset_classifier = partial(_reset_classifier, model, classifier, in_features)  # type: ignore[assignment]
 
 
 def _reset_classifier(
     model: nn.Module, name: str | None, in_features: int, num_classes: int, global_pool: str | None = None
 ) -> None:
-    """Put a new classifier behind the aggregator, as timm's method of this name does behind its pooling."""
+    """Replace the classifier after the aggregator, like timm's method of this name."""
     if global_pool is not None:
         raise ValueError(
             f"reset_classifier: got global_pool={global_pool!r}, expected None: an aggregator replaces the pooling; "

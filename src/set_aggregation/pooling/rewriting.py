@@ -17,7 +17,7 @@ Code = tuple[str, Mapping[str, Any]]  # source of a function and its globals
 
 
 class _Tracer(fx.Tracer):
-    """Traces one method of one module; calls of its parts stay calls."""
+    """Tracer of one method of a module, which does not enter submodules."""
 
     def __init__(self, method: str) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class TracedMethod:
     Args:
         owner: the module.
         method: name of the method, ``"forward"`` as a rule.
-        arguments: those of a call, by name; all but tensors are taken as constants.
+        arguments: arguments of a call, by name; all except tensors become constants.
 
     Raises:
         Exception: torch.fx cannot trace the method.
@@ -60,7 +60,7 @@ class TracedMethod:
             raise ValueError("it has constant tensors")
         nodes = [[(node.op, node.name, str(node.target)) for node in graph.nodes] for graph in self.graphs.values()]
         if nodes[0] != nodes[1]:
-            raise ValueError("it does other things in training than in evaluation")
+            raise ValueError("it differs between training and evaluation")
 
     def values(self) -> list[tuple[str, Any]]:
         """Return the name and the value of each intermediate result, in evaluation mode."""
@@ -69,7 +69,7 @@ class TracedMethod:
         class Recorder(fx.Interpreter):
             def run_node(self, n: fx.Node) -> Any:
                 value = super().run_node(n)
-                found.append((n.name, value.clone() if is_vector(value) else value))  # functions in place change it
+                found.append((n.name, value.clone() if is_vector(value) else value))  # in-place functions change it
                 return value
 
         with torch.no_grad():
@@ -80,7 +80,7 @@ class TracedMethod:
         """Return a subclass of the owner's class in which a module named ``set_pooling`` does the pooling.
 
         Args:
-            source: name of the value that is pooled.
+            source: name of the pooled value.
             target: name of the pooled vector.
             mask: name of the mask of tokens, or None.
         """
@@ -108,7 +108,7 @@ def _length(x: Any) -> Any:
 
 
 def _erase(node: fx.Node) -> None:
-    """Erase the functions that only led to a node which has no users any more."""
+    """Erase a node without users, and the functions that only it used."""
     if node.users:
         return
     inputs = [] if node.op == "call_module" else node.all_input_nodes
@@ -139,7 +139,7 @@ def rewritten_class(base: type[nn.Module], method: str, code: Mapping[bool, Code
 
 
 def _encoded(names: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the globals of generated code with modules, which pickle refuses, as their names."""
+    """Replace the modules among the globals of generated code by their names, because pickle refuses modules."""
     kept = {name: value for name, value in names.items() if not isinstance(value, types.ModuleType)}
     modules = {name: value.__name__ for name, value in names.items() if isinstance(value, types.ModuleType)}
     return {"kept": kept, "modules": modules}

@@ -1,4 +1,4 @@
-"""Places in a network where a feature map or tokens become one vector."""
+"""Pooling sites: where a network reduces a feature map or tokens to one vector."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -16,10 +16,10 @@ from set_aggregation.pooling.trial import Inputs, Trial, first_line, tensors_in
 
 
 class Site(ABC):
-    """A place where a network pools.
+    """A module or function of a network that pools.
 
     Args:
-        match: what is pooled there, and how.
+        match: the pooled value and its reduction.
     """
 
     def __init__(self, match: Match) -> None:
@@ -27,18 +27,18 @@ class Site(ABC):
 
     @abstractmethod
     def install(self, module: nn.Module) -> None:
-        """Put a module into the place of the pooling, or of the module put there before."""
+        """Replace the pooling, or its last replacement, by a module."""
 
     @abstractmethod
     def remove(self) -> None:
-        """Put the network's own pooling back."""
+        """Restore the network's own pooling."""
 
 
 class ModuleSite(Site):
-    """A module that pools.
+    """Pooling module of a network.
 
     Args:
-        match: what is pooled there, and how.
+        match: the pooled value and its reduction.
         model: the network.
         names: all names of the module in the network.
     """
@@ -49,20 +49,20 @@ class ModuleSite(Site):
         self.original = model.get_submodule(names[0])
 
     def install(self, module: nn.Module) -> None:
-        """Put a module into the place of the pooling, or of the module put there before."""
+        """Replace the pooling, or its last replacement, by a module."""
         for name in self.names:
             self.model.set_submodule(name, module)
 
     def remove(self) -> None:
-        """Put the network's own pooling back."""
+        """Restore the network's own pooling."""
         self.install(self.original)
 
 
 class FunctionSite(Site):
-    """A function in the forward method of a module.
+    """Pooling function in the forward method of a module.
 
     Args:
-        match: what is pooled there, and how.
+        match: the pooled value and its reduction.
         traced: the method.
     """
 
@@ -72,12 +72,12 @@ class FunctionSite(Site):
         self.rewritten = traced.replace(match.source, match.target, match.mask)
 
     def install(self, module: nn.Module) -> None:
-        """Put a module into the place of the pooling, or of the module put there before."""
+        """Replace the pooling, or its last replacement, by a module."""
         self.owner.__class__ = self.rewritten
         setattr(self.owner, NAME, module)
 
     def remove(self) -> None:
-        """Put the network's own pooling back."""
+        """Restore the network's own pooling."""
         if type(self.owner) is self.rewritten:
             delattr(self.owner, NAME)
             self.owner.__class__ = self.original
@@ -92,7 +92,7 @@ class _Call:
         start: when it began.
         args: its arguments.
         kwargs: its keyword arguments.
-        match: the pooling that it computes, if it does.
+        match: the pooling that it computes, or None.
     """
 
     module: nn.Module
@@ -117,10 +117,10 @@ class Observation:
     Attributes:
         model: the network.
         output: its output.
-        calls: those that return vectors, in the order of their ends.
+        calls: calls that return vectors, in the order in which they end.
         counts: number of calls of each module.
-        last_map_start: when the last call began that returned a feature map.
-        num_prefix_tokens: for a number of tokens, how many at the front are the same for all images, as class tokens.
+        last_map_start: start of the last call that returned a feature map.
+        num_prefix_tokens: for a number of tokens, how many at the front are equal for all images, such as class tokens.
         head_call: arguments of ``forward_head``, which the networks of timm have.
     """
 
@@ -144,7 +144,7 @@ class Observation:
 
     @property
     def other_pooling(self) -> str | None:
-        """Name of the innermost module that makes vectors of a feature map in another way than those known."""
+        """Name of the innermost module that reduces a feature map in an unknown way, or None."""
         calls = [call for call in self.calls if not call.match and call.module is not self.model]
         last = max((call for call in calls if any(map(is_map, call.inputs))), key=lambda call: call.start, default=None)
         return None if last is None else type(last.module).__name__
@@ -180,7 +180,7 @@ class Observation:
 
 
 def find_sites(seen: Observation, reasons: list[str]) -> Iterator[Site]:
-    """Yield the places where a network may pool, the most likely ones first."""
+    """Yield the possible pooling sites of a network, the most likely first."""
     model = seen.model
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
@@ -206,7 +206,7 @@ def find_sites(seen: Observation, reasons: list[str]) -> Iterator[Site]:
 
 def _traced(call: _Call, seen: Observation) -> TracedMethod:
     owner, method, args, kwargs = call.module, "forward", call.args, call.kwargs
-    if owner is seen.model and seen.head_call is not None:  # keeps forward_features and forward_head of timm in use
+    if owner is seen.model and seen.head_call is not None:  # keeps timm's forward_features and forward_head usable
         method, (args, kwargs) = "forward_head", seen.head_call
     signature = inspect.signature(getattr(type(owner), method))
     if any(

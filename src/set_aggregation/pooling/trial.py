@@ -1,4 +1,4 @@
-"""Trial runs of a network, which leave it as it was."""
+"""Trial runs that leave a network unchanged."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 
 def refusal(model: nn.Module, found: str, advice: str) -> ValueError:
-    """Return the error for a network that replace_pooling does not change."""
+    """Return the error for a network that replace_pooling refuses."""
     return ValueError(f"replace_pooling: got a {type(model).__name__} {found}; {advice}")
 
 
@@ -92,7 +92,7 @@ class Inputs:
 
 
 def with_padding(x: Tensor) -> Tensor:
-    """Return a mask of ones with zeros at the end of its first row; any other tensor as it is."""
+    """Return a mask of ones with zeros at the end of its first row, and any other tensor unchanged."""
     if x.ndim < 2 or x.shape[1] < 2 or not bool((x == 1).all()):
         return x
     x = x.clone()
@@ -101,7 +101,7 @@ def with_padding(x: Tensor) -> Tensor:
 
 
 def more_noise(x: Tensor) -> Tensor:
-    """Return a batch with one more row: noise of equal mean and scale, or the rows in another order."""
+    """Append one row to a batch: noise of equal mean and scale, or the rows in another order."""
     rows = torch.cat((x.flip(0), x[:1]))
     if not rows.is_floating_point() or bool(((x == 0) | (x == 1)).all()):
         return rows
@@ -136,7 +136,7 @@ def attributes_kept(model: nn.Module) -> Iterator[None]:
 
 
 class Trial:
-    """Runs a network in evaluation mode, reproducibly, without any effect on its weights and gradients.
+    """Reproducible runs of a network in evaluation mode, without effect on its weights and gradients.
 
     Constant weights, such as a zero classifier or the weights of a fresh normalization, would hide what the network
     computes: the runs use noise for them.
@@ -173,12 +173,12 @@ class Trial:
 
     @property
     def present(self) -> dict[str, Tensor]:
-        """Values for the runs of those parameters that the network still has."""
+        """Trial values of the original parameters that the network still has."""
         now = dict(self.model.named_parameters())
         return {name: value for name, value in self.weights.items() if now.get(name) is self._originals[name]}
 
     def run(self, inputs: Inputs) -> Any:
-        """Return the network's output. Modules that were put into it have their own weights."""
+        """Return the network's output; installed modules use their own weights."""
         values = {**self.present, **{name: buffer.clone() for name, buffer in self.model.named_buffers()}}
         with torch.random.fork_rng(devices=[]), torch.enable_grad(), attributes_kept(self.model):
             torch.manual_seed(0)
