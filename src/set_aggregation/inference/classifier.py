@@ -131,10 +131,16 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
             image: a file, an image of Pillow, or an array of bytes (H, W), (H, W, 3) or (H, W, 4).
 
         Raises:
-            ValueError: the file is no image, or the array has another shape or type.
+            ValueError: it is none of these.
         """
+        if not isinstance(image, str | Path | Image.Image | np.ndarray):
+            raise ValueError(
+                f"ImageClassifier.preprocess: got a {type(image).__name__}, expected one image: a file, an image of "
+                "Pillow or an array; call it for each image"
+            )
         if isinstance(image, np.ndarray):
-            if image.dtype != np.uint8 or (image.ndim != 2 and image.shape[2:] not in ((3,), (4,))):
+            is_image = image.ndim == 2 or image.shape[2:] in ((3,), (4,))
+            if image.dtype != np.uint8 or image.size == 0 or not is_image:
                 raise ValueError(
                     f"ImageClassifier: got an array of {image.dtype} of shape {image.shape}, expected uint8 of shape "
                     "(H, W), (H, W, 3) or (H, W, 4)"
@@ -150,9 +156,11 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
 
     def forward(self, images: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         """Return the logits, in the precision of the weights."""
-        if images.ndim != 4 or images.shape[1] != self.in_channels:
+        if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != self.in_channels:
+            got = f"of shape {tuple(images.shape)}" if isinstance(images, Tensor) else f"as {type(images).__name__}"
             raise ValueError(
-                f"ImageClassifier: got images of shape {tuple(images.shape)}, expected (B, C={self.in_channels}, H, W)"
+                f"ImageClassifier: got images {got}, expected a tensor of shape (B, C={self.in_channels}, H, W), such "
+                "as preprocess returns"
             )
         if images.dtype != torch.uint8:
             _check_floats(images)
@@ -189,7 +197,7 @@ def _check_floats(images: Tensor) -> None:
     if images.numel() == 0 or images.is_meta or torch.compiler.is_compiling():
         return
     low, high = (float(bound) for bound in images.detach().aminmax())
-    if low < _FLOATS[0] or high > _FLOATS[1]:
+    if not (low >= _FLOATS[0] and high <= _FLOATS[1]):  # nor NaN
         raise ValueError(
             f"ImageClassifier: got floats from {low:.3g} to {high:.3g}, expected [0, 1], or bytes as torch.uint8; the "
             "model normalises them itself"
