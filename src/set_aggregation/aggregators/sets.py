@@ -95,7 +95,7 @@ class PaddedSets(Sets):
         return self.mask.sum(1, keepdim=True) - 1
 
     def sort(self, values: Float[Tensor, "B N M"]) -> Float[Tensor, "B N M"]:
-        """Sort each feature of the real elements in descending order, zeros behind them."""
+        """Sort each feature of the real elements in descending order, followed by zeros."""
         if self.mask is None:
             return values.sort(1, descending=True).values
         ordered = values.masked_fill(~self.mask[..., None], float("-inf")).sort(1, descending=True).values

@@ -62,7 +62,7 @@ class SimPool(SoftmaxPool):
         normed = self.norm(x)
         normed = normed.to(accumulation_dtype(normed.dtype))
         minimum = -sets.max(-normed).amax(1, keepdim=True)  # B 1
-        # Padding may lie below the minimum; a power of a negative number is NaN.
+        # Padding may be below the minimum; a power of a negative number is NaN.
         values = sets.mask_padding(normed - sets.broadcast(minimum)) + 1e-6
         total = sets.sum(sets.softmax(self.scores(x, sets)) * values**self.gamma)
         empty = total == 0

@@ -28,7 +28,7 @@ def layout_of(shape: Size, widths: set[int]) -> Layout | None:
 def as_feature_map(
     x: Tensor, layout: Layout, image_size: tuple[int, int], num_prefix_tokens: int = 0
 ) -> Float[Tensor, "B D h w"]:
-    """Return a feature map, or the tokens of an image row by row, as a map with channels first.
+    """Return a feature map, or the row-major tokens of an image, as a map with channels first.
 
     Example:
         >>> import torch

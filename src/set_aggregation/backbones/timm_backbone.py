@@ -53,7 +53,7 @@ class TimmBackbone(Backbone):
             arguments |= {"features_only": True, "out_indices": (out_index,)}
         self.in_channels = in_channels
         self.is_pretrained = pretrained
-        self.network = _create(name, arguments).eval()  # or the trial run would change its running statistics
+        self.network = _create(name, arguments).eval()  # otherwise the trial run would change its running statistics
         images = example_images(self.network, image_size)
         if out_index is None:
             found = _unpool(self.network, images)
@@ -109,7 +109,7 @@ def _unpool(network: nn.Module, images: Tensor) -> tuple[Layout, Tensor] | None:
         network.reset_classifier(0, "")  # type: ignore[operator]
         with torch.no_grad():
             features = network(images)
-    except (AssertionError, RuntimeError, TypeError):  # the layers behind the pooling need a vector
+    except (AssertionError, RuntimeError, TypeError):  # the layers after the pooling need a vector
         return None
     layout = layout_of(features.shape, {size for size in sizes if size}) if isinstance(features, Tensor) else None
     return layout and (layout, features)

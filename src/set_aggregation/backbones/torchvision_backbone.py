@@ -13,7 +13,7 @@ from set_aggregation.pooling.trial import example_images, first_line
 class TorchvisionBackbone(Backbone):
     r"""The feature map of a network of `torchvision <https://pytorch.org/vision/stable/models.html>`_.
 
-    Made by torchvision's ``create_feature_extractor``, which drops the layers behind the map. The tokens of a vision
+    Made by torchvision's ``create_feature_extractor``, which drops the layers after the map. The tokens of a vision
     transformer become a map again; the class token is left out.
 
     Args:

@@ -48,9 +48,9 @@ class ImageDataModule(LightningDataModule, ABC):
 
     Args:
         batch_size: images in a batch on one rank.
-        max_pixels_per_batch: number of pixels in a batch, in place of ``batch_size``.
+        max_pixels_per_batch: number of pixels in a batch, instead of ``batch_size``.
         normalize: subtract the mean and divide by the standard deviation of each channel.
-        augment: random crop of the training images, and flip where it keeps the class.
+        augment: random crop of the training images, and flip if it keeps the class.
 
     Attributes:
         num_classes: number K of classes.
@@ -100,12 +100,12 @@ class ImageDataModule(LightningDataModule, ABC):
         missing = [part for part in _PARTS[stage] if part not in self.parts]
         if missing:
             self.parts |= self.load_parts(missing)
-            for images in self.parts.values():  # refuses batches that cannot be made, before training
+            for images in self.parts.values():  # refuses impossible batches before training
                 ResolutionBatchSampler(images.sizes, **self._batching())
 
     @property
     def title(self) -> str:
-        """The name of the data in tables of runs: accuracies under one title can be compared."""
+        """Name of the data in tables of runs; accuracies with the same title are comparable."""
         return type(self).__name__
 
     @property
@@ -115,7 +115,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @property
     def image_description(self) -> dict[str, Any]:
-        """Everything a trained model needs to be used without this data, in plain values; stored in checkpoints.
+        """Plain values that a trained model needs to work without this data; stored in checkpoints.
 
         ``training`` describes the data for the model card.
         """
@@ -174,7 +174,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """Let the next training data loader continue from a position.
 
         Args:
-            state_dict: of data with the same number of images.
+            state_dict: position in data with the same number of images.
         """
         self._sampler_state = state_dict["sampler"]
 
@@ -209,7 +209,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return DataLoader(images, batch_size=self.batch_size)
 
     def on_after_batch_transfer(self, batch: list[Tensor], dataloader_idx: int) -> tuple[Tensor, ...]:
-        """Augment, convert and normalise a batch on its device."""
+        """Augment, convert and normalize a batch on its device."""
         images, *labels = batch
         if self.augment and self.trainer is not None and self.trainer.lightning_module.training:
             images = random_crop_and_flip(images, self.flip)

@@ -14,7 +14,7 @@ from torch.utils.data import Sampler
 
 from set_aggregation.data.epoch_plan import EpochPlan, Remainder
 
-_MANY_SIZES = 10  # from which on a warning is due where few images share a size
+_MANY_SIZES = 10  # smallest number of sizes that may cause the warning about small batches
 
 
 class ResolutionBatchSampler(Sampler[list[int]]):
@@ -41,7 +41,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
             :func:`~set_aggregation.data.choose_buckets`.
         batch_size: largest number of images in a batch on one rank. The batches of a size are equally large, up to one
             image, so that no small batch with a noisy gradient ends the epoch.
-        max_pixels_per_batch: number of pixels in a batch, in place of ``batch_size``: small images come in larger
+        max_pixels_per_batch: number of pixels in a batch, instead of ``batch_size``: small images come in larger
             batches, and all steps take about equally long.
         shuffle: a new order each epoch; otherwise size by size, in the order of the data set.
         drop_last: full batches only; the rest of each size is left out.
@@ -126,7 +126,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
 
     @property
     def sampler(self) -> "ResolutionBatchSampler":
-        """Itself: Lightning calls ``set_epoch`` of a batch sampler on this attribute only."""
+        """The sampler itself: Lightning calls ``set_epoch`` of a batch sampler on this attribute only."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
@@ -141,7 +141,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
 
     @property
     def epoch(self) -> int:
-        """The epoch whose order this is."""
+        """Epoch of the current order."""
         return self._plan.epoch
 
     def __len__(self) -> int:
@@ -159,7 +159,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
     def num_replanned(self) -> int:
         """Return the batches of a whole epoch less those of a resumed and replanned one, otherwise 0.
 
-        An epoch is planned anew for another number of ranks or other batch sizes.
+        Another number of ranks or other batch sizes give a new plan of the epoch.
         """
         return len(self) - len(self._plan)
 
@@ -211,9 +211,9 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where another sampler of the same data was: the next iteration yields the remaining batches.
+        """Resume the position of another sampler of the same data: the next iteration yields the remaining batches.
 
-        With another number of ranks or other batch sizes, the remaining images are planned anew, and no used image is
+        With another number of ranks or other batch sizes, the remaining images get a new plan, and no used image is
         repeated except for padding.
 
         Raises:
@@ -245,7 +245,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
                 f"got a state of num_replicas={past.num_replicas} and batches of {list(past.batch_sizes)}, expected "
                 f"{plan.num_replicas} and {list(plan.batch_sizes)} with remainder='keep'"
             )
-        used = replace(past, rank=0).used(state["num_batches"])  # this rank may not have been one of those
+        used = replace(past, rank=0).used(state["num_batches"])  # this rank may be new
         self._plan, self._num_batches = replace(plan, seed=past.seed, epoch=past.epoch, start=used), 0
 
     def _begin(self, epoch: int) -> None:
@@ -274,7 +274,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         return rank, num
 
     def _update_ranks(self) -> None:
-        """Follow ``torch.distributed`` where ranks are not given, also if it was initialised after the sampler."""
+        """Read ranks that are not given from ``torch.distributed``, which may be initialized after the sampler."""
         rank, num_replicas = self._ranks()
         if (rank, num_replicas) != (self._plan.rank, self._plan.num_replicas):
             self._plan = replace(self._plan, rank=rank, num_replicas=num_replicas)

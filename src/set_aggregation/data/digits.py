@@ -13,14 +13,14 @@ from set_aggregation.data.in_memory import InMemoryImages
 class Digits(InMemoryImages):
     """Handwritten digits of scikit-learn: 1,797 grey images of 8x8 pixels, enlarged to 16x16, in ten classes.
 
-    The test part of UCI's "Optical Recognition of Handwritten Digits" (`Alpaydin and Kaynak, 1998
-    <https://doi.org/10.24432/C50P49>`_). There is no published split: ``split_seed`` chooses the test
+    It is the test part of UCI's "Optical Recognition of Handwritten Digits" (`Alpaydin and Kaynak, 1998
+    <https://doi.org/10.24432/C50P49>`_). It has no published split: ``split_seed`` chooses the test
     set of 360 images. Nothing is downloaded.
 
     Args:
         batch_size: images in a batch on one rank.
         val_size: images held out for validation.
-        **arguments: see :class:`~set_aggregation.data.InMemoryImages`; there is no ``split``.
+        **arguments: see :class:`~set_aggregation.data.InMemoryImages`, except ``split``.
 
     Example:
         >>> digits = Digits(batch_size=32)
@@ -43,7 +43,7 @@ class Digits(InMemoryImages):
         super().__init__(batch_size, val_size, split="paper", **arguments)
 
     def load(self) -> tuple[UInt8[Tensor, "N 1 16 16"], Int[Tensor, "N"], int]:
-        """Read the images in scikit-learn and enlarge them."""
+        """Read and enlarge the images of scikit-learn."""
         from sklearn.datasets import load_digits
 
         digits = load_digits()

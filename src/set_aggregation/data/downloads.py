@@ -32,7 +32,7 @@ def read_verified(file: Path, md5: str) -> bytes:
 def download(folder: Path, archives: Mapping[str, str], addresses: Sequence[str], files: Sequence[str]) -> None:
     """Download and unpack archives through torchvision, trying the addresses in turn.
 
-    The files are unpacked in a temporary folder first, so that a download that breaks off leaves nothing behind.
+    The files are unpacked in a temporary folder first, so that an interrupted download leaves no files.
     """
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Finding image files, and reading them as arrays of bytes."""
+"""Search and decoding of image files."""
 
 import os
 import warnings
@@ -39,7 +39,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder is no data, such as ``.ipynb_checkpoints`` or ``__MACOSX``."""
+    """Return whether a file or folder is not data, such as ``.ipynb_checkpoints`` or ``__MACOSX``."""
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -64,7 +64,7 @@ def read_image(file: Path, in_channels: int, image_size: Size | None = None) -> 
     try:
         with Image.open(file) as image:
             if image_size is not None:
-                # JPEG files are decoded at a half, a quarter or an eighth of their size where that is large enough.
+                # JPEG files are decoded at a half, a quarter or an eighth of their size if that is large enough.
                 image.draft(None, (2 * max(image_size), 2 * max(image_size)))
             return to_array(image, in_channels, image_size)
     except _UNREADABLE as error:
@@ -83,7 +83,7 @@ def upright_size(file: Path) -> Size:
     """Return height and width of an image file as :func:`read_image` returns it, from the header of the file only."""
     try:
         with Image.open(file) as image:
-            # PngImageFile.getexif would decode the image to look for a chunk behind its pixels.
+            # PngImageFile.getexif would decode the image to look for a chunk after its pixels.
             quarter_turn = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
             # Pillow returns the upright size of a TIFF file.
             return image.size if quarter_turn and image.format != "TIFF" else image.size[::-1]
@@ -104,7 +104,7 @@ def shrink(size: Size, max_side: int) -> Size:
 
 
 def _eight_bits(image: Image.Image, opened: Image.Image) -> Image.Image:
-    """Scale integers of 16 or 32 bits and floats to bytes, which Pillow would clip, by what the opened file states."""
+    """Scale 16- and 32-bit integers and floats, which Pillow would clip, to bytes by the maximum of the file."""
     if image.mode[0] in "IF":
         values = np.nan_to_num(np.asarray(image).astype(np.float64))
         scaled = values * (255 / _white(opened, values))
@@ -115,7 +115,7 @@ def _eight_bits(image: Image.Image, opened: Image.Image) -> Image.Image:
 
 
 def _white(image: Image.Image, values: NDArray[np.float64]) -> float:
-    """Return the value of white: what the file states, otherwise a guess from the largest value."""
+    """Return the value of white: the maximum that the file states, or a guess from the largest value."""
     tags = getattr(image, "tag_v2", {})
     for tag in (_S_MAX_SAMPLE_VALUE, _MAX_SAMPLE_VALUE):
         stated = tags.get(tag)

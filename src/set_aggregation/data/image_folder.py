@@ -34,26 +34,26 @@ _Found = dict[str, list[tuple[Path, int]]]  # files and class indices of each pa
 class ImageFolder(ImageDataModule):
     """Images in a folder per class, as ``torchvision.datasets.ImageFolder`` has them, but of any size.
 
-    Each image is resized to one of a handful of sizes, chosen from the data so that its aspect ratio changes little
-    and it is hardly enlarged (see :func:`~set_aggregation.data.choose_buckets`); a batch has images of one size. Worker
+    Each image is resized to one of a few sizes, chosen from the data so that aspect ratios change little and images
+    are hardly enlarged (see :func:`~set_aggregation.data.choose_buckets`); a batch has images of one size. Worker
     processes decode them.
 
-    ``root`` holds the class folders, or the folders ``train`` and ``val`` or ``test`` or both that hold them
-    (``Training``, ``valid``, ``validation`` and ``testing`` count too). A part without a folder is held out of the
-    training images, the same fraction of each class. Files below a class folder count at any depth if Pillow decodes
-    files with their suffix.
+    ``root`` contains the class folders, or the folders ``train``, ``val`` and ``test`` that contain them (or
+    ``Training``, ``valid``, ``validation``, ``testing``). A missing part is held out of the training images, the same
+    fraction of each class. Files at any depth below a class folder count if Pillow decodes
+    their format.
 
     With ``labels`` the classes come from a CSV file with the columns ``file`` (relative to ``root``) and ``label``, and
     optionally ``split`` (train, val or test).
 
-    ``setup`` reads the headers of all files. A file whose body is damaged is named when it is read; with
-    ``unreadable="skip"`` all files are decoded in ``setup``.
+    ``setup`` reads the headers of all files. A damaged image is an error when it is decoded; with
+    ``unreadable="skip"`` all files are decoded in ``setup`` and damaged ones skipped.
 
     Args:
         root: the folder.
-        labels: CSV file of labels; None takes a folder per class.
+        labels: CSV file of labels; None expects one folder for each class.
         batch_size: images in a batch on one rank.
-        max_pixels_per_batch: number of pixels in a batch, in place of ``batch_size``.
+        max_pixels_per_batch: number of pixels in a batch, instead of ``batch_size``.
         max_side: images are shrunk until neither side is longer.
         num_buckets: number of different sizes.
         max_aspect_change: factor by which the aspect ratio of an image may change.
@@ -263,13 +263,13 @@ class ImageFolder(ImageDataModule):
             )
 
     def _report(self, reasons: Mapping[Path, str], num_files: int) -> None:
-        """Stop because of files that cannot be read, or warn of them."""
+        """Raise an error for unreadable files, or warn about them."""
         named = [f"{file} ({reason})" for file, reason in reasons.items()]
         more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
         message = f"{len(named)} of {num_files} files that cannot be read: {', '.join(named[:_NAMED])}{more}"
         if self.unreadable == "stop":
             raise ValueError(
-                f"ImageFolder: got {message}; repair or remove them, or leave them out with --data.unreadable skip"
+                f"ImageFolder: got {message}; repair or remove them, or skip them with --data.unreadable skip"
             )
         rank_zero_warn(f"leaving out {message}", category=UserWarning)
 

@@ -23,7 +23,7 @@ from set_aggregation.data.resizing import ResamplingBatchSampler, draw_sizes, re
 
 Split = Literal["official", "paper"]
 Sizes = Sequence[int | tuple[int, int]]
-_CGROUP = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
+_CGROUP = Path("/sys/fs/cgroup")  # version 2, inside a container
 
 
 class InMemoryImages(ImageDataModule):
@@ -48,18 +48,18 @@ class InMemoryImages(ImageDataModule):
             training set; ``"paper"`` shuffles both together and also holds out ``test_size`` images for the test.
         split_seed: seed of the split, independent of the seed of the run.
         normalize: subtract the mean and divide by the standard deviation of each channel over the training set.
-        augment: random crop of the training images, and flip where it keeps the class.
+        augment: random crop of the training images, and flip if it keeps the class.
         test_size: test images of the ``"paper"`` split; None takes the default of the class.
-        split_file: JSON file of a split of one's own, ``{"train": [0, 5, ...], "val": [...], "test": [...]}``: indices
-            of the images in the order of :meth:`load`. It takes the place of the five arguments above that concern
+        split_file: JSON file of your own split, ``{"train": [0, 5, ...], "val": [...], "test": [...]}``: indices
+            of the images in the order of :meth:`load`. It overrides the five arguments above that concern
             the split.
         sizes: sizes of the validation and test images, each a side or (height, width); they need not be trained on.
             None keeps the size of the data.
         train_sizes: sizes of the training images: ``"all"`` of ``sizes``, the ``"original"`` only, or a list.
-        resample: draw the sizes of the training images anew each epoch. All images are then in memory at all sizes.
+        resample: draw new sizes for the training images in each epoch. All images are then in memory at all sizes.
         size_seed: seed of the draw, independent of the seed of the run.
         antialias: see :func:`~set_aggregation.data.resizing.resize`.
-        max_pixels_per_batch: number of pixels in a batch, in place of ``batch_size``.
+        max_pixels_per_batch: number of pixels in a batch, instead of ``batch_size``.
 
     Attributes:
         image_size: height and width of the original images in pixels.
@@ -134,7 +134,7 @@ class InMemoryImages(ImageDataModule):
 
     @property
     def title(self) -> str:
-        """The name of the data: with the number of sizes, since accuracies at other sizes cannot be compared."""
+        """Name of the data, with the number of sizes: accuracies at different sizes are not comparable."""
         name = type(self).__name__
         num = len(self.sizes)
         return f"{name} at {num} {'size' if num == 1 else 'sizes'}" if self.is_resized else name
@@ -167,7 +167,7 @@ class InMemoryImages(ImageDataModule):
         return num * self.in_channels * sum(h * w for h, w in sizes) // (len(sizes) if self._draws_once(part) else 1)
 
     def _check_memory(self, needed: int) -> None:
-        """Refuse images that would not fit, before they are made."""
+        """Refuse images that do not fit into memory before resizing them."""
         if self.trainer is not None:
             if self.trainer.local_rank > 0:
                 return  # the first rank of a machine checks for all of them, before any begins
@@ -175,7 +175,7 @@ class InMemoryImages(ImageDataModule):
         if needed > (available := available_memory()):
             raise ValueError(
                 f"{type(self).__name__}: got images that take {needed / 1e9:,.1f} GB of memory, expected at most the "
-                f"{available / 1e9:,.1f} GB that are free; use fewer (num_train), smaller or fewer sizes of them"
+                f"{available / 1e9:,.1f} GB that are free; use fewer images (num_train), or fewer or smaller sizes"
             )
 
     def _image_set(self, part: str, images: UInt8[Tensor, "n C H W"], labels: Int[Tensor, "n"]) -> ImageSet:
@@ -237,7 +237,7 @@ class InMemoryImages(ImageDataModule):
         val, train = rest[: self.val_size], rest[self.val_size :]
         if not len(train):
             raise ValueError(
-                f"{name}: got val_size={self.val_size}, expected fewer than the {len(rest)} images there are to share "
+                f"{name}: got val_size={self.val_size}, expected fewer than the {len(rest)} images to split "
                 "between training and validation"
             )
         if self.num_train is not None:
@@ -268,7 +268,7 @@ def read_split(file: Path, num: int) -> dict[str, NDArray[np.int64]]:
 
 
 def available_memory() -> int:
-    """Return the bytes that this process can take without swapping or exceeding its container's limit."""
+    """Return the bytes that this process can allocate without swapping or exceeding its container's limit."""
     available: int = psutil.virtual_memory().available
     try:
         limit, used = ((_CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
@@ -283,7 +283,7 @@ def available_memory() -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the free bytes of an accelerator, 0 where they are unknown."""
+    """Return the free bytes of an accelerator, 0 if unknown."""
     try:
         free, _ = torch.accelerator.get_memory_info(device)
     except (RuntimeError, ValueError):

@@ -38,7 +38,7 @@ def draw_sizes(num_images: int, num_sizes: int, seed: int) -> list[NDArray[np.in
 
 
 class ResamplingBatchSampler(ResolutionBatchSampler):
-    """Batch sampler that draws the sizes of the images anew each epoch.
+    """Batch sampler that draws new sizes for the images in each epoch.
 
     Every image is in memory at every size. The base class samples slots, a fixed number for each size; the images in
     the slots change with the epoch.

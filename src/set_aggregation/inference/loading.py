@@ -13,13 +13,13 @@ _EXPECTED = "expected the folder of a run, such as lightning_logs/EXPERIMENT/RUN
 
 
 def load(source: Path | str, device: torch.device | str = "cpu") -> ImageClassifier:
-    """Return a trained model in evaluation mode, with the conversion of its images.
+    """Return a trained model in evaluation mode, with its image preprocessing.
 
-    A file contains all that is needed. No code in it is executed: checkpoints are read with ``weights_only=True`` after
-    a check of their integrity, and only backbones, aggregators and modules that are installed are built.
+    One file is sufficient. No code in it is executed: checkpoints are checked for damage and read with
+    ``weights_only=True``, and only installed backbones, aggregators and modules are built.
 
     Args:
-        source: the folder of a run, whose ``checkpoints/best.ckpt`` is taken, or else ``last.ckpt``; a checkpoint; a
+        source: the folder of a run, of which it reads ``checkpoints/best.ckpt`` or else ``last.ckpt``; a checkpoint; a
             file of :func:`set_aggregation.save_safetensors`; or a folder of ``save_pretrained``.
         device: device of the model.
 

@@ -1,4 +1,4 @@
-"""Networks as plain values, and built from them."""
+"""Construction of networks from plain values."""
 
 from argparse import ArgumentError
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _OF_TRAINING = (
 )
 # The weights come from the file, also of pretrained backbones: nothing is downloaded ...
 _OF_DOWNLOADS = {"pretrained": False, "weights": None}
-# ... except for two networks of torchvision that compute something else if they are built with weights.
+# ... except for two networks of torchvision whose computation depends on it.
 _BUILT_WITH_WEIGHTS = ("googlenet", "inception_v3")
 _REFUSED = "got a network that cannot be built here"
 
@@ -35,7 +35,7 @@ def without_training(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_network(arguments: Mapping[str, Any]) -> SetClassifier:
-    """Build a network whose weights are to be replaced. The state of the random numbers stays as it is."""
+    """Build a network whose weights will be replaced, without changing the random state."""
     for part, base in (("backbone", Backbone), ("aggregator", Aggregator)):
         _check_classes(arguments.get(part), base)
     backbone = arguments["backbone"]
@@ -57,10 +57,10 @@ def build_network(arguments: Mapping[str, Any]) -> SetClassifier:
 
 
 def _check_classes(part: Any, base: type) -> None:
-    """Refuse other callables than modules: jsonargparse would call any function in place of an aggregator."""
+    """Refuse callables that are not modules, which jsonargparse would call as an aggregator."""
     if not isinstance(part, Mapping) or not isinstance(path := part.get("class_path"), str):
         raise ValueError(f"{_REFUSED}: its {base.__name__} is {part!r}, expected a class_path")
-    home, _, name = path.rpartition(".")  # jsonargparse looks a name alone up among the subclasses
+    home, _, name = path.rpartition(".")  # jsonargparse looks up a bare name among the subclasses
     try:
         named = getattr(import_module(home), name) if home else base
     except (ImportError, AttributeError) as error:

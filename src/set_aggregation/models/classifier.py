@@ -141,7 +141,7 @@ class SetClassifier(LightningModule):
         self.compile_forward = compile
         self.training_description: dict[str, Any] = {}  # plain values for the model card, stored in checkpoints
         self._compile_if_asked()
-        # By name, now: FSDP makes all parameters one-dimensional.
+        # Now and by name, because FSDP makes all parameters one-dimensional.
         self._norms_and_biases = {name for name, parameter in self.named_parameters() if parameter.ndim < 2}
 
         accuracy = MulticlassAccuracy(num_classes, average="micro")
@@ -159,7 +159,7 @@ class SetClassifier(LightningModule):
         return self.pool.aggregator
 
     def setup(self, stage: str) -> None:
-        """Check the sizes of the images, take the weights of ``init_from``, and compile the network if asked to."""
+        """Check the image sizes, load the weights of ``init_from``, and compile the network if ``compile`` is set."""
         self.check_image_sizes(getattr(getattr(self.trainer, "datamodule", None), "image_sizes", {}))
         if stage == "fit" and self.init_from is not None:
             weights = read_weights(Path(self.init_from))
@@ -193,7 +193,7 @@ class SetClassifier(LightningModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what :func:`set_aggregation.load` needs beside the weights."""
+        """Store the values that :func:`set_aggregation.load` needs in addition to the weights."""
         training: dict[str, Any] = {}
         if (images := getattr(getattr(self.trainer, "datamodule", None), "image_description", None)) is not None:
             training = images.get("training", {})
@@ -201,7 +201,7 @@ class SetClassifier(LightningModule):
         checkpoint["training"] = {**training, **self.training_description}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the compiled network: in a copy it would compute with the weights of the original."""
+        """Exclude the compiled network: in a copy it would compute with the weights of the original."""
         return {name: value for name, value in super().__getstate__().items() if name != "_compiled_call_impl"}
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -254,7 +254,7 @@ class SetClassifier(LightningModule):
 
     def _compile_if_asked(self) -> None:
         if self.compile_forward and self._compiled_call_impl is None:
-            # fullgraph=True: otherwise torch runs code uncompiled without a word after eight recompilations.
+            # fullgraph=True: otherwise torch silently runs uncompiled code after eight recompilations.
             # dynamic=True: one program for all sizes; torch 2.11 makes one for each pattern of odd and even sizes in
             # the poolings of SmallCNN, which may be more than eight.
             torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)

@@ -65,7 +65,7 @@ def takes_total_steps(factory: Callable[..., Any]) -> bool:
 
 
 def build_schedule(factory: Callable[..., LRScheduler], optimizer: Optimizer, trainer: Trainer) -> LRScheduler:
-    """Call a factory with the optimizer, and with the number of steps if it takes one and has none."""
+    """Call a factory with the optimizer, and with the number of steps unless it is set."""
     given = arguments_of(factory)[1]
     if not takes_total_steps(factory) or given.get("total_steps") or given.get("steps_per_epoch"):
         return factory(optimizer)

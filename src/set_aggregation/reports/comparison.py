@@ -44,7 +44,7 @@ class Comparison(NamedTuple):
 
     @property
     def has_seeds(self) -> bool:
-        """Whether some runs differ in nothing but the seed."""
+        """True if some runs differ only in the seed."""
         return any(len(runs) > 1 for row in self.rows for runs in row.cells.values())
 
 
