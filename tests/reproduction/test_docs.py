@@ -6,7 +6,11 @@ import shlex
 import pytest
 
 from reproduction.__main__ import parser
+from reproduction.claims import at_sizes, epochs_to, select
 from reproduction.grid import EXPERIMENTS, expand
+from reproduction.paper_numbers import TABLE2, TABLE2_SIZES, TABLE3
+from reproduction.records import read
+from reproduction.tables import paper_tables
 from tests.support.cli_runner import ROOT
 
 PAGE = (ROOT / "docs" / "paper.md").read_text()
@@ -32,3 +36,47 @@ def test_number_of_runs(experiment):
 def test_every_experiment_has_a_row():
     table = PAGE[PAGE.index("| `run` |") : PAGE.index("All have seeds")]
     assert set(re.findall(r"`(\w+)`", table)) == {*EXPERIMENTS, "run", "theory", "pooling_time"}
+
+
+def test_what_was_learned_is_in_the_results():
+    results = read(ROOT / "results")
+    runs = results.runs.query("preset == 'paper' and epochs == 15")
+    by_size = runs.query("backbone == 'small_cnn' and dropout == 0 and overrides == '{}' and train_sizes == ''")
+    by_size = by_size.pivot_table(index=["data", "size"], columns="aggregator", values="best")
+    cifar, flatten, fashion = (
+        by_size.loc["cifar10"].loc[list(TABLE2_SIZES)],
+        by_size["flatten"].dropna().groupby("data").first(),
+        select(runs, data="fashion_mnist", aggregator="san", size=list(TABLE2_SIZES)),
+    )
+    several = at_sizes(runs).pivot_table(index=["data", "train_sizes", "side"], columns="aggregator", values="best")
+    lead = 100 * (several["san"] - several["avg"])
+    epochs = fashion.groupby("size")["curves"].apply(lambda all_: all_.map(lambda each: epochs_to(0.9, each)).mean())
+    tables = {table.title.split(":")[0]: table for table in paper_tables(results.runs)}
+    effects = {row[0]: [text.split()[0].lstrip("+-") for text in row[2:]] for row in tables["Ablations"].rows}
+    time = results.measurements.query("experiment == 'pooling_time' and aggregator == 'san'")["ratio"]
+    conv1x1 = [100 * (TABLE2["cifar10", size, "conv1x1"] - cifar["conv1x1"][size]) for size in TABLE2_SIZES]
+    lower = [
+        100 * (TABLE3["cifar10", "all", side, name] - several[name]["cifar10", "all", side])
+        for side in (16, 24, 32, 40, 48)
+        for name in ("avg", "san")
+    ]
+    over_max = 100 * (cifar["san"] - cifar["max"])
+    assert (lead > 0).all()
+    text = " ".join(PAGE.split())
+    for fact in (
+        f"ahead by {100 * (cifar['san'] - cifar['avg']).mean():.0f} points, averaged over six sizes",
+        f"all {len(lead)} cells of Table 3, by up to {lead.max():.0f} points",
+        f"On Fashion-MNIST it reaches 90 % after {epochs.min():.0f} to {epochs.max():.0f} epochs",
+        f"ahead at all six sizes, by {over_max.min():.0f} to {over_max.max():.0f} points",
+        f"has {flatten['cifar10']:.3f} on CIFAR-10 (SAN: {cifar['san'][1024]:.3f} at size 1024, "
+        f"{cifar['san'][4096]:.3f} at 4096) and {flatten['fashion_mnist']:.3f} on Fashion-MNIST",
+        f"SAN loses {effects['reduction: mean'][0]} points in 15 epochs",
+        f"add {effects['epochs: 40'][0]} points to SAN at size 1024",
+        f"and {effects['epochs: 40'][1]} to max",
+        f"without it SAN gains {effects['antialias: false'][0]} points and max {effects['antialias: false'][1]}",
+        f"add {effects['normalize: true'][0]} points to SAN and {effects['normalize: true'][1]} to max",
+        f"takes {time.min():.1f} to {time.max():.1f} times as long",
+        f"On CIFAR-10, conv-1x1 is {min(conv1x1):.0f} to {max(conv1x1):.0f} points lower",
+        f"trained on all image sizes are {min(lower):.0f} to {max(lower):.0f} points lower",
+    ):
+        assert fact in text
