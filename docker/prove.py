@@ -207,11 +207,13 @@ def start(image, user, *arguments, volume=None, stop_at=None):
         os.kill(int(first), image.stop_signal)
         print(f"-- {image.stop_signal.name} after {time.perf_counter() - started:.0f} s")
         started = time.perf_counter()
-    said, _ = process.communicate(timeout=900)
-    print(said, f"-- exit code {process.returncode} after {time.perf_counter() - started:.1f} s", sep="\n", flush=True)
+    output, _ = process.communicate(timeout=900)
+    print(
+        output, f"-- exit code {process.returncode} after {time.perf_counter() - started:.1f} s", sep="\n", flush=True
+    )
     expected = 75 if stop_at else 0
     assert process.returncode == expected, f"got that exit code, expected {expected}"
-    return said
+    return output
 
 
 def prove(image, folder):

@@ -1,1 +1,1 @@
-"""The paper's experiments: which runs they need, making them, and the report."""
+"""The paper's experiments: their runs, the runner, and the report."""

@@ -30,14 +30,14 @@ CLAIMS = (
     "SAN in ResNet-56 lowers the error (Table 4).",
     "SAN's embedding of a set is unique once M is large enough (Theorem 1), and max-pooling is its limit (Remark 1).",
 )
-SEVERAL_SIZES = 1024  # size of the layer for Table 3, which does not state its own
+SEVERAL_SIZES = 1024  # size of the layer for Table 3, which states none
 _HIGH = 0.9  # "high performance (over 90%)"
-FOUND = 0.01  # matching error of a set that was found again
-_MET = 1e-6  # residual of a search that found a set of the given embedding
+FOUND = 0.01  # largest matching error of a set that counts as found
+_MET = 1e-6  # largest residual of a search that counts as successful
 
 
 class Judgement(NamedTuple):
-    """A claim, judged by the runs of one preset (empty for theory, and without runs) and number of epochs."""
+    """A claim and its verdict from the runs of one preset (empty for theory, and without runs) and number of epochs."""
 
     number: int
     preset: str
@@ -46,7 +46,7 @@ class Judgement(NamedTuple):
 
     @property
     def claim(self) -> str:
-        """Its text."""
+        """Text of the claim."""
         return CLAIMS[self.number - 1]
 
     @property
@@ -57,12 +57,12 @@ class Judgement(NamedTuple):
 
     @property
     def num_runs(self) -> int:
-        """The number of lines it uses."""
+        """Number of lines that the claim uses."""
         return len(frozenset().union(*(each.places for each in self.differences)))
 
 
 def judge(runs: pd.DataFrame, measurements: pd.DataFrame) -> list[Judgement]:
-    """Judge each claim by each preset and number of epochs that has runs of it, at least once."""
+    """Judge each claim once for each preset and number of epochs with runs of it, and at least once."""
     judged = []
     groups = sorted({*zip(runs["preset"], runs["epochs"], strict=True)}, key=lambda group: (group[0] != "paper", group))
     for number, differences in enumerate((_global, _flatten, _fit, _speed, _dropout, _sizes, _resnet), start=1):
@@ -185,7 +185,7 @@ def _resnet(runs: pd.DataFrame) -> Iterator[Difference]:
     runs = select(runs, data="cifar10", backbone="resnet56", aggregator=list(TABLE4))
     is_san = runs["aggregator"] == "san"
     names = [name for name in TABLE4 if name != "san"]
-    # A cell for each of the other networks, all with the runs of SAN.
+    # One cell for each of the other networks, each compared with the runs of SAN.
     others = runs[~is_san].assign(cell=runs["aggregator"], aggregator="other")
     both = pd.concat([others, *(runs[is_san].assign(cell=name) for name in names)])
     paper = fmean(TABLE4[name] - TABLE4["san"] for name in names)

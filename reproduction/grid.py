@@ -13,8 +13,8 @@ _OWN_SIZE = {"flatten": (128,), "original": (64,)}  # as in Table 1; the channel
 _EPOCHS, _MANY_EPOCHS = 15, 40  # in the README of the authors' code; its default
 _SHORT_EPOCHS = 12
 
-# Single changes to the preset ``paper`` that the ablations measure, and one pair: the mean of a set is smaller than its
-# sum, so that the mean is also measured at ten times the learning rate.
+# Ablations change one setting of the preset ``paper``. One changes two: the mean of a set is smaller than its sum, so
+# the mean is also measured with ten times the learning rate.
 ABLATIONS: Sequence[Mapping[str, Any]] = (
     {"reduction": "mean"},
     {"reduction": "mean", "learning_rate": 0.01},
@@ -29,9 +29,9 @@ ABLATIONS: Sequence[Mapping[str, Any]] = (
     {"antialias": False},
 )
 
-# For the comparison of poolings: the size with which each aggregator and its dense layers have as nearly as whole units
-# allow the 78,858 parameters of SAN with M = 1024 on the 64 channels of the small network. It is M of the aggregators
-# whose output size is free, and the units of a hidden layer for the others.
+# Sizes for the comparison of poolings. All aggregators and their dense layers then have about 78,858 parameters, as
+# SAN with M = 1024 on the 64 channels of the small network. The size is M if the output size is free, else the number
+# of units of a hidden layer.
 _FREE_SIZE = {"san": 1024, "power_mean_san": 1024, "deep_sets": 244}
 _HIDDEN_UNITS = {
     **dict.fromkeys(("avg", "max", "gem", "log_sum_exp"), 1051),
@@ -53,11 +53,11 @@ AGGREGATORS = ("flatten", "avg", "max", "conv1x1", "san", "original", *sorted({*
 
 @dataclass(frozen=True)
 class Grid:
-    """The product of all values of a table or figure; ``vary`` returns the runs made of each element of it."""
+    """Product of all values of a table or figure; ``vary`` returns the runs of each element."""
 
     aggregators: Sequence[str]
     data: Sequence[str] = ("cifar10", "fashion_mnist")
-    sizes: Sequence[int] = (1024,)  # the paper's; flatten and original have one of their own
+    sizes: Sequence[int] = (1024,)  # the paper's; flatten and original have their own
     train_sizes: Sequence[str | None] = (None,)  # None for images of one size
     backbone: str = "small_cnn"
     epochs: int = _EPOCHS
@@ -111,8 +111,8 @@ def _with_dropout(run: RunSpec) -> Iterator[RunSpec]:
 
 
 def _with_ablations(run: RunSpec) -> Iterator[RunSpec]:
-    """Yield the baseline and each change to it; with several sizes only the changes that one size does not have."""
-    if run.aggregator == "conv1x1":  # takes one size only, and is for its number of channels
+    """Yield the baseline and each change; with several sizes, only the changes that need them."""
+    if run.aggregator == "conv1x1":  # measures the number of channels, at one size only
         changes: Sequence[Mapping[str, Any]] = ({}, {"channels": 32}) if run.train_sizes is None else ()
         yield from (replace(run, overrides=dict(overrides)) for overrides in changes)
         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Measurements = Iterable[tuple[Mapping[str, Any], Callable[[], Mapping[str, float]]]]
 
-_RUN: Mapping[str, type | tuple[type, ...]] = {  # what a line of a training must have
+_RUN: Mapping[str, type | tuple[type, ...]] = {  # required values of a training
     "settings.preset": str,
     "settings.data": str,
     "settings.backbone": str,
@@ -35,7 +35,7 @@ _RUN: Mapping[str, type | tuple[type, ...]] = {  # what a line of a training mus
     "curves": list,
     "seconds": (int, float),
 }
-_MEASURED = {  # what a line of a measurement must have, by experiment
+_MEASURED = {  # required values of a measurement, by experiment
     "theorem1": ("settings.elements", "settings.features", "settings.size", "settings.seed", "measured.error"),
     "remark1": ("settings.p", "settings.seed", "measured.difference"),
     "pooling_time": ("settings.size", "measured.ratio"),
@@ -44,7 +44,7 @@ _ENVIRONMENT = ["environment.commit", "environment.devices", "environment.system
 
 
 class Results(NamedTuple):
-    """All lines as tables, whose column ``place`` names file and line.
+    """Tables of all lines; the column ``place`` has file and line number.
 
     Args:
         runs: trainings. Columns are the settings (``overrides`` as JSON, ``train_sizes`` ``""`` for one size), ``best``
@@ -58,7 +58,7 @@ class Results(NamedTuple):
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
-    """Return a text that is the same for equal settings only; 0 and 0.0 are equal.
+    """Return a text that identifies settings; 0 and 0.0 are equal.
 
     Example:
         >>> key_of({"dropout": 0.0, "size": 8})
@@ -79,7 +79,7 @@ def keys(folder: Path) -> set[str]:
 
 
 def append(file: Path, line: Mapping[str, Any]) -> bool:
-    """Append a line atomically and durably, unless a file of the folder has its settings already."""
+    """Append a line atomically and durably, unless a file of the folder has its settings."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with (file.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -136,7 +136,7 @@ def run_line(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def measure(measurements: Measurements, file: Path, environment: Mapping[str, str]) -> None:
-    """Make the measurements that no line has yet, and append a line for each."""
+    """Make the missing measurements and append a line for each."""
     done = keys(file.parent)
     for settings, call in measurements:
         if key_of(settings) in done:

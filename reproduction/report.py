@@ -20,7 +20,7 @@ _NO_RESULTS = "No results yet: `python -m reproduction run table2` makes some."
 
 
 def write_report(folder: Path) -> Path:
-    """Write the report into the folder of the results, and what README.md and docs/pooling.md beside it show.
+    """Write the report into the folder of results, and the summaries into README.md and docs/pooling.md beside it.
 
     ``REPORT.md`` has the same bytes for the same lines. The figures have them with the same version of matplotlib.
     """
@@ -60,7 +60,7 @@ def report(results: Results, captions: dict[str, str]) -> str:
 
 
 def summary(results: Results, has_figure: bool) -> str:
-    """Return what the README shows: a row for each claim, and one figure."""
+    """Return the summary for the README: a row for each claim, and one figure."""
     if results.runs.empty and results.measurements.empty:
         return _NO_RESULTS
     judged = claims.judge(results.runs, results.measurements)
@@ -93,7 +93,7 @@ def figures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
 
 
 def _write_between(file: Path, name: str, text: str) -> bool:
-    """Write between the marks of a page; return whether it has them."""
+    """Write between the marks of a page, and return whether it has marks."""
     start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, has_start, rest = (file.read_text(encoding="utf-8") if file.is_file() else "").partition(start)
     _, has_end, after = rest.partition(end)

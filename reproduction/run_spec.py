@@ -46,17 +46,17 @@ class RunSpec:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings as ``results/*.jsonl`` holds them."""
+        """Settings as in ``results/*.jsonl``."""
         return asdict(self)
 
     @property
     def key(self) -> str:
-        """A text that equals that of another run only if all settings do."""
+        """Text that identifies the settings."""
         return key_of(self.settings)
 
     @property
     def label(self) -> str:
-        """A readable description."""
+        """Readable description."""
         words = [self.data, self.aggregator, str(self.size), f"seed {self.seed}"]
         words += [self.preset] if self.preset != "paper" else []
         words += [self.backbone] if self.backbone != "small_cnn" else []
@@ -67,13 +67,13 @@ class RunSpec:
 
     @property
     def name(self) -> str:
-        """The name of the run's folder."""
+        """Name of the run's folder."""
         digest = hashlib.sha256(self.key.encode()).hexdigest()[:8]
         return f"{self.data}-{self.aggregator}-{self.size}-seed{self.seed}-{self.epochs}epochs-{digest}"
 
 
 class Option(NamedTuple):
-    """An option of ``main.py fit`` that a preset or an ablation sets, and whether a run has it."""
+    """Option of ``main.py fit`` that a preset or an ablation sets, and a test whether it applies to a run."""
 
     name: str
     applies: Callable[[RunSpec], bool] = lambda run: True
@@ -105,12 +105,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "modern": {"split": "official", "normalize": True, "augment": True, "hidden_activation": "relu"},
     "short": {"schedule": "configs/scheduler/one_cycle.yaml"},
 }
-# The authors' code holds out a twelfth each, and has sizes of its own.
+# The authors' code holds out a twelfth each, and uses other sizes.
 _AUTHORS_FASHION_MNIST = {"val_size": 5833, "test_size": 5833, "sizes": [12, 20, 28, 36, 44]}
 
 _EXPERIMENTS = {"cifar10": "cifar", "fashion_mnist": "fashion_mnist", "digits": "cifar"}
 _DIGITS_SIZES = [8, 12, 16, 20, 24]
-# The aggregators of the comparison of poolings that have no configs/model/NAME.yaml, and the one that stands in.
+# The configs/model/NAME.yaml of aggregators in the comparison of poolings that have none of that name.
 _BUILT_AS = {
     **dict.fromkeys(("power_mean_san", "deep_sets"), "san"),
     **dict.fromkeys(("attention_pool", "avg_max_pool", "covariance_pool", "fs_pool", "gem"), "max"),

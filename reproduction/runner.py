@@ -1,6 +1,6 @@
 """Make the missing runs of a grid: a loop over ``main.py fit`` with resume.
 
-Each run is a process and a folder of its own. Its log file is also its lock: the runner and the training process hold
+Each run has its own process and folder. Its log file is also its lock: the runner and the training process hold
 an ``flock`` on it, so that no other runner makes the same run as long as either of them lives.
 """
 
@@ -24,7 +24,7 @@ from reproduction.records import append, keys, run_line
 from reproduction.run_spec import RunSpec, as_words, fit_arguments
 
 _EXPERIMENT = "paper"
-_LOG_LINES = 5  # that are shown of a failed run
+_LOG_LINES = 5  # shown of a failed run
 _POLL = 0.2  # seconds
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
@@ -36,7 +36,7 @@ _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str
 
 @dataclass
 class _Job:
-    """A run that this process makes; ``slot`` is the number of its environment."""
+    """Active run of this process; ``slot`` is the index of its environment."""
 
     run: RunSpec
     slot: int
@@ -45,7 +45,7 @@ class _Job:
 
     @property
     def failure(self) -> str:
-        """Return the end of the process in words, and the last lines of its log."""
+        """Describe how the process ended, with the last lines of its log."""
         code = self.process.returncode
         ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         lines = Path(self.log.name).read_text(errors="replace").splitlines()[-_LOG_LINES:]
@@ -113,7 +113,7 @@ class Runner:
         return 1 if self._failures else 0
 
     def _start_jobs(self) -> None:
-        """Start runs until all slots are taken or other runners make the rest."""
+        """Start runs until all slots are used or other runners make the remaining runs."""
         for _ in range(len(self._missing)):
             free = set(range(len(self.environments))) - {job.slot for job in self._jobs}
             if not free:
@@ -127,7 +127,7 @@ class Runner:
                 log.close()
                 self._missing.append(run)
                 continue
-            if run.key in keys(self.file.parent):  # another runner has made it since
+            if run.key in keys(self.file.parent):  # another runner made it in the meantime
                 log.close()
                 continue
             slot = min(free)
@@ -177,7 +177,7 @@ class Runner:
         self._print(f"failed {job.run.label}")
 
     def _stop_jobs(self) -> None:
-        """Tell the training processes once to save and to exit."""
+        """Signal the training processes once to save and exit."""
         if not self._has_stopped_jobs and self._jobs:
             self._has_stopped_jobs = True
             self._print("waiting for the runs to save their state")
@@ -192,7 +192,7 @@ class Runner:
 
 
 def environments(jobs: int | None) -> list[dict[str, str]]:
-    """Return the environment variables of each of the runs that are made at a time; variables that are set stay."""
+    """Return the environment variables of each concurrent run; variables that are set are kept."""
     devices = _accelerators()
     jobs = jobs or len(devices) or 1
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -204,7 +204,7 @@ def environments(jobs: int | None) -> list[dict[str, str]]:
 
 
 def _accelerators() -> list[str]:
-    """Return the names of the GPUs as CUDA_VISIBLE_DEVICES has them."""
+    """Return the names of the GPUs in the format of CUDA_VISIBLE_DEVICES."""
     import torch  # takes seconds
 
     number = torch.cuda.device_count()

@@ -1,4 +1,4 @@
-"""One statistic a claim: a difference, its 95 % interval by Student's t, and the verdict on it."""
+"""The statistic of a claim: a difference, its 95 % interval by Student's t, and a verdict."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def t_interval(values: Iterable[float]) -> Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """One difference that a claim is about.
+    """Difference that a claim is about.
 
     Args:
         name: what is subtracted from what.

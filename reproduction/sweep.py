@@ -38,7 +38,7 @@ def sweep(experiment: str, runs: Sequence[RunSpec]) -> str:
     return comment + yaml.safe_dump(
         {
             "program": "main.py",
-            "project": "set-aggregation",  # importing it from the loggers takes ten seconds
+            "project": "set-aggregation",  # importing it from the loggers would take ten seconds
             "name": experiment,
             "method": "grid",
             "metric": {"name": "val/accuracy", "goal": "maximize"},

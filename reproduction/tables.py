@@ -1,4 +1,4 @@
-"""The paper's tables with the paper's number and ours in each cell."""
+"""The paper's tables, with the paper's number and ours in each cell."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -51,13 +51,13 @@ def verdicts(judged: Sequence[Judgement]) -> Table:
 
 
 def paper_tables(runs: pd.DataFrame) -> list[Table]:
-    """Return Tables 2 to 4, dropout and ablations, as far as they were run."""
+    """Return those of Tables 2 to 4, dropout and ablations that have runs."""
     tables = [_table2(runs), _table3(runs), _table4(runs), _dropout(runs), _ablations(runs)]
     return [table for table in tables if table.rows]
 
 
 def environments(runs: pd.DataFrame, measurements: pd.DataFrame) -> Table:
-    """Return where the lines were made."""
+    """Describe the machines and versions of the lines."""
     names = ["commit", "devices", "system", "versions"]
     columns = [f"environment.{name}" for name in names]
     lines = pd.concat([each.reindex(columns=[*columns, "seconds"]) for each in (runs, measurements) if len(each)])
@@ -152,7 +152,7 @@ def _dropout(runs: pd.DataFrame) -> Table:
 
 
 def _ablations(runs: pd.DataFrame) -> Table:
-    """Return what single changes do to a network of size 1024 on CIFAR-10, over the seeds that both have."""
+    """Return the effect of single changes on a network of size 1024 on CIFAR-10, over common seeds."""
     runs = runs.query("preset == 'paper' and backbone == 'small_cnn' and data == 'cifar10' and size == 1024")
     runs = runs[
         (runs["dropout"] == 0) & (runs["train_sizes"] != "original") & ~runs["overrides"].str.contains("num_train")

@@ -22,7 +22,7 @@ EXPONENTS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
 ELEMENTS, FEATURES = (4, 8, 16), (2, 4)
 AGGREGATORS: tuple[Kind, ...] = ("san", "max", "avg")
 NUMBERS_PER_UNKNOWN = (0.5, 1, 2, 4, 8, 16)  # M / (N K)
-_MET = 1e-9  # residual at which the search has found a set of the given embedding, and ends
+_MET = 1e-9  # residual at which the search succeeds and ends
 _STEPS = 200  # of a start
 
 

@@ -32,7 +32,7 @@ def theory_figure(measurements: pd.DataFrame) -> Figure:
 
 
 def theory_table(measurements: pd.DataFrame) -> Table:
-    """Return how many searches found the set again, at the largest M of each number of elements and features."""
+    """Count the searches that found the set, at the largest M of each number of elements and features."""
     lines = measurements.query("experiment == 'theorem1'")
     lines = lines[lines["size"] == lines.groupby(["elements", "features"])["size"].transform("max")]
     rows = [

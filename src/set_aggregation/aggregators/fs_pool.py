@@ -15,9 +15,9 @@ class FSPool(Aggregator):
     .. math::
         y_d = \sum_{i=1}^{N} w_d \Big( \frac{i - 1}{N - 1} \Big) x_{(i) d}, \qquad x_{(1) d} \ge \dots \ge x_{(N) d},
 
-    where :math:`w_d` is a continuous, piecewise linear function on [0, 1] with k pieces of equal length, given by its
-    k + 1 values at their ends, so that sets of all sizes share it. For N = 1 the rank of the formula is 0/0; the layer
-    takes rank 0, so that :math:`y_d = w_d(0) \, x_{1d}`. Max, min, sum and median pooling are special cases.
+    where :math:`w_d` is a continuous, piecewise linear function on [0, 1] with k pieces of equal length. Its k + 1
+    values at their ends are learned, and sets of all sizes share it. For N = 1 the rank is 0/0 in the formula and 0 in
+    the layer: :math:`y_d = w_d(0) \, x_{1d}`. Max, min, sum and median pooling are special cases.
 
     Args:
         in_features: size D of an element, and of the output.
@@ -53,7 +53,7 @@ class FSPool(Aggregator):
         dtype, pieces = accumulation_dtype(x.dtype), self.weight.shape[1] - 1
         with torch.autocast(x.device.type, enabled=False):  # it would sum in half precision
             rank = torch.arange(x.shape[1], device=x.device) * pieces / sets.last_rank(x).clamp(min=1).to(dtype)
-            # Share of the weight of each node in that of each rank, which is between two nodes.
+            # A rank is between two nodes; this is the share of each node in its weight.
             nodes = torch.arange(pieces + 1, device=x.device)
             share = (1 - (rank[..., None] - nodes).abs()).relu()  # 1|B N k+1
             per_node = share.mT @ sets.sort(x).to(dtype)  # B k+1 D

@@ -61,14 +61,14 @@ class PMA(Aggregator):
     def pool(self, x: Float[Tensor, "B N D"], sets: PaddedSets) -> Float[Tensor, "B M"]:
         """Attend from each query to the real elements of each set."""
         empty = sets.last_rank(x) < 0  # B 1, or 1 1 without a mask
-        # A softmax over nothing is NaN: the queries of an empty set attend to its padding, and its output is masked.
+        # The softmax over an empty set is NaN. Its queries attend to padding instead, and its output is masked.
         mask = None if sets.mask is None else sets.mask | empty
         z = self.elements(x, mask)
         y = self.block(self.queries.expand(x.shape[0], -1, -1), self.feed_forward(z).relu(), mask)
         return y.flatten(1).masked_fill(empty, 0)
 
     def elements(self, x: Float[Tensor, "B N D"], mask: Tensor | None) -> Float[Tensor, "B N D"]:
-        """Return what the queries attend to."""
+        """Return the elements that the queries attend to."""
         return x
 
     def extra_repr(self) -> str:

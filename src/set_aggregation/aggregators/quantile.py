@@ -9,7 +9,7 @@ from set_aggregation.aggregators.sets import PaddedSets, accumulation_dtype
 
 
 class Quantile(Aggregator):
-    r"""Quantile q of each feature over the set, as ``torch.quantile`` has it.
+    r"""Quantile q of each feature over the set, as in ``torch.quantile``.
 
     .. math::
         y_d = (1 - f) \, x_{(j) d} + f \, x_{(j + 1) d}, \qquad x_{(0) d} \le \dots \le x_{(N - 1) d}, \qquad

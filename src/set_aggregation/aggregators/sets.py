@@ -221,7 +221,7 @@ def as_ragged(
         element = torch.arange(num_elements, dtype=offsets.dtype, device=offsets.device)
         num_sets = offsets.shape[0] - 1
         if torch.compiler.is_exporting():
-            # An exported program takes one set as well as many only if the number of sets is no expression of a shape.
+            # An exported program takes any number of sets only if that number is not an expression of a shape.
             num_sets = torch.full((), num_sets).item()  # type: ignore[assignment]
             torch._check(num_sets >= 0)
         index = torch.bucketize(element, offsets, right=True) - 1

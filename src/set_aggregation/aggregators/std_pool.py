@@ -35,7 +35,7 @@ class StdPool(SetReduction):
 
     def pool(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "B D"]:
         """Return the standard deviation of each feature."""
-        variance = sets.mean((x - sets.broadcast(sets.mean(x))).square())  # in float32 at least, as the mean is
+        variance = sets.mean((x - sets.broadcast(sets.mean(x))).square())  # at least in float32, like the mean
         constant = variance == 0
         # Masked twice: the gradient of the root of zero is infinite, and 0 times that is NaN.
         return variance.masked_fill(constant, 1).sqrt().masked_fill(constant, 0)

@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
     @property
     def runs(self) -> list[Run]:
-        """All of them, by width and seed."""
+        """All runs, by width and seed."""
         return [run for runs in self.cells.values() for run in runs]
 
 
@@ -49,7 +49,7 @@ class Comparison(NamedTuple):
 
 
 def compare(runs: Sequence[Run], skipped: Sequence[Skipped] = ()) -> Comparison:
-    """Group runs; of several with equal settings and seed only the newest is kept."""
+    """Group runs, keeping only the newest of those with equal settings and seed."""
     left_out = list(skipped)
     rows: list[Row] = []
     for (data, _, aggregator), group in itertools.groupby(sorted(runs, key=_place), key=_place):

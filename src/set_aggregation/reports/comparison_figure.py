@@ -21,7 +21,7 @@ _DRAWN = (
 _LAST = "Above each panel: gap and test accuracy after the last epoch"
 
 # Lengths are inches from the upper left corner: a layout engine takes seconds for sixty panels.
-_PANELS = {1: (4.0, 2.7), 2: (2.9, 2.0)}  # width and height where rows and columns are at most so many; else:
+_PANELS = {1: (4.0, 2.7), 2: (2.9, 2.0)}  # width and height for up to this many rows and columns; otherwise:
 _SMALL_PANEL = (2.1, 1.45)
 _MARGIN, _LABEL, _TICKS, _RIGHT = 0.15, 1.6, 0.55, 0.2  # beside the panels
 _HEADING, _NUMBERS, _FOOT = 0.55, 0.26, 0.5  # above and below those of a data set, and above each
@@ -101,7 +101,7 @@ def _draw_block(
 
 
 def _wrapped(settings: Sequence[str]) -> str:
-    """Return settings on one or two lines each, cut to the room there is."""
+    """Return settings on one or two lines each, cut to the available width."""
     columns = int(_LABEL / _LETTER)
     lines = [line for text in settings for line in textwrap.wrap(text, columns, max_lines=2, placeholder="…")]
     return "\n".join(lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "…"])

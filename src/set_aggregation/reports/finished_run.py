@@ -13,12 +13,12 @@ import yaml
 from set_aggregation.reports.settings import settings_of
 
 _NAMES = ("aggregator", "data", "width", "seed", "epochs")
-_NOT_BELOW_A_RUN = ("checkpoints", "wandb")  # W&B writes a config.yaml of its own
+_NOT_BELOW_A_RUN = ("checkpoints", "wandb")  # W&B writes its own config.yaml
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
 
 
 class UnusableRunError(ValueError):
-    """A folder without a finished run; the message is the reason."""
+    """Error for a folder without a finished run; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Run:
 
 
 class Skipped(NamedTuple):
-    """A folder that is left out, and why."""
+    """Skipped folder and the reason."""
 
     folder: Path
     reason: str
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[Skipped]]:
-    """Read every run in or below some folders, each once."""
+    """Read every run in or below folders, each once."""
     runs: list[Run] = []
     skipped: list[Skipped] = []
     seen: set[Path] = set()

@@ -1,4 +1,4 @@
-"""Figures and pages as the content of files, the same bytes for the same input and any matplotlib style of the user."""
+"""Rendering of figures and pages: the same bytes for the same input, in any matplotlib style of the user."""
 
 import io
 import warnings
@@ -34,7 +34,7 @@ def svg(draw: Callable[[], Figure], label: str) -> Markup:
 
 
 def page(template: str, **values: object) -> bytes:
-    """Return a page of one of the templates; a path or the name of a class may not be valid UTF-8."""
+    """Return a page from a template; paths and class names may be invalid UTF-8."""
     environment = Environment(
         loader=PackageLoader("set_aggregation.reports"), autoescape=True, undefined=StrictUndefined
     )

@@ -14,7 +14,7 @@ from set_aggregation.reports.misclassification import MisclassifiedImage
 from set_aggregation.reports.rendering import page, svg
 from set_aggregation.runs.files import atomic_write
 
-_MOST_CLASSES = 30  # of a table; of more classes the most frequent confusions are listed
+_MOST_CLASSES = 30  # in a table; with more classes, the most frequent confusions are listed
 _NUM_PAIRS = 30
 
 

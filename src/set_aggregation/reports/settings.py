@@ -1,4 +1,4 @@
-"""The settings of a run that can change its result: equal ones may be averaged, different ones label the runs."""
+"""Settings that can change a result: runs with equal ones may be averaged, and different ones label the runs."""
 
 import json
 import re
@@ -12,7 +12,7 @@ Settings = Mapping[str, str]
 
 IGNORED = ("seed_everything", *IRRELEVANT)  # runs that differ in the seed are averaged
 WIDTH_KEYS = ("model.hidden_features", "model.aggregator.init_args.out_features")  # the first that is not null
-_NULL = "null"  # value of a missing setting: versions of the project differ in those
+_NULL = "null"  # value of a missing setting: versions of the project have different settings
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
@@ -45,7 +45,7 @@ def differences(variants: Sequence[Settings]) -> list[tuple[str, ...]]:
     ]
     if len(set(labels)) == len(variants):
         return labels
-    # Classes of one name in two packages, or a text that looks like a number.
+    # Classes of the same name in two packages, or a text that looks like a number.
     return [
         tuple(f"{name}={settings.get(name, _NULL)}" for name in names)
         for settings, names in zip(variants, found, strict=True)
@@ -69,7 +69,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _short(name: str, names: Sequence[str]) -> str:
-    """Return the fewest last parts of a dotted name that no other name has."""
+    """Return the shortest suffix of a dotted name that no other name has."""
     parts = _parts(name)
     for num in range(1, len(parts)):
         if sum(_parts(other)[-num:] == parts[-num:] for other in names) == 1:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 def print_summary(rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
-    """Print a table of results, then commands for what to do next."""
+    """Print a table of results, then the next commands."""
     console = Console()
     table = Table(show_header=False)
     for name, value in rows.items():

@@ -15,7 +15,7 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def is_wrapped(parameter: Tensor) -> bool:
-    """Return whether a parameter is a tensor subclass, such as a quantised or sharded one."""
+    """Return whether a parameter is a tensor subclass, such as a quantized or sharded one."""
     return is_traceable_wrapper_subclass(parameter)
 
 

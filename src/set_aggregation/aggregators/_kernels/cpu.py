@@ -20,7 +20,7 @@ def forward(
     mask: Bool[Tensor, "B N"] | None,
     positions: Float[Tensor, "*B N P"] | None,
 ) -> Float[Tensor, "B M"]:
-    """Return SAN's sum; of its B x N x M activations one block at a time is in memory."""
+    """Return SAN's sum, with one block of its B x N x M activations in memory at a time."""
     directions = torch.cat((weight, bias[:, None]), 1)  # M K+1
     total = x.new_zeros(len(x), len(weight), dtype=accumulation_dtype(x.dtype))  # B M
     for sets, elements in _row_blocks(x):
@@ -94,7 +94,7 @@ def _column_blocks(rows: Tensor, directions: Tensor) -> Iterator[slice]:
 
 
 def _rows(x: Tensor, mask: Tensor | None, positions: Tensor | None, sets: slice, elements: slice) -> Tensor:
-    """Return elements, positions and a one for the bias (b n K+1), all zero at padding, so that its activations are."""
+    """Return elements, positions and a one for the bias (b n K+1), zero at padding, whose activations are then zero."""
     block = x[sets, elements]
     parts = [block]
     if positions is not None:

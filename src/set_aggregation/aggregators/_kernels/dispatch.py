@@ -57,7 +57,7 @@ def _is_large(x: Tensor, num_columns: int) -> bool:
 
 
 def _obstacle(x: Tensor, projection: nn.Linear, activation: nn.Module) -> str | None:
-    """Return why no operator computes this sum, or None."""
+    """Return the reason why no operator computes this sum, or None."""
     if type(activation) is not nn.ReLU or _torch.has_hooks(activation):
         return f"the activation {activation}"
     if type(projection) is not nn.Linear or _torch.is_wrapped(projection.weight):
@@ -72,7 +72,7 @@ def _obstacle(x: Tensor, projection: nn.Linear, activation: nn.Module) -> str | 
 
 
 def _triton_obstacle(x: Tensor, projection: nn.Linear) -> str | None:
-    """Return why the Triton kernels cannot compute it, or None."""
+    """Return the reason why the Triton kernels cannot compute this sum, or None."""
     if not _HAS_TRITON:
         return "a machine without Triton for NVIDIA GPUs"
     if x.device.type != "cuda" and not (_INTERPRETED and x.device.type == "cpu"):
