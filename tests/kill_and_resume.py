@@ -129,7 +129,7 @@ def prepare() -> None:
     import matplotlib.figure  # noqa: F401
     from sklearn.datasets import load_digits
 
-    import set_aggregation.cli.lightning_cli
+    import set_aggregation.cli.fit
     import set_aggregation.reports.curves
     import set_aggregation.reports.run_report  # noqa: F401
 
@@ -140,9 +140,8 @@ def places() -> dict[str, tuple[Any, str]]:
     """The calls before, after or within which a process may be killed."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    import set_aggregation.cli.finish as run_end
     from set_aggregation.callbacks import LearningCurves, PlotCurves, Recovery
-    from set_aggregation.cli.lightning_cli import SetAggregationCLI
+    from set_aggregation.cli.fit import Fit
     from set_aggregation.loggers.csv import MetricsFile
     from set_aggregation.models.classifier import SetClassifier
     from set_aggregation.runs.directory import RunDirectory
@@ -155,7 +154,7 @@ def places() -> dict[str, tuple[Any, str]]:
         "Path.write_text": (Path, "write_text"),
         "Path.mkdir": (Path, "mkdir"),
         "RunDirectory.create": (RunDirectory, "create"),
-        "SetAggregationCLI._prepare": (SetAggregationCLI, "_prepare"),
+        "Fit._prepare": (Fit, "_prepare"),
         "SetClassifier.training_step": (SetClassifier, "training_step"),
         "SetClassifier.validation_step": (SetClassifier, "validation_step"),
         "SetClassifier.test_step": (SetClassifier, "test_step"),
@@ -170,8 +169,7 @@ def places() -> dict[str, tuple[Any, str]]:
         "PlotCurves.on_fit_end": (PlotCurves, "on_fit_end"),
         "MetricsFile.save": (MetricsFile, "save"),
         "MetricsFile.load_state_dict": (MetricsFile, "load_state_dict"),
-        "end_run": (sys.modules["set_aggregation.cli.lightning_cli"], "end_run"),
-        "write_results": (run_end, "write_results"),
+        "end_run": (sys.modules["set_aggregation.cli.fit"], "end_run"),
     }
 
 

@@ -59,7 +59,6 @@ def printed(case, rank=0):
         ("one_size", "csv.DictWriter.writerows", 12, "within"),  # metrics.csv
         ("plateau", "Recovery.on_validation_end", 1, "after"),  # a column that no checkpoint knows
         pytest.param("one_size", "Path.write_text", 1, "within", marks=pytest.mark.nightly),  # config.yaml
-        pytest.param("one_size", "write_results", 1, "after", marks=pytest.mark.nightly),
         pytest.param("validation_in_mid_epoch", "SetClassifier.training_step", 24, "before", marks=pytest.mark.nightly),
         pytest.param("validation_across_epochs", "SetClassifier.training_step", 13, "after", marks=pytest.mark.nightly),
     ],

@@ -69,18 +69,18 @@ def test_what_needs_more_is_imported_where_it_is_asked_for(monkeypatch):
 
 @pytest.mark.slow
 def test_the_command_does_not_import_what_only_some_runs_need():
-    code = "import sys, set_aggregation.cli.lightning_cli\nprint(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, set_aggregation.cli.run_command\nprint(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"wandb", "sklearn"} & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("option", ["-h", "--help", "--version"])
+@pytest.mark.parametrize("option", ["-h", "--help", "--version", "curves --help"])
 def test_what_says_what_there_is_imports_nothing_that_takes_time(option):
     code = (
         "import sys\nfrom set_aggregation.cli import main\ntry:\n    main()\n"
         "except SystemExit as end:\n    print(end.code, *{name.split('.')[0] for name in sys.modules})"
     )
-    done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, *option.split()], capture_output=True, text=True, check=True)
     *_, last = done.stdout.splitlines()
     exit_code, *modules = last.split()
     assert exit_code == "0"
@@ -94,7 +94,8 @@ def test_the_console_script_is_main():
 
 def test_without_the_extra_the_command_says_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning", None)
-    monkeypatch.delitem(sys.modules, "set_aggregation.cli.lightning_cli", raising=False)
+    for name in ("run_command", "fit", "lightning_cli"):
+        monkeypatch.delitem(sys.modules, f"set_aggregation.cli.{name}", raising=False)
     monkeypatch.delitem(sys.modules, "lightning.fabric.utilities.exceptions", raising=False)
     monkeypatch.delitem(sys.modules, "lightning.fabric.utilities", raising=False)
     monkeypatch.delitem(sys.modules, "lightning.fabric", raising=False)

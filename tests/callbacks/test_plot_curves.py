@@ -22,7 +22,7 @@ class Figure:
     def perf_counter(self):
         return self.now
 
-    def __call__(self, history, title):
+    def __call__(self, history):
         self.drawn.append(len(history))
         return self
 
@@ -48,7 +48,7 @@ class Run:
     def __init__(self, folder, rank=0):
         self.trainer = SimpleNamespace(is_global_zero=rank == 0)
         self.curves, self.file = LearningCurves(), folder / "curves.png"
-        self.plot = PlotCurves(self.file, self.curves, "a title")
+        self.plot = PlotCurves(self.file, self.curves)
 
     def end_epoch(self, measured=True):
         if measured:

@@ -2,9 +2,10 @@
 
 import pytest
 from jsonargparse import ArgumentParser
+from lightning.pytorch.callbacks import EarlyStopping
 
 from set_aggregation.cli._jsonargparse import option_names
-from set_aggregation.cli.arguments import check_monitors, checked_words, complete, tags
+from set_aggregation.cli.arguments import check_callbacks, checked_words, complete, tags
 from tests.support.cli_runner import DIGITS, fit_parser
 
 
@@ -73,9 +74,9 @@ def test_what_cannot_work_is_refused(arguments, words):
 
 
 def test_an_unknown_monitor_is_refused_with_the_known_ones():
-    check_monitors(["val/loss", "val/accuracy/8x8", "lr-Adam"])
+    check_callbacks(map(EarlyStopping, ("val/loss", "val/accuracy/8x8", "lr-Adam")), None)
     with pytest.raises(ValueError, match=r"got the monitor val_acc.*, expected one of train/loss, .* val/accuracy\?"):
-        check_monitors(["val_accuracy"])
+        check_callbacks([EarlyStopping("val_accuracy")], None)
 
 
 def test_the_private_names_of_argparse_are_there():

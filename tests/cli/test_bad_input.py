@@ -131,14 +131,6 @@ def test_yaml(here, text, fragments):
         assert fragment in line
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
-@pytest.mark.parametrize("accelerator", ["gpu"])
-def test_accelerator_that_is_not_there(here, accelerator):
-    line = refused(here, *FIT, f"--trainer.accelerator={accelerator}")
-    assert f"--trainer.accelerator {accelerator}, which this machine does not have" in line
-    assert "use --trainer.accelerator auto" in line
-
-
 class Bomb:
     """Makes a folder when it is unpickled."""
 

@@ -118,7 +118,7 @@ def test_specification_is_read_back_as_it_is(sent):
 
 def test_print_needs_no_network(capsys, monkeypatch):
     monkeypatch.setattr(wandb, "setup", None)
-    assert main(["--entity", "me", "--print"]) == 0
+    main(["--entity", "me", "--print"])
     printed = json.loads(capsys.readouterr().out)
     assert (printed["entity"], printed["project"], printed["displayName"]) == (
         "me",
@@ -127,13 +127,11 @@ def test_print_needs_no_network(capsys, monkeypatch):
     )
 
 
-def test_without_the_package_one_line_says_what_to_install(monkeypatch, capsys, forget_modules):
+def test_without_the_package_one_line_says_what_to_install(monkeypatch, forget_modules):
     forget_modules("wandb_workspaces.")
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
-    assert main(["--entity", "me", "--print"]) == 1
-    err = capsys.readouterr().err
-    assert len(err.splitlines()) == 1
-    assert 'pip install -e ".[dashboards]"' in err
+    with pytest.raises(SystemExit, match=r'pip install -e "\.\[dashboards\]"$'):
+        main(["--entity", "me", "--print"])
 
 
 @pytest.mark.e2e
@@ -171,22 +169,18 @@ class TestServer:
             server.shutdown()
 
     def test_gets_the_workspace(self, server, capsys):
-        assert main(["--entity", "me", "--project", "mine"]) == 0
+        main(["--entity", "me", "--project", "mine"])
         (variables,) = server["sent"]
         assert (variables["entityName"], variables["projectName"]) == ("me", "mine")
         assert capsys.readouterr() == (f"{server['url']}/me/mine?nw=abc\n", "")
 
-    def test_refuses_and_one_line_says_why(self, server, capsys):
+    def test_refuses_and_one_line_says_why(self, server):
         server["answer"] = {"errors": [{"message": "permission denied"}]}
-        assert main(["--entity", "me"]) == 1
-        out, err = capsys.readouterr()
-        assert (out, len(err.splitlines())) == ("", 1)
-        assert "permission denied" in err
+        with pytest.raises(SystemExit, match="permission denied"):
+            main(["--entity", "me"])
 
-    def test_nobody_logged_in_is_one_line_and_no_question(self, monkeypatch, capsys):
+    def test_nobody_logged_in_is_one_line_and_no_question(self, monkeypatch):
         monkeypatch.delenv("WANDB_API_KEY")
         wandb.teardown()
-        assert main(["--entity", "me"]) == 1
-        out, err = capsys.readouterr()
-        assert (out, len(err.splitlines())) == ("", 1)
-        assert "wandb login" in err
+        with pytest.raises(SystemExit, match="wandb login"):
+            main(["--entity", "me"])

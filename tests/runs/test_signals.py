@@ -30,7 +30,6 @@ def test_raises_at_once_otherwise():
     with pytest.raises(Interrupted, match="stopped by SIGTERM") as error, SignalHandler():  # noqa: PT012
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("not reached")
-    assert error.value.name == "SIGTERM"
     assert not isinstance(error.value, Exception)
 
 

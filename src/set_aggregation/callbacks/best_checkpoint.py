@@ -27,13 +27,7 @@ class BestCheckpoint(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
 
     def format_checkpoint_name(self, metrics: dict[str, Tensor], *args: Any, **kwargs: Any) -> str:
-        """Return the path of a checkpoint, with the epoch counted from 1.
-
-        Args:
-            metrics: values for the name.
-            *args: as of Lightning.
-            **kwargs: as of Lightning.
-        """
+        """Return the path of a checkpoint, with the epoch counted from 1."""
         if "epoch" in metrics:
             metrics = {**metrics, "epoch": metrics["epoch"] + 1}
         return super().format_checkpoint_name(metrics, *args, **kwargs)

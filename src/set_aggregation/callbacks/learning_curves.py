@@ -36,13 +36,6 @@ class LearningCurves(Callback):
         num_images: size of the random subset of the training set, and of that of the test set, the same in each epoch
             and run. ``"tenth"`` is a tenth of the training images, which takes about 7 % of the training time;
             ``"all"`` takes both sets.
-
-    Attributes:
-        history: number of epochs, step and values of each measurement.
-        seconds: time of the measurements of this process.
-
-    Raises:
-        ValueError: a period below 0, or no images.
     """
 
     def __init__(self, every_n_epochs: int = 1, num_images: int | Literal["tenth", "all"] = "tenth") -> None:
@@ -54,8 +47,8 @@ class LearningCurves(Callback):
             )
         self.every_n_epochs = every_n_epochs
         self.num_images = num_images
-        self.history: list[dict[str, float]] = []
-        self.seconds = 0.0
+        self.history: list[dict[str, float]] = []  # epochs, step and values of each measurement
+        self.seconds = 0.0  # of the measurements of this process
         self._loaders: dict[str, DataLoader[Any]] = {}
         self._validated_at = -1
         self._is_training = True

@@ -14,14 +14,7 @@ from torch import Tensor, distributed
 
 @dataclass(frozen=True)
 class Misclassification:
-    """A wrong prediction.
-
-    Args:
-        index: of the image in the test set.
-        loss: its cross-entropy in nats.
-        truth: its class.
-        prediction: the predicted class.
-    """
+    """A wrong prediction: number of the image in the test set, cross-entropy in nats, class and predicted class."""
 
     index: int
     loss: float
@@ -33,19 +26,13 @@ class Misclassifications(Callback):
     """Count the confusion matrix of a test, and keep the misclassified images of largest loss.
 
     Exact for any distribution of the images over ranks.
-
-    Args:
-        num_worst: how many misclassifications to keep.
-
-    Attributes:
-        confusion: number of images of class i (row) predicted as class j (column); empty before a test.
-        worst: the misclassifications, largest loss first.
     """
 
     def __init__(self, num_worst: int = 32) -> None:
         self.num_worst = num_worst
+        # Number of images of class i (row) predicted as class j (column); empty before a test.
         self.confusion: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
-        self.worst: list[Misclassification] = []
+        self.worst: list[Misclassification] = []  # largest loss first
         self._batches: list[list[int]] = []
         self._counts = torch.zeros(0, dtype=torch.long)
         self._losses = torch.zeros(0)
@@ -87,7 +74,11 @@ class Misclassifications(Callback):
         num_classes = round(len(counts) ** 0.5)
         self.confusion = counts.view(num_classes, num_classes).cpu().numpy()
         if trainer.world_size > 1:
-            self._keep_worst(_gather(self._losses), _gather(self._facts))
+            for name in ("_losses", "_facts"):
+                parts = [torch.empty_like(getattr(self, name)) for _ in range(trainer.world_size)]
+                distributed.all_gather(parts, getattr(self, name))
+                setattr(self, name, torch.cat(parts))
+            self._keep_worst(self._losses, self._facts)
         self.worst = [
             Misclassification(index, loss, truth, prediction)
             for loss, (index, truth, prediction) in zip(self._losses.tolist(), self._facts.tolist(), strict=True)
@@ -97,10 +88,3 @@ class Misclassifications(Callback):
     def _keep_worst(self, losses: Tensor, facts: Tensor) -> None:
         self._losses, order = losses.topk(self.num_worst)
         self._facts = facts[order]
-
-
-def _gather(tensor: Tensor) -> Tensor:
-    """Concatenate the tensors of all ranks."""
-    parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(parts, tensor)
-    return torch.cat(parts)

@@ -31,22 +31,14 @@ class NonFinite(Callback):
 
     Args:
         every_n_steps: how many steps may pass before the results are read.
-
-    Attributes:
-        file: the record; None writes nothing.
-        good_checkpoint: the checkpoint to name in the message.
-
-    Raises:
-        FloatingPointError: a loss or gradient is not finite.
-        ValueError: a number of steps below 1.
     """
 
     def __init__(self, every_n_steps: int = 50) -> None:
         if every_n_steps < 1:
             raise ValueError(f"NonFinite: got every_n_steps={every_n_steps}, expected at least 1")
         self.every_n_steps = every_n_steps
-        self.file: Path | None = None
-        self.good_checkpoint: Path | None = None
+        self.file: Path | None = None  # the record; None writes nothing
+        self.good_checkpoint: Path | None = None  # to name in the message
         self._bad_loss: Tensor | None = None  # of a batch since the last step
         self._first_batch = 0  # since the last step
         self._steps: list[_Step] = []  # not read yet
@@ -92,8 +84,9 @@ class NonFinite(Callback):
         if not steps:
             return
         faulty = torch.stack([step.is_faulty for step in steps]).tolist()
-        for step in (step for step, is_faulty in zip(steps, faulty, strict=True) if is_faulty):
-            images, good = self._record(trainer, step), self.good_checkpoint
+        if any(faulty):
+            step, good = steps[faulty.index(True)], self.good_checkpoint
+            images = self._record(trainer, step)
             raise FloatingPointError(
                 f"got a loss or gradient that is not finite at step {step.number}, from {images}; try a smaller "
                 "learning rate (--model.optimizer.lr), --trainer.gradient_clip_val 1, or --model.aggregator.reduction "

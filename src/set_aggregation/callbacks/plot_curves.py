@@ -14,22 +14,13 @@ _SHARE = 0.02  # of the training time
 class PlotCurves(Callback):
     """Plot the learning curves after an epoch, for at most 2 % of the time, and at the end.
 
-    The file is replaced atomically. If it cannot be written, training continues with one warning.
-
-    Args:
-        file: the figure, a PNG.
-        curves: the callback that measures the curves; before this one in the list of callbacks.
-        title: title of the figure.
-
-    Attributes:
-        seconds: time spent on plotting.
+    The file, a PNG, is replaced atomically. If it cannot be written, training continues with one warning.
     """
 
-    def __init__(self, file: Path, curves: LearningCurves, title: str = "") -> None:
+    def __init__(self, file: Path, curves: LearningCurves) -> None:
         self.file = file
-        self.curves = curves
-        self.title = title
-        self.seconds = 0.0
+        self.curves = curves  # before this callback in the list
+        self.seconds = 0.0  # spent on plotting
         self._wait_until = 0.0
         self._num_plotted = 0
         self._failed = False
@@ -53,7 +44,7 @@ class PlotCurves(Callback):
 
         try:
             with atomic_write(self.file) as temporary:
-                run_figure(history, self.title).savefig(temporary, format="png", dpi=100)
+                run_figure(history).savefig(temporary, format="png", dpi=100)
         except OSError as error:
             warn(f"got {self.file}, which cannot be written ({error}); training continues without it")
             self._failed = True

@@ -22,9 +22,6 @@ class ProgressBar(ProgressBarFromOne):
     twice a second at most, because that waits for the device.
 
     If the output is no terminal, for example in a job of a cluster, one line per epoch is written instead.
-
-    Args:
-        throughput: the callback that measures the images per second.
     """
 
     def __init__(self, throughput: Throughput) -> None:

@@ -39,15 +39,6 @@ class Recovery(Callback):
         every_n_steps: maximum number of optimizer steps between two checkpoints; None sets none.
         on_write_error: what a checkpoint that cannot be written does, for example on a full disk: ``"continue"`` warns
             and trains on, ``"stop"`` ends training. The checkpoint before it stays.
-
-    Attributes:
-        file: the checkpoint; None writes nothing.
-        signals: the handler of stop signals.
-        seconds: time of the run before its last interruption.
-
-    Raises:
-        ValueError: a time or number of steps that is not positive.
-        Interrupted: a signal was received, and the state is saved.
     """
 
     def __init__(
@@ -56,16 +47,16 @@ class Recovery(Callback):
         every_n_steps: int | None = None,
         on_write_error: Literal["continue", "stop"] = "continue",
     ) -> None:
-        if every_n_minutes <= 0:
-            raise ValueError(f"Recovery: got every_n_minutes={every_n_minutes}, expected more than 0")
-        if every_n_steps is not None and every_n_steps < 1:
-            raise ValueError(f"Recovery: got every_n_steps={every_n_steps}, expected at least 1, or None")
+        if every_n_minutes <= 0 or (every_n_steps is not None and every_n_steps < 1):
+            raise ValueError(
+                f"Recovery: got every_n_minutes={every_n_minutes}, every_n_steps={every_n_steps}, expected more than 0"
+            )
         self.every_n_minutes = every_n_minutes
         self.every_n_steps = every_n_steps
         self.on_write_error = on_write_error
-        self.file: Path | None = None
+        self.file: Path | None = None  # the checkpoint; None writes nothing
         self.signals = SignalHandler()
-        self.seconds = 0.0
+        self.seconds = 0.0  # of the run before its last interruption
         self._started = time.monotonic()
         self._loaded: dict[str, Any] | None = None
         self._changed: list[str] = []  # arguments of the optimizer
@@ -92,6 +83,12 @@ class Recovery(Callback):
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
             self._restore(trainer, pl_module, loaded)
+            if "loggers" in loaded:  # not written in the middle of a step, as best.ckpt is
+                sampler, num_batches = getattr(trainer.train_dataloader, "sampler", None), None
+                if isinstance(sampler, ResolutionBatchSampler) and sampler.num_replanned:
+                    # Another number of ranks makes other batches of the rest of the epoch.
+                    num_batches = len(sampler) - sampler.num_remaining
+                restore_position(trainer, loaded["steps_logged"], num_batches)
         elif trainer.global_rank > 0:
             seed_for(torch.initial_seed(), trainer.global_rank)
         if trainer.world_size > 1 and dist.is_initialized():
@@ -152,7 +149,7 @@ class Recovery(Callback):
         """Restore the state of a training that had ended: Lightning skips on_train_start then."""
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
-            self._restore_all_but_position(trainer, pl_module, loaded)
+            self._restore(trainer, pl_module, loaded)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what no other part of a checkpoint holds, the same on all ranks."""
@@ -186,16 +183,6 @@ class Recovery(Callback):
         self._frozen = [name for name, weight in model.named_parameters() if not weight.requires_grad]
 
     def _restore(self, trainer: Trainer, model: LightningModule, state: dict[str, Any]) -> None:
-        self._restore_all_but_position(trainer, model, state)
-        if "loggers" not in state:  # written in the middle of a step, such as best.ckpt
-            return
-        sampler, num_batches = getattr(trainer.train_dataloader, "sampler", None), None
-        if isinstance(sampler, ResolutionBatchSampler) and sampler.num_replanned:
-            # Another number of ranks makes other batches of the rest of the epoch.
-            num_batches = len(sampler) - sampler.num_remaining
-        restore_position(trainer, state["steps_logged"], num_batches)
-
-    def _restore_all_but_position(self, trainer: Trainer, model: LightningModule, state: dict[str, Any]) -> None:
         self.seconds = state["seconds"]
         ranks, rank = state["random"], trainer.global_rank
         if rank < len(ranks):

@@ -12,15 +12,11 @@ class Throughput(Callback):
 
     Logs ``throughput/images_per_second`` each epoch to every logger except the CSV logger, whose file is the same for
     each run of a configuration and seed.
-
-    Attributes:
-        images: training images so far, over all ranks.
-        seconds: their time.
     """
 
     def __init__(self) -> None:
-        self.images = 0
-        self.seconds = 0.0
+        self.images = 0  # so far, over all ranks
+        self.seconds = 0.0  # their time
         self._last: float | None = None  # end of the last batch
         self._epoch_images, self._epoch_seconds = 0, 0.0
 

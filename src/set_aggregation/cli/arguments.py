@@ -9,6 +9,8 @@ from typing import Literal
 
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.cli import LightningArgumentParser
 
 from set_aggregation.callbacks import BestCheckpoint, LearningCurves, NonFinite, Recovery
@@ -112,13 +114,21 @@ def tags(config: Namespace) -> list[str]:
     return [*map(_class_name, (config.model.aggregator, config.data)), *([f"width {config[key]}"] if key else ())]
 
 
-def check_monitors(monitors: Iterable[str]) -> None:
-    """Refuse metrics that no run logs."""
+def check_callbacks(callbacks: Iterable[Callback], scheduler: Namespace | None) -> None:
+    """Refuse callbacks that do not work here, and metrics that no run logs."""
+    monitors = [scheduler and scheduler.init_args.get("monitor")]
+    for callback in callbacks:
+        monitors.append(getattr(callback, "monitor", None))
+        if isinstance(callback, BatchSizeFinder | LearningRateFinder):
+            option = "data.batch_size" if isinstance(callback, BatchSizeFinder) else "model.optimizer.lr"
+            raise ValueError(
+                f"got the callback {type(callback).__name__}, expected another: its search trains outside of the run, "
+                f"so that no run resumes it; try values of --{option} with --trainer.max_steps"
+            )
     known = [f"{part}/{name}" for part in ("train", "val") for name in ("loss", "accuracy")]
-    known += [f"curve/{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")] + [
-        "curve/gap"
-    ]
-    for name in monitors:
+    known += [f"curve/{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")]
+    known.append("curve/gap")
+    for name in filter(None, monitors):
         if name not in known and not name.startswith(("val/accuracy/", "lr-", "train/learning_rate")):
             close = difflib.get_close_matches(name.replace("_", "/"), known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""

@@ -7,12 +7,16 @@ from collections.abc import Iterable, Mapping
 
 from jsonargparse import ArgumentParser
 
+from set_aggregation.aggregators import Aggregator
+from set_aggregation.backbones import Backbone
 from set_aggregation.cli._jsonargparse import option_names
+from set_aggregation.data import ImageDataModule
 
+_PARTS = {"model.aggregator": Aggregator, "model.backbone": Backbone, "data": ImageDataModule}
 _FILLED_IN = ("in_features", "in_channels")  # by the project
 
 
-def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: Mapping[str, type]) -> str:
+def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: Mapping[str, type] = _PARTS) -> str:
     """Return a message of jsonargparse as one line."""
     keys = re.findall(r'Parser key "([\w.]+)"', message)
     key = keys[0] if keys else ""

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if command == "curves":
             from set_aggregation.cli.curves import run
         else:
-            from set_aggregation.cli.lightning_cli import run as run_command
+            from set_aggregation.cli.run_command import run as run_command
 
             run = partial(run_command, command)
     except ModuleNotFoundError as error:

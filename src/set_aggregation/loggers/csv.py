@@ -17,10 +17,6 @@ class MetricsFile(CSVLogger):
     A run that resumes from a checkpoint keeps the rows that were logged before the checkpoint: none is repeated, none
     is missing. Whenever the program stops, only the last row of the file can be torn. If the file cannot be written,
     as on a full disk, it warns once and keeps the rows in memory to write them later.
-
-    Args:
-        *args: as of Lightning's CSVLogger.
-        **kwargs: the same.
     """
 
     _warned = False
@@ -54,11 +50,7 @@ class MetricsFile(CSVLogger):
         return {"rows": writer.num_rows, "columns": list(writer.metrics_keys)} if isinstance(writer, _Writer) else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remove what was written after the state.
-
-        Args:
-            state_dict: of this file; the file of a new run stays empty.
-        """
+        """Remove what was written after the state."""
         writer = self.experiment
         if isinstance(writer, _Writer) and state_dict:
             writer.cut(state_dict["rows"], state_dict["columns"])

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from lightning.fabric.loggers.logger import rank_zero_experiment
@@ -22,6 +22,13 @@ PROJECT = "set-aggregation"  # unless the environment or the config names anothe
 _EACH_EPOCH = ("curve/", "val/", "test/")
 _WITH_BEST = ("curve/", "val/")
 _SUMMARY = {"accuracy": "max,last", "loss": "min,last"}
+_SETTINGS: dict[str, Any] = {  # of W&B, in seconds; environment variables such as WANDB_INIT_TIMEOUT override them
+    "silent": True,
+    "init_timeout": 8.0,
+    "finish_timeout": 60.0,
+    "finish_timeout_raises": True,
+    "x_transaction_log_flush_interval": 2.0,  # what a killed run may lose; 15 s in W&B
+}
 
 
 def _guarded(method: Callable[..., Any]) -> Callable[..., None]:
@@ -54,24 +61,9 @@ class SafeWandbLogger(WandbLogger):
     other metrics. The summary has best and last of each accuracy and loss in ``curve/`` and ``val/``, such as
     ``val/accuracy.max``, and the last of all other metrics.
 
-    Args:
-        *args: as of Lightning's WandbLogger. ``log_model`` works offline too: the best checkpoint becomes an artifact
-            when training ends.
-        **kwargs: the same.
-
-    Attributes:
-        offline_folder: the folder of the offline run, which ``wandb sync`` sends; None if there is none.
-        url: the page of the online run; None if there is none.
-        defaults: settings of W&B, times in seconds. Environment variables such as ``WANDB_INIT_TIMEOUT`` override them.
+    The arguments are those of Lightning's WandbLogger. ``log_model`` works offline too: the best checkpoint becomes an
+    artifact when training ends.
     """
-
-    defaults: ClassVar[Mapping[str, Any]] = {
-        "silent": True,
-        "init_timeout": 8.0,
-        "finish_timeout": 60.0,
-        "finish_timeout_raises": True,
-        "x_transaction_log_flush_interval": 2.0,  # what a killed run may lose; 15 s in W&B
-    }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -83,8 +75,8 @@ class SafeWandbLogger(WandbLogger):
         self._is_active = self._experiment is not None
         self._axes: set[str] = set()  # metrics whose axis was defined
         self._owns_data_dir = False
-        self.offline_folder: Path | None = None
-        self.url: str | None = None
+        self.offline_folder: Path | None = None  # which `wandb sync` sends
+        self.url: str | None = None  # of an online run
 
     @property
     @rank_zero_experiment
@@ -117,11 +109,7 @@ class SafeWandbLogger(WandbLogger):
 
     @rank_zero_only
     def finish(self, exit_code: int | None = None) -> None:
-        """End the W&B run if one was started; ignore all later calls.
-
-        Args:
-            exit_code: 0 if all went well; by default that of the process.
-        """
+        """End the W&B run if one was started; ignore all later calls."""
         if self._is_active:
             try:
                 self.experiment.finish(exit_code)
@@ -131,12 +119,7 @@ class SafeWandbLogger(WandbLogger):
 
     @_guarded
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log numbers.
-
-        Args:
-            metrics: name and value of each.
-            step: number of optimizer steps so far.
-        """
+        """Log numbers at a number of optimizer steps."""
         row = dict(metrics)
         # Lightning counts epochs from 0 while it trains; in a test it gives the number of trained epochs.
         if "epoch" in row and not any(name.startswith("test/") for name in row):
@@ -159,18 +142,16 @@ class SafeWandbLogger(WandbLogger):
         class_names: Sequence[str],
         misclassifications: Sequence[tuple[np.ndarray, str, str, float]],
     ) -> None:
-        """Log the panels ``test/confusion_matrix`` and ``test/worst_misclassifications``.
+        """Log the number of images of each class (rows) with each prediction (columns), and misclassifications.
 
-        Args:
-            confusion: number of images of each class (rows) with each prediction (columns).
-            class_names: names of the classes.
-            misclassifications: pixels (H W C or H W, 0 to 255), class, prediction and loss of each image to show.
+        Each of these has pixels (H W C or H W, 0 to 255), class, prediction and loss.
         """
-        panels = {
-            "test/confusion_matrix": confusion_chart(confusion, class_names),
-            "test/worst_misclassifications": misclassification_images(misclassifications),
-        }
-        self.experiment.log(panels)
+        self.experiment.log(
+            {
+                "test/confusion_matrix": confusion_chart(confusion, class_names),
+                "test/worst_misclassifications": misclassification_images(misclassifications),
+            }
+        )
 
     log_hyperparams = _guarded(WandbLogger.log_hyperparams)
     after_save_checkpoint = _guarded(WandbLogger.after_save_checkpoint)
@@ -197,7 +178,7 @@ class SafeWandbLogger(WandbLogger):
     def _open(self, mode: str) -> Any:
         import wandb  # takes a second
 
-        ours = {name: value for name, value in self.defaults.items() if f"WANDB_{name.upper()}" not in os.environ}
+        ours = {name: value for name, value in _SETTINGS.items() if f"WANDB_{name.upper()}" not in os.environ}
         wandb.setup(wandb.Settings(**{**ours, "mode": mode}))
         if mode == "online" and not wandb.login(prompt=False, verify=False):
             raise ConnectionError("nobody is logged in, see `wandb login`")

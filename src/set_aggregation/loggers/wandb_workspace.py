@@ -91,12 +91,8 @@ def workspace(entity: str, project: str) -> "Workspace":
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Send the workspace to W&B, or print it.
-
-    Args:
-        arguments: arguments of the command line; by default those of the process.
-    """
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Send the workspace to W&B, or print it."""
     parser = argparse.ArgumentParser(prog="python -m set_aggregation.loggers.wandb_workspace", description=__doc__)
     parser.add_argument("--entity", required=True, help="the user or team at W&B that owns the project")
     parser.add_argument("--project", default=PROJECT, help="the project of the runs (default: %(default)s)")
@@ -105,12 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         layout = workspace(options.entity, options.project)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "wandb_workspaces":
-            raise
-        return _fail('package wandb-workspaces not found; do pip install -e ".[dashboards]"')
+        sys.exit(f'error: got no {error.name}, which the workspace needs; do pip install -e ".[dashboards]"')
     if options.print:
         print(json.dumps(specification(layout), indent=2))  # noqa: T201
-        return 0
+        return
 
     import wandb
 
@@ -118,17 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         layout.save()
     except wandb.errors.UsageError:
-        return _fail("nobody is logged in at W&B; do `wandb login`")
+        sys.exit("error: nobody is logged in at W&B; do `wandb login`")
     except Exception as error:  # errors of server and network have no common class
-        return _fail(f"W&B did not take the workspace ({' '.join(str(error).split())})")
+        sys.exit(f"error: W&B did not take the workspace ({' '.join(str(error).split())})")
     print(layout.url)  # noqa: T201
-    return 0
-
-
-def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201
-    return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

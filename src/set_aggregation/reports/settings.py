@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from set_aggregation.runs.resume import IRRELEVANT, changed
-from set_aggregation.runs.resume import settings_of as json_settings
+from set_aggregation.runs.settings import IRRELEVANT, changed
+from set_aggregation.runs.settings import settings_of as json_settings
 
 Settings = Mapping[str, str]
 

@@ -28,36 +28,21 @@ class DurableCheckpointIO(TorchCheckpointIO):
     is still being written is skipped. The file it replaces becomes ``previous.ckpt``. Training waits for all other
     checkpoints. Remote paths such as ``s3://...`` are passed to Lightning.
 
-    Args:
-        on_error: what a checkpoint that cannot be written does, for example on a full disk: ``"continue"`` warns and
-            keeps the checkpoint before it, ``"stop"`` raises.
-
-    Attributes:
-        metrics: files to fsync before ``last.ckpt``, which stores their row counts.
-        failed: files whose newest write failed, and the reason.
-
-    Raises:
-        OSError: with ``"stop"``, a checkpoint cannot be written.
-        ValueError: a checkpoint to read does not exist or is damaged.
+    A checkpoint that cannot be written, for example on a full disk, is an error with ``on_error="stop"`` and else a
+    warning: the checkpoint before it stays.
     """
 
     def __init__(self, on_error: Literal["continue", "stop"] = "continue") -> None:
         self.on_error = on_error
-        self.metrics: Sequence[Path] = ()
-        self.failed: dict[Path, str] = {}
+        self.metrics: Sequence[Path] = ()  # files to fsync before last.ckpt, which stores their row counts
+        self.failed: dict[Path, str] = {}  # files whose newest write failed, and the reason
         self._writer: ThreadPoolExecutor | None = None
         self._pending: tuple[Path, Future[None]] | None = None
 
     def save_checkpoint(
         self, checkpoint: Mapping[str, Any], path: str | Path, storage_options: object | None = None
     ) -> None:
-        """Write a checkpoint.
-
-        Args:
-            checkpoint: the content.
-            path: the file.
-            storage_options: of remote paths.
-        """
+        """Write a checkpoint."""
         if "://" in str(path):
             super().save_checkpoint(dict(checkpoint), path, storage_options)
             return
@@ -80,13 +65,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
             self._try(pending[0], pending[1].result)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Read a checkpoint onto the CPU, always with ``weights_only=True``.
-
-        Args:
-            path: the file.
-            *args: ignored.
-            **kwargs: ignored.
-        """
+        """Read a checkpoint onto the CPU, always with ``weights_only=True``."""
         if "://" in str(path):
             return super().load_checkpoint(path, weights_only=True)
         self.wait()

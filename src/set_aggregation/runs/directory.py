@@ -8,8 +8,6 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from torch import nn
-
 from set_aggregation.runs.checkpoint import DamagedCheckpointError, read_checkpoint
 from set_aggregation.runs.checkpoint_io import LAST, PREVIOUS
 from set_aggregation.runs.files import warn
@@ -36,73 +34,36 @@ class RunDirectory:
         self.name = name or f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
         self.experiment = experiment
         self.root = Path(root)
+        self.folder = self.root / experiment / self.name
+        self.checkpoints = self.folder / "checkpoints"
+        self.config_file = self.folder / "config.yaml"
+        self.report = self.folder / "report.html"
+        self.results = self.folder / "results.json"  # a run with this file has finished
         self._made: list[Path] = []
         self._locks: list[int] = []
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the run."""
-        return self.root / self.experiment / self.name
-
-    @property
-    def config_file(self) -> Path:
-        """The complete configuration of the run."""
-        return self.folder / "config.yaml"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints."""
-        return self.folder / "checkpoints"
-
-    @property
-    def report(self) -> Path:
-        """The page of a finished run."""
-        return self.folder / "report.html"
-
-    @property
-    def results(self) -> Path:
-        """The results; a run with this file has finished."""
-        return self.folder / "results.json"
 
     @property
     def exists(self) -> bool:
         """Return whether the folder holds a run, also without its ``config.yaml``."""
         return self.config_file.is_file() or self.checkpoints.is_dir()
 
-    def newest_checkpoint(self, model: nn.Module | None = None) -> Path | None:
-        """Return the newest intact checkpoint to resume from, with a warning for each damaged one.
-
-        Args:
-            model: the model that is to take the weights.
-
-        Raises:
-            ValueError: the checkpoint is that of another model.
-        """
-        damaged = []
+    def newest_checkpoint(self) -> Path | None:
+        """Return the newest intact checkpoint to resume from, and warn of damaged ones."""
+        damaged, newest = [], None
         for path in (self.checkpoints / LAST, self.checkpoints / PREVIOUS):
-            if path.exists():
+            if newest is None and path.exists():
                 try:
-                    read_checkpoint(path, model)
+                    read_checkpoint(path)
+                    newest = path
                 except DamagedCheckpointError as error:
                     damaged.append(str(error))
-                else:
-                    for message in damaged:
-                        warn(f"{message}; resuming from {path.name}")
-                    return path
+        then = f"resuming from {newest.name}" if newest else "no intact one is left, so training starts at epoch 1"
         for message in damaged:
-            warn(f"{message}; no intact checkpoint is left, so training starts again at epoch 1")
-        return None
+            warn(f"{message}; {then}")
+        return newest
 
     def create(self, config: str, resume: bool = False) -> None:
-        """Make the folder, lock it and write the configuration.
-
-        Args:
-            config: the complete configuration as YAML.
-            resume: whether to use the folder of an earlier run; its configuration is replaced.
-
-        Raises:
-            ValueError: the folder exists already, another process writes it, or it cannot be made.
-        """
+        """Make the folder, or take that of an earlier run, lock it and write the configuration."""
         try:
             if resume:
                 self.lock_or_raise()
@@ -151,20 +112,12 @@ class RunDirectory:
         os.replace(unfinished, folder / self.config_file.name)  # noqa: PTH105
 
     def lock_or_raise(self) -> None:
-        """Keep other processes from resuming this run.
-
-        Raises:
-            ValueError: another process writes it.
-        """
+        """Keep other processes from resuming this run, or raise if one writes it."""
         if not self.lock():
             raise ValueError(f"got the run {self.folder}, which another process is writing; wait for it or stop it")
 
     def lock(self) -> bool:
-        """Keep other processes from resuming this run while this one lives.
-
-        Returns:
-            Whether this process has the lock; True on file systems without locks.
-        """
+        """Return whether this process has the lock, which keeps others from resuming this run while it lives."""
         # Without its file there is nothing to lock yet: create() writes and locks it.
         return bool(self._locks) or not self.config_file.exists() or self._lock_file(self.config_file)
 

@@ -16,17 +16,11 @@ EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 class Interrupted(BaseException):
-    """A signal ended the run; not an Exception, so handlers of errors do not see it.
-
-    Args:
-        name: of the signal.
-        is_agreed: whether all ranks stop.
-    """
+    """A signal ended the run; not an Exception, so handlers of errors do not see it."""
 
     def __init__(self, name: str, is_agreed: bool = False) -> None:
         super().__init__(f"stopped by {name}")
-        self.name = name
-        self.is_agreed = is_agreed
+        self.is_agreed = is_agreed  # whether all ranks stop
 
 
 class SignalHandler:
@@ -35,17 +29,13 @@ class SignalHandler:
     While :attr:`waits` is true the first signal is noted in :attr:`signal` for the training to act on; else it raises
     :class:`Interrupted` at once. A second SIGINT ends the process at once. Signals that were ignored before, such as
     SIGHUP under ``nohup``, stay ignored.
-
-    Attributes:
-        signal: name of the first signal received, or None.
-        waits: whether the training checks :attr:`signal`.
-        pass_on: called with the number of the first signal, for the processes that this rank has started.
     """
 
     def __init__(self) -> None:
-        self.signal: str | None = None
+        self.signal: str | None = None  # name of the first one
         self.waits = self._had_ctrl_c = False
-        self.pass_on: Callable[[int], None] = _do_nothing
+        # Called with the number of the first signal, for the processes that this rank has started.
+        self.pass_on: Callable[[int], None] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -69,7 +59,7 @@ class SignalHandler:
         self._had_ctrl_c |= number == signal.SIGINT
         if self.signal is None:
             self.signal = signal.Signals(number).name
-            if number != signal.SIGINT:  # a terminal sends SIGINT to all processes
+            if self.pass_on is not None and number != signal.SIGINT:  # a terminal sends SIGINT to all processes
                 self.pass_on(number)
             if not self.waits:
                 raise Interrupted(self.signal)
@@ -78,7 +68,3 @@ class SignalHandler:
                 with suppress(OSError):  # of a closed terminal
                     # Not print: the signal may interrupt one.
                     os.write(2, f"\n{self.signal}: training stops when this step is saved{again}\n".encode())
-
-
-def _do_nothing(*_: object) -> None:
-    """Do nothing; unlike a lambda it can be pickled."""

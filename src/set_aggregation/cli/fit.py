@@ -1,0 +1,205 @@
+"""The command ``fit``: train in a run folder, then test and report."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback
+
+from set_aggregation.callbacks import (
+    BestCheckpoint,
+    LearningCurves,
+    Misclassifications,
+    NonFinite,
+    PlotCurves,
+    Recovery,
+)
+from set_aggregation.cli.arguments import check_callbacks, complete, tags
+from set_aggregation.cli.finish import end_run
+from set_aggregation.cli.lightning_cli import SetAggregationCLI, as_list
+from set_aggregation.cli.logger_defaults import put_into, wandb_loggers
+from set_aggregation.cli.ranks import broadcast_from_rank_zero
+from set_aggregation.cli.silence import lightning_messages
+from set_aggregation.models.description import labels, num_parameters
+from set_aggregation.reports.summary import relative
+from set_aggregation.runs._lightning import spawns_processes, take_over_signals
+from set_aggregation.runs.checkpoint import read_checkpoint
+from set_aggregation.runs.checkpoint_io import LAST, UnfinishedRunError
+from set_aggregation.runs.directory import RunDirectory
+from set_aggregation.runs.environment import devices_of, environment
+from set_aggregation.runs.resume import changed_optimizer_arguments, find_run
+from set_aggregation.runs.signals import EXIT_CODE, Interrupted
+
+
+class Fit(SetAggregationCLI):
+    """The command ``fit``, with one folder for each run."""
+
+    def before_instantiate_classes(self) -> None:
+        """Complete the configuration, and put all files of the run into its folder."""
+        config = self.config
+        complete(config)
+        run = RunDirectory(config.run.experiment, config.run.root, config.run.name)
+        # The configuration as it came is what is written down: the name is for this run only.
+        has_name, config.run.name = config.run.name is not None, None
+        resume, config.resume = config.resume, None
+        self.config_text = self.parser.dump(config, skip_unset=False)
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            run = find_run(resume, run, has_name, self.config_text)
+        self.run_directory, self._resume, self._is_resumed = run, resume, resume is not None and run.exists
+        self._is_rehearsal = bool(config.trainer.fast_dev_run)  # which writes nothing
+        # One line about the parameters stands in the place of Lightning's table.
+        self._says_model, config.trainer.enable_model_summary = config.trainer.enable_model_summary, False
+        config.trainer.default_root_dir = str(run.folder)
+        config.checkpoint.dirpath = config.checkpoint.dirpath or str(run.checkpoints)
+        for logger in as_list(config.trainer.logger):
+            put_into(run, logger, tags(config))
+
+    def complete_callbacks(self, callbacks: list[Callback]) -> list[Callback]:
+        """Add the callbacks of training."""
+        check_callbacks(callbacks, self.config.model.scheduler)
+        self.curves: LearningCurves = self.config_init["curves"]
+        self.plot = PlotCurves(self.run_directory.folder / "curves.png", self.curves)
+        self.misclassified = Misclassifications()
+        self.recovery: Recovery = self.config_init["recovery"]
+        self.non_finite: NonFinite = self.config_init["non_finite"]
+        self.checkpoint: BestCheckpoint = self.config_init["checkpoint"]
+        self.disk.on_error = self.recovery.on_write_error
+        # What finds broken weights comes first, what saves them last.
+        all_callbacks = [self.non_finite, *callbacks, self.curves, self.plot, self.misclassified, self.recovery]
+        if self._is_rehearsal or self.config.trainer.enable_checkpointing is False:
+            return super().complete_callbacks(all_callbacks)
+        self.recovery.file = self.run_directory.checkpoints / LAST
+        return [*all_callbacks, self.checkpoint]
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train, test and report; a command that fails before the first step leaves no files."""
+        started, exit_code = time.perf_counter(), 1
+        try:
+            with self.recovery.signals:
+                if not self._prepare(kwargs):
+                    exit_code = 0
+                    return
+                take_over_signals(self.trainer)
+                # Of the launcher that has started the other ranks, if there is one.
+                self.recovery.signals.pass_on = getattr(self.trainer.strategy.launcher, "kill", None)
+                with lightning_messages():
+                    self._describe()
+                    self.trainer.fit(**kwargs)
+                self._check_last_checkpoint()
+                end_run(self, self.recovery.seconds + time.perf_counter() - started)
+            exit_code = 0
+        except Interrupted as stop:
+            # A rank that stops because another one failed must not be started again for ever.
+            stop.is_agreed |= self.trainer.world_size == 1 or self.recovery.all_ranks_stop()
+            exit_code = EXIT_CODE
+            self._say_how_to_go_on(stop)
+            raise
+        finally:
+            self.recovery.close()
+            for logger in wandb_loggers(self.trainer.loggers):
+                logger.finish(exit_code)
+            if exit_code and self.throughput.images == 0:
+                self.run_directory.discard()
+            self.run_directory.unlock()
+
+    def _check_last_checkpoint(self) -> None:
+        """Refuse to finish a run whose last checkpoint is missing."""
+        reason = self.disk.failed.get(self.recovery.file) if self.recovery.file else None
+        # Only the first rank writes.
+        if (reason := self.trainer.strategy.broadcast(reason)) is not None:
+            raise UnfinishedRunError(
+                f"the last checkpoint, {self.recovery.file}, cannot be written ({reason}), so the run has not "
+                f"finished; make room and repeat the command with --resume {relative(self.run_directory.folder)}"
+            )
+
+    def _prepare(self, kwargs: dict[str, Any]) -> bool:
+        """Check everything on the first rank before any logger starts a run, and tell all ranks what to resume from."""
+        run, has_work, problem = self.run_directory, False, None
+        if self.trainer.is_global_zero:
+            try:
+                has_work = self._check_then_create_folder(kwargs)
+            except Exception as error:
+                problem = error
+        checkpoint = kwargs["ckpt_path"] and str(kwargs["ckpt_path"])
+        agreed = broadcast_from_rank_zero([checkpoint, run.experiment, str(run.root), run.name, has_work], self.trainer)
+        if problem is not None:
+            raise problem
+        kwargs["ckpt_path"], *place, has_work = agreed
+        if not self.trainer.is_global_zero:
+            run = self.run_directory = RunDirectory(*place)
+        if kwargs["ckpt_path"] is not None:
+            self.model.init_from = None  # the checkpoint has all weights
+        self.non_finite.file = None if self._is_rehearsal else run.folder / "non_finite.jsonl"
+        if self.recovery.file is not None:
+            self.recovery.file = self.non_finite.good_checkpoint = run.checkpoints / LAST
+        return has_work
+
+    def _check_then_create_folder(self, kwargs: dict[str, Any]) -> bool:
+        run = self.run_directory
+        if spawns_processes(self.trainer):
+            raise ValueError(
+                f"got --trainer.strategy {self.config.trainer.strategy}, which trains in processes that "
+                "keep their results; use --trainer.strategy ddp"
+            )
+        if self._is_resumed and self._resume == "auto" and run.results.exists():
+            print(f"{relative(run.folder)} has finished; there is nothing left to do")
+            return False
+        self.datamodule.prepare_data()
+        self.datamodule.setup("fit")
+        self.model.check_image_sizes(self.datamodule.image_sizes)
+        if self._is_resumed:
+            run.lock_or_raise()
+            kwargs["ckpt_path"] = run.newest_checkpoint() or kwargs["ckpt_path"]
+        if kwargs["ckpt_path"] is not None:
+            saved = read_checkpoint(Path(kwargs["ckpt_path"]), self.model)
+            changed_optimizer_arguments(saved.get("hyper_parameters", {}), dict(self.model.hparams))
+        if not self._is_rehearsal:
+            run.create(self.config_text, resume=self._is_resumed)
+            self.model.training_description = self._training_description()
+            for logger in wandb_loggers(self.trainer.loggers):
+                logger.start()
+            counts = num_parameters(self.model)
+            told = {**labels(self.model, self.datamodule), "parameters": counts["aggregator"] + counts["head"]}
+            for each in self.trainer.loggers:
+                each.log_hyperparams({**yaml.safe_load(self.config_text), "labels": told})
+        return True
+
+    def _training_description(self) -> dict[str, Any]:
+        """Return what checkpoints store for the model card, without the paths of this machine."""
+        given = yaml.safe_load(self.config_text)["data"].get("init_args", {})
+        settings = {name: value for name, value in given.items() if name not in ("data_dir", "root", "num_workers")}
+        return {
+            **{"experiment": self.run_directory.experiment, "run": self.run_directory.name},
+            **labels(self.model, self.datamodule),
+            "data_settings": settings,
+            "environment": environment(devices_of(self.trainer)),
+        }
+
+    @rank_zero_only
+    def _describe(self) -> None:
+        """Print the parts of the model and the size of a batch."""
+        if self._says_model is not False:
+            counts = num_parameters(self.model)
+            num_all, trained = counts.pop("all"), (w.numel() for w in self.model.parameters() if w.requires_grad)
+            parts = (f"{type(getattr(self.model, part)).__name__} {num:,}" for part, num in counts.items())
+            print(f"Parameters: {', '.join(parts)}; {sum(trained):,} of {num_all:,} are trained.")
+        data, ranks, batches = self.datamodule, self.trainer.world_size, self.trainer.accumulate_grad_batches
+        pixels, num = data.max_pixels_per_batch, data.batch_size
+        words = f"up to {pixels:,} pixels" if pixels else f"up to {num:,} images"
+        words = f"A batch has {words} on {f'each of {ranks} ranks' if ranks > 1 else 'one rank'}"
+        if pixels is None and ranks * batches > 1:
+            words += f"; an optimizer step takes {batches} x {ranks} of them, {num * ranks * batches:,} images in all"
+        print(f"{words}.")
+
+    @rank_zero_only
+    def _say_how_to_go_on(self, stop: Interrupted) -> None:
+        if self.throughput.images == 0 and not self._is_resumed:
+            message = "no step was trained, so no files are left"
+        elif self._resume == "auto":
+            message = "the same command resumes it"
+        else:
+            message = f"the same command resumes it with --resume {relative(self.run_directory.folder)}"
+        print(f"{stop}: {message}", file=sys.stderr)

@@ -1,0 +1,66 @@
+"""Run a command of the training environment, and report errors in one line."""
+
+import sys
+from argparse import ArgumentError
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+from set_aggregation._extras import MissingExtraError
+from set_aggregation.cli.commands import COMMANDS
+from set_aggregation.cli.errors import one_line, unwrapped
+from set_aggregation.cli.fit import Fit
+from set_aggregation.cli.lightning_cli import SetAggregationCLI
+from set_aggregation.cli.ranks import disconnect, is_peer_failure
+from set_aggregation.cli.silence import silence_libraries
+from set_aggregation.runs.signals import EXIT_CODE, Interrupted
+
+# Errors that the user can cause and mend; all others keep their traceback.
+_USER_ERRORS = (ArgumentError, ValueError, OSError, FloatingPointError, MisconfigurationException, MissingExtraError)
+
+
+def run(command: str, arguments: Sequence[str]) -> int:
+    """Run a command; an error that the user can mend is one line, with its traceback after ``--debug`` only."""
+    options = [word for word in arguments if word != "--debug"]
+    is_debugging = len(options) < len(arguments)
+    silence_libraries()
+    exit_code, all_are_done = 0, True
+    try:
+        if command == "export":
+            _export(options)
+        else:
+            cli = Fit(command, options) if command == "fit" else SetAggregationCLI(command, options)
+            getattr(cli, command)(model=cli.model, datamodule=cli.datamodule, ckpt_path=cli.config_init.ckpt_path)
+    except Interrupted as stop:
+        all_are_done = stop.is_agreed
+        # With another code than 0 Lightning would end the first rank at once, if that has started this one.
+        exit_code = 0 if getattr(rank_zero_only, "rank", 0) > 0 else EXIT_CODE if stop.is_agreed else 1
+    except RuntimeError as error:
+        if is_debugging or not is_peer_failure(error):
+            raise
+        print("error: another rank has ended; its message is the reason (--debug shows more)", file=sys.stderr)
+        return 1
+    except _USER_ERRORS as error:
+        if is_debugging:
+            raise
+        line = str(error) if isinstance(error, ArgumentError) else unwrapped(str(error))
+        print(f"error: {line} (--debug shows the traceback)", file=sys.stderr)
+        return 2 if isinstance(error, ArgumentError) else getattr(error, "exit_code", 1)
+    if all_are_done:
+        disconnect()
+    return exit_code
+
+
+def _export(arguments: Sequence[str]) -> None:
+    from set_aggregation.inference.export import export
+
+    parser = ArgumentParser(description=COMMANDS["export"], exit_on_error=False, allow_abbrev=False)
+    parser.prog += " export"
+    parser.add_function_arguments(export, as_group=False)
+    try:
+        options = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise ArgumentError(None, one_line(str(error), arguments, parser)) from error
+    export(**options.as_dict())

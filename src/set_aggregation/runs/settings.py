@@ -1,0 +1,58 @@
+"""Settings of runs, to be compared."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# Settings that cannot change a result, with everything below them.
+IRRELEVANT = (
+    "run",
+    "resume",
+    "recovery",
+    "non_finite",
+    "test_after_fit",
+    "test_last",
+    "checkpoint.dirpath",
+    "checkpoint.filename",
+    "checkpoint.verbose",
+    "trainer.logger",
+    "trainer.default_root_dir",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+    "trainer.profiler",
+    "data.init_args.data_dir",
+    "data.init_args.num_workers",
+)
+# Hardware may change when a run is resumed; several devices multiply the batch, so comparisons keep such runs apart.
+HARDWARE = ("trainer.accelerator", "trainer.strategy", "trainer.devices", "trainer.num_nodes")
+
+
+def settings_of(config: Any, ignored: tuple[str, ...] = IRRELEVANT) -> dict[str, str]:
+    """Return settings as JSON by dotted name.
+
+    Example:
+        >>> settings_of({"run": {"root": "logs"}, "model": {"hidden_features": 128, "dropout": 0.0}})
+        {'model.hidden_features': '128', 'model.dropout': '0'}
+    """
+    return {name: text for name, text in _flat(config, "").items() if not _is_below(name, ignored)}
+
+
+def _flat(value: Any, name: str) -> dict[str, str]:
+    if isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
+        value = dict(enumerate(value))
+    if isinstance(value, Mapping):
+        parts = (_flat(each, f"{name}.{key}" if name else str(key)) for key, each in value.items())
+        return {name: text for part in parts for name, text in part.items()}
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 1 and 1.0 are one setting
+    return {name: json.dumps(value, ensure_ascii=False, default=str)}
+
+
+def _is_below(name: str, tops: tuple[str, ...]) -> bool:
+    return any(name == top or name.startswith(f"{top}.") for top in tops)
+
+
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of settings that differ; one that is missing counts as null."""
+    return sorted(name for name in {*before, *now} if before.get(name, "null") != now.get(name, "null"))
