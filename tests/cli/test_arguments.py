@@ -62,7 +62,9 @@ def test_the_plateau_of_torch_is_given_by_its_name(name):
 
 
 REFUSED = {
-    "a name with a slash": (("--run.name=a/b",), "--run.name a/b, expected the name of a folder"),
+    "a name with a slash": (("--run.name=a/b",), "--run.name 'a/b', expected the name of one folder"),
+    "an experiment above the root": (("--run.experiment=..",), r"--run.experiment '\.\.', expected the name"),
+    "a hidden run": (("--run.name=.a",), r"--run.name '\.a', .* not hidden"),
     "overfit_batches": (("--trainer.overfit_batches=2",), "overfit_batches 2.*--data.num_train"),
 }
 

@@ -53,6 +53,7 @@ COMMAND_LINE = {
         (*FIT, "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val_loss"),
         ("the monitor val_loss", "did you mean val/loss?"),
     ),
+    "unknown monitor of best.ckpt": ((*FIT, "--checkpoint.monitor=val_acc"), ("the monitor val_acc",)),
     "callback that cannot work": ((*FIT, "--trainer.callbacks=BatchSizeFinder"), ("--data.batch_size",)),
     "no number": ((*FIT, "--trainer.max_epochs=many"), ("trainer.max_epochs", "many")),
     "out_features zero": ((*FIT, "--model.aggregator.out_features=0"), ("SAN: got out_features=0", "at least 1")),

@@ -83,10 +83,11 @@ def checked_words(words: Sequence[str]) -> list[str]:
 
 def complete(config: Namespace) -> None:
     """Check a configuration, and apply ``--width`` to its model."""
-    if config.run.name is not None and Path(config.run.name).name != config.run.name:
-        raise ValueError(
-            f"got --run.name {config.run.name}, expected the name of a folder; --run.experiment groups runs"
-        )
+    for option in ("experiment", "name"):
+        value = config.run[option]
+        # Folders that start with a dot are not found again.
+        if value is not None and (Path(value).name != value or value != value.strip() or value[:1] in "."):
+            raise ValueError(f"got --run.{option} {value!r}, expected the name of one folder, not hidden; use letters")
     if batches := config.trainer.overfit_batches:
         raise ValueError(
             f"got --trainer.overfit_batches {batches}, which replaces the sampler of the data; expected "

@@ -59,7 +59,7 @@ class Fit(SetAggregationCLI):
 
     def complete_callbacks(self, callbacks: list[Callback]) -> list[Callback]:
         """Add the callbacks of training."""
-        check_callbacks(callbacks, self.config.model.scheduler)
+        check_callbacks([*callbacks, self.config_init["checkpoint"]], self.config.model.scheduler)
         self.curves: LearningCurves = self.config_init["curves"]
         self.plot = PlotCurves(self.run_directory.folder / "curves.png", self.curves)
         self.misclassified = Misclassifications()
