@@ -86,10 +86,10 @@ def select(runs: pd.DataFrame, **settings: Any) -> pd.DataFrame:
 def at_sizes(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each run of Table 3 and size of the test images: column ``side``, and ``best`` at that size."""
     runs = select(runs, train_sizes=["all", "original"], size=SEVERAL_SIZES, data=list(DATA))
-    runs["side"] = [[*sizes.items()] if isinstance(sizes, dict) else [] for sizes in runs["sizes"]]
-    runs = runs.explode("side").dropna(subset=["side"]) if len(runs) else runs
-    runs["best"] = [accuracy for _, accuracy in runs["side"]]
-    runs["side"] = [int(size.partition("x")[0]) for size, _ in runs["side"]]
+    runs["sizes"] = [list(sizes.items()) for sizes in runs["sizes"]]
+    runs = runs.explode("sizes")
+    runs["best"] = [accuracy for _, accuracy in runs["sizes"]]
+    runs["side"] = [int(size.partition("x")[0]) for size, _ in runs["sizes"]]
     return runs
 
 

@@ -18,11 +18,7 @@ _FLOOR = 1e-17  # of errors, some of which are zero
 
 
 def theory_figure(measurements: pd.DataFrame) -> Figure:
-    r"""Draw Figure 2 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_, Theorem 1 and Remark 1.
-
-    Figure 2: a set is projected on a few directions v. The sum :math:`\sum_i \mathrm{ReLU}(v^\top x_i + b)` over the
-    set has a bend at each :math:`b = -v^\top x_i` (dots).
-    """
+    """Draw Figure 2 of the paper, Theorem 1 and Remark 1."""
     figure = Figure((16, 3.6), layout="constrained")
     panels = figure.subplots(1, 4)
     _draw_figure2(panels[0], panels[1])
@@ -54,6 +50,7 @@ def theory_table(measurements: pd.DataFrame) -> Table:
 
 
 def _draw_figure2(left: Axes, right: Axes) -> None:
+    """Draw the projections of a set, and their aggregate, which has a bend at each b = -v x (dots)."""
     radius = 1.25 * float(np.linalg.norm(_POINTS, axis=1).max())
     b = np.linspace(-radius, radius, 201)
     for color, angle in zip(_COLORS, _ANGLES, strict=True):

@@ -10,8 +10,6 @@ from set_aggregation.reports.comparison_figure import comparison_figure
 from set_aggregation.reports.finished_run import Run
 from set_aggregation.reports.rendering import page, svg
 
-_MISSING = "-"
-
 
 def comparison_page(comparison: Comparison, folder: Path) -> bytes:
     """Return figure, table of runs and skipped folders as HTML, the same bytes for the same runs."""
@@ -29,13 +27,12 @@ def comparison_page(comparison: Comparison, folder: Path) -> bytes:
 
 
 def _numbers(run: Run) -> list[str]:
-    last = run.history[-1]
-    train, test = last["curve/train_accuracy"], last["curve/test_accuracy"]
+    train, test = (run.history[-1][f"curve/{part}_accuracy"] for part in ("train", "test"))
     return [
         *(str(number) for number in (run.width, run.seed, run.epochs)),
         *(f"{number:.4f}" for number in (train, test, train - test)),
-        _MISSING if run.best_test is None else f"{run.best_test:.4f}",
-        _MISSING if run.parameters is None else f"{run.parameters:,}",
+        "-" if run.best_test is None else f"{run.best_test:.4f}",
+        "-" if run.parameters is None else f"{run.parameters:,}",
     ]
 
 

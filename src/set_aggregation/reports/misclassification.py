@@ -11,21 +11,13 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class MisclassifiedImage:
-    """An image with its class and its prediction.
+    """An image with its class and its prediction."""
 
-    Args:
-        pixels: the image, uint8 of shape (H, W, C).
-        truth: name of its class.
-        prediction: name of the predicted class.
-        loss: its cross-entropy in nats.
-        index: its number in the test set.
-    """
-
-    pixels: NDArray[np.uint8]
-    truth: str
-    prediction: str
-    loss: float
-    index: int
+    pixels: NDArray[np.uint8]  # H W C
+    truth: str  # name of its class
+    prediction: str  # name of the predicted class
+    loss: float  # its cross-entropy in nats
+    index: int  # its number in the test set
 
     @property
     def png(self) -> str:
