@@ -17,7 +17,7 @@ class BestCheckpoint(ModelCheckpoint):
     """Lightning's ModelCheckpoint, whose file ``best.ckpt`` is the best one for any ``save_top_k``.
 
     With several files each is named by its epoch, counted from 1, and ``best.ckpt`` is a hard link to the best of them.
-    A class of its own keeps it apart from a ModelCheckpoint that the user adds.
+    This class distinguishes it from a ModelCheckpoint that the user adds.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -114,7 +114,7 @@ class LearningCurves(Callback):
             for batch in itertools.islice(self._loader(trainer, split), num_batches):
                 images, labels = trainer.strategy.batch_to_device(batch)
                 sums.append(_sums(pl_module(images), labels))
-        # On the device until here, so that no batch waits for the one before.
+        # On the device until here, so that no batch waits for the previous one.
         total = torch.stack(sums).cpu().double().sum(0)
         if trainer.world_size > 1:
             total = trainer.strategy.reduce(total.to(pl_module.device), reduce_op="sum")

@@ -15,13 +15,13 @@ _NAMED = 5  # images in the message
 
 
 class _Step(NamedTuple):
-    number: int  # as Trainer.global_step counts it when the step is done
+    number: int  # Trainer.global_step at the end of the step
     batches: range  # of the epoch
     is_faulty: Tensor  # on the device
 
 
 class NonFinite(Callback):
-    """Check the loss of each batch and the gradient of each optimizer step, and stop where one is not finite.
+    """Check the loss of each batch and the gradient of each optimizer step, and stop if one is not finite.
 
     The results are read from the device every ``every_n_steps`` steps, before validation, before a checkpoint is
     written, and at the end of an epoch: other steps do not wait for the device, and no checkpoint holds broken weights.
@@ -94,7 +94,7 @@ class NonFinite(Callback):
             )
 
     def _record(self, trainer: Trainer, step: _Step) -> str:
-        """Write the images of a step to the file, and return them in words."""
+        """Write the images of a step to the file, and return their description."""
         sampler = getattr(trainer.train_dataloader, "sampler", None)
         if not isinstance(sampler, ResolutionBatchSampler):
             return f"batches {step.batches.start} to {step.batches.stop - 1} of the epoch"

@@ -33,7 +33,7 @@ class ProgressBar(ProgressBarFromOne):
         self._validated_at = -1
 
     def configure_columns(self, trainer: Trainer) -> list[ProgressColumn]:
-        """Return Lightning's columns without the last, the steps per second."""
+        """Return Lightning's columns except the last one, the steps per second."""
         columns: list[ProgressColumn] = super().configure_columns(trainer)[:-1]
         return columns
 
@@ -61,7 +61,7 @@ class ProgressBar(ProgressBarFromOne):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add a batch to the means, and update the bar unless it just was."""
+        """Add a batch to the means, and update the bar unless it was updated recently."""
         num = len(batch[1])
         self._num_images += num
         for name, value in (outputs or {}).items():

@@ -23,7 +23,7 @@ _TIMEOUT = 10  # seconds that a stopped rank waits for the others
 
 
 class Recovery(Callback):
-    """Write ``last.ckpt``, from which a run continues bit for bit as if it had not been interrupted.
+    """Write ``last.ckpt``, from which a run resumes bit for bit.
 
     It is written at the start of each epoch, within an epoch after some steps or minutes, at the end, and when a signal
     stops the run; always between two optimizer steps, when the first is complete and logged. It holds the weights, the
@@ -83,10 +83,10 @@ class Recovery(Callback):
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
             self._restore(trainer, pl_module, loaded)
-            if "loggers" in loaded:  # not written in the middle of a step, as best.ckpt is
+            if "loggers" in loaded:  # unlike best.ckpt, not written in the middle of a step
                 sampler, num_batches = getattr(trainer.train_dataloader, "sampler", None), None
                 if isinstance(sampler, ResolutionBatchSampler) and sampler.num_replanned:
-                    # Another number of ranks makes other batches of the rest of the epoch.
+                    # Another number of ranks divides the rest of the epoch into other batches.
                     num_batches = len(sampler) - sampler.num_remaining
                 restore_position(trainer, loaded["steps_logged"], num_batches)
         elif trainer.global_rank > 0:
@@ -138,7 +138,7 @@ class Recovery(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the end of training."""
-        for _ in range(2):  # the first answer is that of the reduction before
+        for _ in range(2):  # the first result is that of the previous reduction
             self._stops |= self._agree(_STOP if self.signals.signal else _CONTINUE) == _STOP
         self._is_over = True
         self._note(pl_module)
@@ -146,13 +146,13 @@ class Recovery(Callback):
         self.signals.waits = False
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restore the state of a training that had ended: Lightning skips on_train_start then."""
+        """Restore the state of a finished training, for which Lightning skips on_train_start."""
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
             self._restore(trainer, pl_module, loaded)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what no other part of a checkpoint holds, the same on all ranks."""
+        """Return the state that no other part of a checkpoint has, equal on all ranks."""
         ranks: list[Any] = [self._random]
         if self._group is not None:
             ranks = [None] * dist.get_world_size()
@@ -190,7 +190,7 @@ class Recovery(Callback):
         else:
             seed_for(torch.initial_seed(), rank, trainer.global_step)
         if any(isinstance(callback, BaseFinetuning) for callback in trainer.callbacks):  # type: ignore[attr-defined]
-            for name, weight in model.named_parameters():  # it froze them again when the run was resumed
+            for name, weight in model.named_parameters():  # the callback froze them again on resuming
                 weight.requires_grad_(name not in state["frozen"])
         groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
         for group, new in zip(groups, self._groups, strict=False):  # BaseFinetuning restores more groups
@@ -217,7 +217,7 @@ class Recovery(Callback):
         self._group = self._asked = None
 
     def _agree(self, wish: int) -> int:
-        """Return the maximum of all ranks' wishes at the last call; with a single rank, its wish."""
+        """Return the maximum of all ranks' requests at the last call; with a single rank, its request."""
         if self._group is None:
             return wish
         before, mine = self._asked, torch.tensor(wish)
@@ -237,7 +237,7 @@ class Recovery(Callback):
             if isinstance(disk, DurableCheckpointIO):
                 disk.metrics = [logger.file for logger in trainer.loggers if isinstance(logger, MetricsFile)]
                 if waits:
-                    disk.wait()  # or this one would be skipped
+                    disk.wait()  # otherwise this checkpoint would be skipped
             self._is_saving = True
             try:
                 trainer.save_checkpoint(self.file, weights_only=False)

@@ -22,7 +22,7 @@ class Throughput(Callback):
 
     @property
     def images_per_second(self) -> float:
-        """The mean since the start of training."""
+        """Mean since the start of training."""
         return self.images / self.seconds if self.seconds else 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -37,7 +37,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count a batch, and the time since the one before it."""
+        """Count a batch and the time since the previous one."""
         now = time.perf_counter()
         if self._last is not None:
             self.seconds += now - self._last

@@ -1,4 +1,4 @@
-"""The options of the command line beside those of Lightning, the model and the data, and what they imply."""
+"""Options of the command line in addition to those of Lightning, the model and the data."""
 
 import difflib
 import re
@@ -85,7 +85,7 @@ def complete(config: Namespace) -> None:
     """Check a configuration, and apply ``--width`` to its model."""
     for option in ("experiment", "name"):
         value = config.run[option]
-        # Folders that start with a dot are not found again.
+        # `curves` and `--resume auto` skip folders that start with a dot.
         if value is not None and (Path(value).name != value or value != value.strip() or value[:1] in "."):
             raise ValueError(f"got --run.{option} {value!r}, expected the name of one folder, not hidden; use letters")
     if batches := config.trainer.overfit_batches:
@@ -137,7 +137,7 @@ def check_callbacks(callbacks: Iterable[Callback], scheduler: Namespace | None) 
 
 
 def _width_key(config: Namespace) -> str | None:
-    """Return the setting that is the number of inputs of the last dense layer; None for that of the feature map."""
+    """Return the setting that is the number of inputs of the last dense layer, or None if the feature map sets it."""
     return next((key for key in WIDTH_KEYS if config.get(key) is not None), None)
 
 

@@ -51,7 +51,7 @@ def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: 
 
 
 def unwrapped(message: str) -> str:
-    """Return the message of a class or a worker process on one line, without what jsonargparse or torch adds."""
+    """Return the message of a class or a worker process on one line, without additions of jsonargparse or torch."""
     inner = _search(r"Errors:\s+- (.+?)\n\s*- ", message, re.DOTALL)
     if "DataLoader worker process" in message:  # followed by the traceback
         inner = _search(r"\n\w*(?:Error|Exception): (.+)\s*$", message)

@@ -40,7 +40,7 @@ def end_run(cli: "Fit", seconds: float) -> None:
     last = {key: value for key, value in metrics.items() if key.startswith("val/")}
     if "val/accuracy" in metrics:
         rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
-    if cli.config.test_last:  # the model still has these weights; only the test of the best ones is logged
+    if cli.config.test_last:  # the model has these weights already; only the test of the best ones is logged
         loggers, trainer.loggers = trainer.loggers, []
         trainer.test(model, datamodule=data, verbose=False)
         trainer.loggers = loggers
@@ -91,7 +91,7 @@ def end_run(cli: "Fit", seconds: float) -> None:
     from set_aggregation.reports.run_report import write_report  # matplotlib takes a second
 
     try:
-        if cli.config.test_after_fit and saved:  # what the model card says of the training
+        if cli.config.test_after_fit and saved:  # training data for the model card
             tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
             saved["training"] = {**saved.get("training", {}), "epochs": epochs, "metrics": tested}
             write_checkpoint(saved, Path(best_path))

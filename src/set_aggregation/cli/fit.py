@@ -42,7 +42,7 @@ class Fit(SetAggregationCLI):
         config = self.config
         complete(config)
         run = RunDirectory(config.run.experiment, config.run.root, config.run.name)
-        # The configuration as it came is what is written down: the name is for this run only.
+        # The original configuration is saved, without the name, which is for this run only.
         has_name, config.run.name = config.run.name is not None, None
         resume, config.resume = config.resume, None
         self.config_text = self.parser.dump(config, skip_unset=False)
@@ -50,7 +50,7 @@ class Fit(SetAggregationCLI):
             run = find_run(resume, run, has_name, self.config_text)
         self.run_directory, self._resume, self._is_resumed = run, resume, resume is not None and run.exists
         self._is_rehearsal = bool(config.trainer.fast_dev_run)  # which writes nothing
-        # One line about the parameters stands in the place of Lightning's table.
+        # One line about the parameters replaces Lightning's table.
         self._says_model, config.trainer.enable_model_summary = config.trainer.enable_model_summary, False
         config.trainer.default_root_dir = str(run.folder)
         config.checkpoint.dirpath = config.checkpoint.dirpath or str(run.checkpoints)
@@ -67,7 +67,7 @@ class Fit(SetAggregationCLI):
         self.non_finite: NonFinite = self.config_init["non_finite"]
         self.checkpoint: BestCheckpoint = self.config_init["checkpoint"]
         self.disk.on_error = self.recovery.on_write_error
-        # What finds broken weights comes first, what saves them last.
+        # Callbacks that detect broken weights precede those that save weights.
         all_callbacks = [self.non_finite, *callbacks, self.curves, self.plot, self.misclassified, self.recovery]
         if self._is_rehearsal or self.config.trainer.enable_checkpointing is False:
             return super().complete_callbacks(all_callbacks)
@@ -83,7 +83,7 @@ class Fit(SetAggregationCLI):
                     exit_code = 0
                     return
                 take_over_signals(self.trainer)
-                # Of the launcher that has started the other ranks, if there is one.
+                # `kill` of the launcher, if it started the other ranks.
                 self.recovery.signals.pass_on = getattr(self.trainer.strategy.launcher, "kill", None)
                 with lightning_messages():
                     self._describe()
@@ -92,7 +92,7 @@ class Fit(SetAggregationCLI):
                 end_run(self, self.recovery.seconds + time.perf_counter() - started)
             exit_code = 0
         except Interrupted as stop:
-            # A rank that stops because another one failed must not be started again for ever.
+            # A rank that stops because another one failed must not be restarted forever.
             stop.is_agreed |= self.trainer.world_size == 1 or self.recovery.all_ranks_stop()
             exit_code = EXIT_CODE
             self._say_how_to_go_on(stop)
@@ -116,7 +116,7 @@ class Fit(SetAggregationCLI):
             )
 
     def _prepare(self, kwargs: dict[str, Any]) -> bool:
-        """Check everything on the first rank before any logger starts a run, and tell all ranks what to resume from."""
+        """Check everything on the first rank before any logger starts a run, and broadcast the run to resume."""
         run, has_work, problem = self.run_directory, False, None
         if self.trainer.is_global_zero:
             try:
@@ -162,13 +162,13 @@ class Fit(SetAggregationCLI):
             for logger in wandb_loggers(self.trainer.loggers):
                 logger.start()
             counts = num_parameters(self.model)
-            told = {**labels(self.model, self.datamodule), "parameters": counts["aggregator"] + counts["head"]}
+            run_labels = {**labels(self.model, self.datamodule), "parameters": counts["aggregator"] + counts["head"]}
             for each in self.trainer.loggers:
-                each.log_hyperparams({**yaml.safe_load(self.config_text), "labels": told})
+                each.log_hyperparams({**yaml.safe_load(self.config_text), "labels": run_labels})
         return True
 
     def _training_description(self) -> dict[str, Any]:
-        """Return what checkpoints store for the model card, without the paths of this machine."""
+        """Return the values that checkpoints store for the model card, without paths of this machine."""
         given = yaml.safe_load(self.config_text)["data"].get("init_args", {})
         settings = {name: value for name, value in given.items() if name not in ("data_dir", "root", "num_workers")}
         return {

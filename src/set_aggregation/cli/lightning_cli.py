@@ -29,7 +29,7 @@ _LOGGERS = [
 
 
 class SetAggregationCLI(LightningCLI):
-    """LightningCLI of one command; this class runs those that read a checkpoint and leave no file."""
+    """LightningCLI of one command; this class runs those that read a checkpoint and write no file."""
 
     model: SetClassifier
     datamodule: ImageDataModule
@@ -62,7 +62,7 @@ class SetAggregationCLI(LightningCLI):
         add_arguments(parser, self.command)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and report in one line what is wrong."""
+        """Parse, and report an error in one line."""
         try:
             self.config = parser.parse_args(checked_words(args))
         except ArgumentError as error:
@@ -72,7 +72,7 @@ class SetAggregationCLI(LightningCLI):
         """Complete the configuration."""
         complete(self.config)
         self.config.trainer.logger = False
-        if self.command == "predict":  # one process prints all answers in the order of the files
+        if self.command == "predict":  # one process prints all predictions in the order of the files
             self.config.trainer.devices, self.config.trainer.num_nodes = 1, 1
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -92,7 +92,7 @@ class SetAggregationCLI(LightningCLI):
         return Trainer(**config)
 
     def complete_callbacks(self, callbacks: list[Callback]) -> list[Callback]:
-        """Remove the callbacks that save: Lightning refuses them where nothing is written."""
+        """Remove the callbacks that save: Lightning refuses them if nothing is written."""
         return [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
 
     def validate(self, **kwargs: Any) -> None:

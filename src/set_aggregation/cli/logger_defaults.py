@@ -30,7 +30,7 @@ def put_into(run: RunDirectory, logger: Namespace, tags: Sequence[str]) -> None:
         arguments.group = arguments.group or environ.get("WANDB_RUN_GROUP") or run.experiment
         of_environment = [tag for tag in environ.get("WANDB_TAGS", "").split(",") if tag]
         arguments.tags = [*(arguments.tags or ()), *of_environment, *tags]
-        # The agent of a sweep has to see the metrics of its runs.
+        # The agent of a sweep must see the metrics of its runs.
         default = "online" if "WANDB_SWEEP_ID" in environ else "offline"
         arguments.mode = arguments.mode or environ.get("WANDB_MODE") or default
 

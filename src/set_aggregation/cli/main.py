@@ -1,4 +1,4 @@
-"""The commands of ``set-aggregation``, each imported when it is asked for."""
+"""The commands of ``set-aggregation``, each imported on use."""
 
 import argparse
 import difflib

@@ -1,4 +1,4 @@
-"""Agreement of the ranks before Lightning connects them, and their separation at the end."""
+"""Agreement of the ranks before Lightning connects them, and the end of their process group."""
 
 import json
 import os

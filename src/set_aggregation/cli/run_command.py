@@ -17,12 +17,12 @@ from set_aggregation.cli.ranks import disconnect, is_peer_failure
 from set_aggregation.cli.silence import silence_libraries
 from set_aggregation.runs.signals import EXIT_CODE, Interrupted
 
-# Errors that the user can cause and mend; all others keep their traceback.
+# Errors that the user can cause and fix; all others keep their traceback.
 _USER_ERRORS = (ArgumentError, ValueError, OSError, FloatingPointError, MisconfigurationException, MissingExtraError)
 
 
 def run(command: str, arguments: Sequence[str]) -> int:
-    """Run a command; an error that the user can mend is one line, with its traceback after ``--debug`` only."""
+    """Run a command; print an error that the user can fix on one line, with its traceback if ``--debug`` is given."""
     options = [word for word in arguments if word != "--debug"]
     is_debugging = len(options) < len(arguments)
     silence_libraries()
@@ -35,7 +35,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
             getattr(cli, command)(model=cli.model, datamodule=cli.datamodule, ckpt_path=cli.config_init.ckpt_path)
     except Interrupted as stop:
         all_are_done = stop.is_agreed
-        # With another code than 0 Lightning would end the first rank at once, if that has started this one.
+        # On an exit code other than 0 Lightning would end the first rank at once, if it started this one.
         exit_code = 0 if getattr(rank_zero_only, "rank", 0) > 0 else EXIT_CODE if stop.is_agreed else 1
     except RuntimeError as error:
         if is_debugging or not is_peer_failure(error):

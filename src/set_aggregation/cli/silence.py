@@ -7,19 +7,19 @@ from contextlib import contextmanager
 
 _ADVERTISEMENT = "💡 Tip: For seamless cloud "
 _HARMLESS = (
-    # Batches come from memory by indexing: workers would only copy them.
+    # Batches are indexed in memory: workers would only copy them.
     r"The '\w+_dataloader' does not have many workers which may be a bottleneck\.",
-    # The run folder was just made for this run and holds its config.yaml.
+    # The run folder is new and has only config.yaml.
     r"Experiment logs directory .* exists and is not empty\.",
     # A resumed run keeps its folder.
     r"Checkpoint directory .* exists and is not empty\.",
-    # A run that starts from the checkpoint of another has a folder of its own.
+    # A run that starts from another run's checkpoint has its own folder.
     r"The dirpath has changed from ",
     # The data module resumes in mid-epoch; Lightning checks the loader only.
     r"You're resuming from a checkpoint that ended before the epoch ended and your dataloader is not resumable",
     # Only fit keeps checkpoints.
     r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided",
-    # Shown on every machine with SLURM, outside of its jobs.
+    # Shown outside of jobs on every machine with SLURM.
     r"The `srun` command is available on your system but is not used\.",
     # Between Lightning and torch.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated, use ",
@@ -37,7 +37,7 @@ def silence_libraries() -> None:
 
 @contextmanager
 def lightning_messages() -> Iterator[None]:
-    """Show Lightning's messages (devices, processes, why it stopped). Before training they would bury an error."""
+    """Show Lightning's messages (devices, processes, reason of the end), which before training would hide an error."""
     _set_level(logging.INFO)
     try:
         yield

@@ -8,6 +8,6 @@ if TYPE_CHECKING:
 
 
 def specification(layout: "Workspace") -> dict[str, Any]:
-    """Return the JSON document of a workspace that W&B gets."""
+    """Return the JSON document of a workspace, as it is sent to W&B."""
     document: dict[str, Any] = json.loads(layout._to_model().model_dump_json(by_alias=True, exclude_none=True))
     return document

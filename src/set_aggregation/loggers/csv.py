@@ -23,7 +23,7 @@ class MetricsFile(CSVLogger):
 
     @property
     def experiment(self) -> Any:
-        """The writer of the file."""
+        """Writer of the file."""
         if rank_zero_only.rank == 0 and self._experiment is None:  # type: ignore[attr-defined]
             Path(self.log_dir).mkdir(parents=True, exist_ok=True)
             self._experiment = _Writer(self.log_dir)
@@ -41,7 +41,7 @@ class MetricsFile(CSVLogger):
 
     @property
     def file(self) -> Path:
-        """The path of ``metrics.csv``."""
+        """Path of ``metrics.csv``."""
         return Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
 
     def state_dict(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class MetricsFile(CSVLogger):
         return {"rows": writer.num_rows, "columns": list(writer.metrics_keys)} if isinstance(writer, _Writer) else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remove what was written after the state."""
+        """Remove the rows written after the state."""
         writer = self.experiment
         if isinstance(writer, _Writer) and state_dict:
             writer.cut(state_dict["rows"], state_dict["columns"])
@@ -65,13 +65,13 @@ class _Writer(ExperimentWriter):
         self.metrics_keys: list[str] = []
         self.hparams: dict[str, Any] = {}
         self.num_rows = 0  # in the file
-        self._is_torn = True  # the file may have more behind these rows
+        self._is_torn = True  # the file may continue after these rows
         self._file = Path(log_dir) / self.NAME_METRICS_FILE
 
     def cut(self, num_rows: int, columns: list[str]) -> None:
         if not self._file.exists():
             return
-        # These rows have no value in columns that came after the state.
+        # These rows have no value in columns added after the state.
         rows = [{name: row[name] for name in columns} for row in self._read(num_rows)]
         self.metrics_keys, self.num_rows = list(columns), len(rows)
         self._rewrite(rows)

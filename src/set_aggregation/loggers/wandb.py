@@ -27,12 +27,12 @@ _SETTINGS: dict[str, Any] = {  # of W&B, in seconds; environment variables such 
     "init_timeout": 8.0,
     "finish_timeout": 60.0,
     "finish_timeout_raises": True,
-    "x_transaction_log_flush_interval": 2.0,  # what a killed run may lose; 15 s in W&B
+    "x_transaction_log_flush_interval": 2.0,  # a killed run may lose this much; W&B's default is 15 s
 }
 
 
 def _guarded(method: Callable[..., Any]) -> Callable[..., None]:
-    """Make the first error of W&B a warning, and every later call a no-op."""
+    """Turn the first error of W&B into a warning, and every later call into a no-op."""
 
     @wraps(method)
     @rank_zero_only
@@ -67,32 +67,32 @@ class SafeWandbLogger(WandbLogger):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._wandb_init.pop("anonymous", None)  # Lightning always passes it, W&B warns of it
+        self._wandb_init.pop("anonymous", None)  # Lightning always passes it, and W&B warns about it
         # Otherwise a broken run of this process would be reused.
         self._wandb_init["reinit"] = self._wandb_init.get("reinit") or "create_new"
         if self._log_model is True:
-            self.add_file_policy = "immutable"  # the best checkpoint stays where it is: no copy is needed
+            self.add_file_policy = "immutable"  # the best checkpoint needs no copy
         self._is_active = self._experiment is not None
         self._axes: set[str] = set()  # metrics whose axis was defined
         self._owns_data_dir = False
-        self.offline_folder: Path | None = None  # which `wandb sync` sends
+        self.offline_folder: Path | None = None  # which `wandb sync` uploads
         self.url: str | None = None  # of an online run
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The W&B run, or an object that ignores every call."""
+        """W&B run, or an object that ignores every call."""
         self.start()
         return self._experiment
 
     @property
     def version(self) -> str | None:
-        """The id of the W&B run."""
+        """Id of the W&B run."""
         return self._id
 
     @rank_zero_only
     def start(self) -> None:
-        """Start the W&B run, unless that was done before."""
+        """Start the W&B run unless it was started."""
         if self._experiment is not None:
             return
         try:
@@ -125,7 +125,7 @@ class SafeWandbLogger(WandbLogger):
         if "epoch" in row and not any(name.startswith("test/") for name in row):
             row["epoch"] += 1
         prefix = f"{self._prefix}{self.LOGGER_JOIN_CHAR}" if self._prefix else ""
-        for name in set(row) - self._axes:  # one by one: of two patterns that match a name either may win
+        for name in set(row) - self._axes:  # one by one: if two patterns match a name, either may apply
             kind = name.replace("_", "/").rsplit("/", 1)[-1]
             self.experiment.define_metric(
                 f"{prefix}{name}",
@@ -161,7 +161,7 @@ class SafeWandbLogger(WandbLogger):
         # On a full disk each line of its log would print a traceback.
         logging.getLogger("wandb").setLevel(logging.CRITICAL + 1)
         folder = Path(self.save_dir or ".").absolute()
-        if "WANDB_DATA_DIR" not in os.environ:  # else tables wait in the home folder until they are sent
+        if "WANDB_DATA_DIR" not in os.environ:  # otherwise tables stay in the home folder until they are uploaded
             os.environ["WANDB_DATA_DIR"], self._owns_data_dir = str(folder / "wandb"), True
         mode = "offline" if self._offline else self._wandb_init.get("mode") or os.environ.get("WANDB_MODE", "online")
         if mode != "disabled":
@@ -172,7 +172,7 @@ class SafeWandbLogger(WandbLogger):
             if mode != "online":
                 raise
             warn(f"W&B cannot be reached ({_words(error)}): the run is kept offline, `wandb sync` can send it later")
-            _tear_down()  # its process still holds the id of the run
+            _tear_down()  # its process still uses the id of the run
             return self._open("offline")
 
     def _open(self, mode: str) -> Any:
@@ -185,9 +185,9 @@ class SafeWandbLogger(WandbLogger):
         return wandb.init(**{**self._wandb_init, "mode": mode})
 
     def _choose_id(self, file: Path) -> None:
-        """Take the id of the sweep's agent, the stored one, the given one, or a new one, and store it."""
+        """Choose the id of the sweep's agent, the stored id, the given id or a new one, in this order, and store it."""
         given = os.environ.get("WANDB_RUN_ID")
-        if "WANDB_SWEEP_ID" in os.environ:  # W&B warns of values beside those that the agent has set
+        if "WANDB_SWEEP_ID" in os.environ:  # W&B warns about values that the agent did not set
             for name in ("project", "entity", "id"):
                 self._wandb_init.pop(name, None)
             self._id = given
@@ -201,7 +201,7 @@ class SafeWandbLogger(WandbLogger):
         self._deactivate()
         kept = f"; `wandb sync {self.offline_folder}` may send what it has" if self.offline_folder else ""
         warn(f"W&B failed ({_words(reason)}): the run continues without it{kept}")
-        _tear_down()  # its hooks for imports and for the end of Python fail when its own process is gone
+        _tear_down()  # its hooks for imports and for the exit of Python fail if its process has ended
 
     def _deactivate(self) -> None:
         nothing: Any = DummyLogger().experiment

@@ -27,7 +27,7 @@ def misclassification_images(misclassifications: Sequence[tuple[np.ndarray, str,
     """Return W&B's images of misclassifications, with class, prediction and loss as captions."""
     import wandb
 
-    # W&B shows images of several sizes wrongly.
+    # W&B distorts images of several sizes.
     h, w = (max((pixels.shape[axis] for pixels, *_ in misclassifications), default=1) for axis in (0, 1))
     return [
         wandb.Image(

@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     import wandb
 
-    wandb.setup(settings=wandb.Settings(silent=True))  # else it asks for an API key and waits
+    wandb.setup(settings=wandb.Settings(silent=True))  # otherwise it would ask for an API key and wait
     try:
         layout.save()
     except wandb.errors.UsageError:

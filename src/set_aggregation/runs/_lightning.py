@@ -1,4 +1,4 @@
-"""Every private name of Lightning that this package uses."""
+"""Private names of Lightning that runs, callbacks and the command line use."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def take_over_signals(trainer: Trainer) -> None:
 
 
 def spawns_processes(trainer: Trainer) -> bool:
-    """Return whether ``fit`` runs in other processes than this one, whose results stay behind there."""
+    """Return whether ``fit`` runs in other processes, whose results this process does not get."""
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
@@ -40,7 +40,7 @@ def restore_position(trainer: Trainer, num_steps: int, num_batches: int | None) 
     loop.val_loop.increment_progress_to_evaluation_end = _do_nothing  # type: ignore[method-assign]
     # While restarting, Lightning skips the schedules that watch a metric at the end of the epoch.
     trainer.fit_loop._restarting = False
-    # Lightning takes the checkpoint for one from the middle of a step and adds the rest of that step to its count.
+    # Lightning assumes that the checkpoint is from the middle of a step and adds the rest of that step to its count.
     loop._batches_that_stepped = num_steps - (not loop._should_accumulate())
 
 

@@ -14,7 +14,7 @@ from set_aggregation.runs.files import atomic_write, fsync
 
 
 class DamagedCheckpointError(ValueError):
-    """A file that is torn, changed, or no checkpoint."""
+    """Error for a file that is truncated, changed, or not a checkpoint."""
 
 
 def write_checkpoint(
@@ -28,7 +28,7 @@ def write_checkpoint(
         with temporary.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # PyTorch's own, where the file is shorter than what it wrote
+            except RuntimeError as error:  # PyTorch's error for a file that is shorter than expected
                 raise _os_error(error) from error
             file.flush()
             os.fsync(file.fileno())
@@ -75,7 +75,7 @@ def check_weights(path: Path, weights: Mapping[str, Tensor], model: nn.Module) -
 
 
 def _os_error(error: BaseException) -> OSError:
-    """Find the system's error among the causes of another one."""
+    """Return the operating system's error among the causes of an error."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__context__

@@ -16,7 +16,7 @@ LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
 class UnfinishedRunError(OSError):
-    """A run whose last checkpoint or results could not be written: it has not finished and can be resumed."""
+    """Error of a run whose last checkpoint or results could not be written; the run can be resumed."""
 
     exit_code = 74  # EX_IOERR of sysexits.h
 

@@ -30,7 +30,7 @@ class RunDirectory:
     def __init__(
         self, experiment: str = "default", root: Path = Path("lightning_logs"), name: str | None = None
     ) -> None:
-        # secrets, not random: runs with equal seeds would share a name.
+        # secrets instead of random: runs with equal seeds would get the same name.
         self.name = name or f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
         self.experiment = experiment
         self.root = Path(root)
@@ -48,7 +48,7 @@ class RunDirectory:
         return self.config_file.is_file() or self.checkpoints.is_dir()
 
     def newest_checkpoint(self) -> Path | None:
-        """Return the newest intact checkpoint to resume from, and warn of damaged ones."""
+        """Return the newest intact checkpoint to resume from, and warn about damaged ones."""
         damaged, newest = [], None
         for path in (self.checkpoints / LAST, self.checkpoints / PREVIOUS):
             if newest is None and path.exists():
@@ -63,7 +63,7 @@ class RunDirectory:
         return newest
 
     def create(self, config: str, resume: bool = False) -> None:
-        """Make the folder, or take that of an earlier run, lock it and write the configuration."""
+        """Make the folder or use that of an earlier run, lock it and write the configuration."""
         try:
             if resume:
                 self.lock_or_raise()
@@ -112,12 +112,12 @@ class RunDirectory:
         os.replace(unfinished, folder / self.config_file.name)  # noqa: PTH105
 
     def lock_or_raise(self) -> None:
-        """Keep other processes from resuming this run, or raise if one writes it."""
+        """Prevent other processes from resuming this run, or raise if one is writing it."""
         if not self.lock():
             raise ValueError(f"got the run {self.folder}, which another process is writing; wait for it or stop it")
 
     def lock(self) -> bool:
-        """Return whether this process has the lock, which keeps others from resuming this run while it lives."""
+        """Return whether this process has the lock, which prevents others from resuming this run."""
         # Without its file there is nothing to lock yet: create() writes and locks it.
         return bool(self._locks) or not self.config_file.exists() or self._lock_file(self.config_file)
 
@@ -145,7 +145,7 @@ class RunDirectory:
         self._locks = []
 
     def discard(self) -> None:
-        """Remove the folder, and the empty folders made for it; one that holds a checkpoint is kept."""
+        """Remove the folder, and the empty folders made for it; keep a folder with a checkpoint."""
         if not self._made or any(self.checkpoints.glob("*")):
             return
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -40,10 +40,10 @@ def processor() -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the code if it runs from a clone; files in ``results/`` are no changes of the code."""
+    """Return the commit of the code if it runs from a clone; changes in ``results/`` do not count."""
     clone = Path(__file__).parents[3]
     if not (clone / ".git").exists():
-        return "unknown"  # an installed package; a repository around it is another project
+        return "unknown"  # an installed package; an enclosing repository is another project
     try:
         commit, changes = (
             subprocess.run(["git", "-C", str(clone), *words], capture_output=True, text=True, check=True).stdout.strip()

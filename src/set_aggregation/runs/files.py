@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside a file, and rename it to the file if the block succeeds.
+    """Yield a temporary path beside a file, and rename it to the file if the block succeeds.
 
     A reader finds the old file or the whole new one, whenever the program stops. A temporary file that a killed
     process left is overwritten.
@@ -32,7 +32,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def fsync(path: Path) -> None:
-    """Force a file, or the names of the files in a folder, to the disk."""
+    """Sync a file, or the names of the files in a folder, to disk."""
     if path.exists():
         descriptor = os.open(path, os.O_RDONLY)
         try:

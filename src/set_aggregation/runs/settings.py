@@ -45,7 +45,7 @@ def _flat(value: Any, name: str) -> dict[str, str]:
         parts = (_flat(each, f"{name}.{key}" if name else str(key)) for key, each in value.items())
         return {name: text for part in parts for name, text in part.items()}
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 1 and 1.0 are one setting
+        value = int(value)  # 1 and 1.0 are equal settings
     return {name: json.dumps(value, ensure_ascii=False, default=str)}
 
 
@@ -54,5 +54,5 @@ def _is_below(name: str, tops: tuple[str, ...]) -> bool:
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return the names of settings that differ; one that is missing counts as null."""
+    """Return the names of settings that differ; a missing one counts as null."""
     return sorted(name for name in {*before, *now} if before.get(name, "null") != now.get(name, "null"))

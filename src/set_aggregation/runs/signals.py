@@ -1,4 +1,4 @@
-"""Stop signals: noted while training, and obeyed when the state is saved."""
+"""Stop signals: recorded during training, and handled when the state is saved."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 class Interrupted(BaseException):
-    """A signal ended the run; not an Exception, so handlers of errors do not see it."""
+    """Interruption of the run by a signal; not an Exception, so error handlers do not catch it."""
 
     def __init__(self, name: str, is_agreed: bool = False) -> None:
         super().__init__(f"stopped by {name}")
@@ -34,7 +34,7 @@ class SignalHandler:
     def __init__(self) -> None:
         self.signal: str | None = None  # name of the first one
         self.waits = self._had_ctrl_c = False
-        # Called with the number of the first signal, for the processes that this rank has started.
+        # Called with the number of the first signal, to forward it to the processes that this rank started.
         self.pass_on: Callable[[int], None] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -66,5 +66,5 @@ class SignalHandler:
             if getattr(rank_zero_only, "rank", 0) == 0:
                 again = ", again to stop at once" if number == signal.SIGINT else ""
                 with suppress(OSError):  # of a closed terminal
-                    # Not print: the signal may interrupt one.
+                    # print() may be what the signal interrupts, and is not reentrant.
                     os.write(2, f"\n{self.signal}: training stops when this step is saved{again}\n".encode())
