@@ -115,13 +115,6 @@ def test_images_without_a_bound_keep_their_size():
     assert np.array_equal(found[0].permute(1, 2, 0).numpy(), np.asarray(random_image(40, 60)))
 
 
-def test_sizes_are_those_of_the_test():
-    metrics = {"test/accuracy": 0.5, "test/accuracy/16x16": 0.4, "test/accuracy/8x24": 0.6, "test/loss": 1.0}
-    assert classifier(training={"metrics": metrics}).image_sizes == [(8, 24), (16, 16)]
-    assert classifier().image_sizes == [(16, 16)]
-    assert classifier(image_size=None).image_sizes == []
-
-
 @pytest.fixture(scope="module")
 def model():
     built = classifier(in_channels=3, mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 2.0])

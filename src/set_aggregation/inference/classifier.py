@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,14 +107,6 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         self.mean, self.std = images.get("mean"), images.get("std")
         self.network = build_network(kept)
         self.eval()
-
-    @property
-    def image_sizes(self) -> list[tuple[int, int]]:
-        """The sizes of the test images if the training description has them, otherwise ``image_size``."""
-        names = self.config["training"].get("metrics", {})
-        found = [re.fullmatch(r"test/accuracy/(\d+)x(\d+)", name) for name in names]
-        sizes = sorted((int(each[1]), int(each[2])) for each in found if each)
-        return sizes or [size for size in (self.image_size,) if size]
 
     @property
     def example_size(self) -> tuple[int, int]:
