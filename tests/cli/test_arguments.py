@@ -32,7 +32,7 @@ def test_width_is_the_number_of_inputs_of_the_last_layer(arguments, out_features
 
 
 def test_a_model_whose_width_is_that_of_the_feature_map_takes_none():
-    with pytest.raises(ValueError, match=r"--width 5 for GlobalMaxPool .* --model.hidden_features"):
+    with pytest.raises(ValueError, match=r"--width 5 for GlobalMaxPool .*--model.hidden_features.* --width null"):
         configure("--model.aggregator=GlobalMaxPool", "--width=5")
     assert tags(configure("--model.aggregator=GlobalMaxPool")) == ["GlobalMaxPool", "Digits"]
 

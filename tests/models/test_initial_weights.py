@@ -27,3 +27,14 @@ def test_what_holds_no_weights_is_refused(content, tmp_path):
         file.write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.ckpt"):
         read_weights(file)
+
+
+def test_a_flipped_byte_of_a_weight_is_found(tmp_path):
+    file = tmp_path / "a.ckpt"
+    torch.save({"state_dict": {"weight": torch.full((1000,), 7.0)}}, file)
+    content = file.read_bytes()
+    pattern = torch.full((4,), 7.0).numpy().tobytes()
+    place = content.index(pattern)
+    file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.raises(ValueError, match="damaged"):
+        read_weights(file)

@@ -97,7 +97,7 @@ def complete(config: Namespace) -> None:
         if (key := _width_key(config)) is None:
             raise ValueError(
                 f"got --width {config.width} for {_class_name(config.model.aggregator)} without a hidden layer, "
-                "expected an aggregator with out_features, or a hidden layer: --model.hidden_features"
+                "expected an aggregator with out_features, a hidden layer (--model.hidden_features), or --width null"
             )
         config[key], config.width = int(config.width), None
 

@@ -90,4 +90,4 @@ def _parameters(cls: type) -> list[str]:
             names += [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
             if all(each.kind is not each.VAR_KEYWORD for each in parameters):
                 break
-    return [name for name in names if name not in _FILLED_IN]
+    return [name for name in dict.fromkeys(names) if name not in _FILLED_IN]

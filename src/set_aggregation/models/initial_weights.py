@@ -1,5 +1,6 @@
 """Initial weights from a checkpoint, for fine-tuning."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,10 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise ValueError(f"checkpoint not found: {file}; expected a file such as checkpoints/best.ckpt")
     try:
+        if zipfile.is_zipfile(file):  # torch.load does not verify the CRC
+            with zipfile.ZipFile(file) as archive:
+                if (member := archive.testzip()) is not None:
+                    raise ValueError(f"wrong CRC of {member}")
         content = torch.load(file, map_location="cpu", weights_only=True)
         weights: dict[str, Tensor] = content.get("state_dict", content)
         if not all(isinstance(weight, Tensor) for weight in weights.values()):
