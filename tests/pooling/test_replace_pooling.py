@@ -395,6 +395,8 @@ REFUSED = {
     ),
     "TorchScript": (lambda: torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3))), "TorchScript"),
     "compiled": (lambda: torch.compile(WithModule()), "compiled; .* then compile it"),
+    "a compiled part": (lambda: nn.Sequential(torch.compile(WithModule())), "partly compiled"),
+    "no values": (lambda: Network().to("meta"), "on the meta device"),
 }
 
 

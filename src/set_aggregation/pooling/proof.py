@@ -1,7 +1,6 @@
 """Proof of a replacement: with the old pooling in the new layer, the network keeps its output and gradients."""
 
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,20 +20,13 @@ from set_aggregation.pooling.trial import (
 
 
 class Reference(nn.Module):
-    """Original pooling of a network, as a module.
-
-    Args:
-        match: the pooling.
-
-    Attributes:
-        seen: ``calls``, the number of calls; ``output``, pooled vectors (B, D) of the last call; ``is_detached``,
-            whether no gradient flows back.
-    """
+    """Original pooling of a network, as a module."""
 
     def __init__(self, match: Match) -> None:
         super().__init__()
         self.reduction = match.reduction
         self.axes = vector_axes(match.y)
+        # Calls, the output (B, D) of the last one, and whether no gradient flows back.
         self.seen = SimpleNamespace(calls=0, output=torch.empty(0), is_detached=False)  # not reset after a run
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -58,16 +50,6 @@ class Behaviour:
 
     The inputs differ in their values, in batch size and, where the network takes that, in the size of the images. Masks
     of ones get some padding.
-
-    Args:
-        trial: runs the network.
-        inputs: its arguments.
-
-    Attributes:
-        inputs: with padded masks.
-
-    Raises:
-        ValueError: the network cannot be run, or gives other outputs for equal inputs.
     """
 
     def __init__(self, trial: Trial, inputs: Inputs) -> None:
@@ -167,28 +149,3 @@ def _or_zero(gradient: Tensor | None, like: Tensor | None) -> Tensor:
     if gradient is not None:
         return gradient
     return torch.zeros(()) if like is None else torch.zeros_like(like)
-
-
-def last_layers(trial: Trial, inputs: Inputs, reference: Reference) -> tuple[nn.Module | None, bool, Any]:
-    """Return the dense layer that computes the logits, whether only it reads the pooled vectors, and the output."""
-    calls: list[tuple[nn.Module, Tensor, Tensor]] = []
-    kinds = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
-    dense = [module for module in trial.model.modules() if isinstance(module, kinds) and not _is_reparametrized(module)]
-    hooks = [
-        module.register_forward_hook(lambda module, args, y: calls.append((module, args[0].flatten(1), y.flatten(1))))
-        for module in dense
-    ]
-    try:
-        output = trial.run(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    logits = logits_in(output)
-    readers = [module for module, x, _ in calls if torch.equal(x, reference.seen.output)]
-    writers = [module for module, _, y in calls if logits is not None and torch.equal(y, logits.flatten(1))]
-    last = writers[0] if len(writers) == 1 and [module for module, _, _ in calls].count(writers[0]) == 1 else None
-    return last, last is not None and readers == [last], output
-
-
-def _is_reparametrized(layer: nn.Module) -> bool:
-    return "weight" not in dict(layer.named_parameters(recurse=False))

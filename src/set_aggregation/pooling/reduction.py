@@ -11,17 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Reduction:
-    """A global pooling: mean, maximum, or the choice of the first token.
-
-    Args:
-        kind: one of the three.
-        channels_last: whether its input is (B, \\*spatial, D), else (B, D, \\*spatial).
-        num_prefix_tokens: number of tokens at the front that are no elements; ``"first"`` returns one of them.
-    """
+    """A global pooling: mean, maximum, or the choice of the first token."""
 
     kind: Literal["mean", "max", "first"]
-    channels_last: bool = False
-    num_prefix_tokens: int = 0
+    channels_last: bool = False  # its input is (B, *spatial, D), not (B, D, *spatial)
+    num_prefix_tokens: int = 0  # that are no elements; "first" returns the first of them
 
     def __call__(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the pooled vectors (B, D)."""
@@ -39,23 +33,14 @@ class Reduction:
 
 @dataclass(frozen=True)
 class Match:
-    """Two tensors of a forward pass, one the pooling of the other.
+    """Two tensors of a forward pass, one the pooling of the other."""
 
-    Args:
-        source: key of the feature map or of the tokens.
-        target: key of the pooled vector.
-        mask: key of the mask of the tokens, or None.
-        reduction: the pooling.
-        x: value of the source.
-        y: value of the target.
-    """
-
-    source: Any
-    target: Any
-    mask: Any
+    source: Any  # key of the feature map or of the tokens
+    target: Any  # key of the pooled vector
+    mask: Any  # key of the mask of the tokens, or None
     reduction: Reduction
-    x: Tensor
-    y: Tensor
+    x: Tensor  # value of the source
+    y: Tensor  # value of the target
 
 
 def matches(values: Iterable[tuple[Hashable, Any]], num_prefix_tokens: dict[int, int]) -> list[Match]:

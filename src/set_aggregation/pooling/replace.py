@@ -10,9 +10,10 @@ from torch import nn
 
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.aggregators.factory import build_aggregator
+from set_aggregation.pooling.classifier import declare, dense_like, last_layers
 from set_aggregation.pooling.feature_set import FeatureSet, Positions
 from set_aggregation.pooling.pool import Pool, Replacement
-from set_aggregation.pooling.proof import Behaviour, Reference, has_effect, is_only_way, last_layers, vector_axes
+from set_aggregation.pooling.proof import Behaviour, Reference, has_effect, is_only_way, vector_axes
 from set_aggregation.pooling.reduction import Match
 from set_aggregation.pooling.sites import Observation, Site, find_sites
 from set_aggregation.pooling.trial import Inputs, Trial, example_images, first_line, logits_in, refusal
@@ -119,8 +120,8 @@ def _refuse_by_kind(model: nn.Module, num_classes: int | None) -> None:
     modules = list(model.modules())
     if any(isinstance(module, Replacement) for module in modules):
         raise refusal(model, "whose pooling is already replaced", "build a new one")
-    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
-        raise refusal(model, "that is compiled", "replace its pooling first, then compile it")
+    if any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None for m in modules):
+        raise refusal(model, "that is wholly or partly compiled", "replace its pooling first, then compile it")
     if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
         raise refusal(
             model, "in TorchScript, which has no forward method to change", "replace the pooling of the original"
@@ -175,17 +176,21 @@ def _replace(
 ) -> None:
     """Replace the old pooling by an aggregator, followed by dense layers."""
     model, inputs, match = trial.model, behaviour.inputs, site.match
-    last, is_direct, output = last_layers(trial, inputs, reference)
+    last, is_direct, output = last_layers(trial, inputs, reference.seen.output)
     width = reference.seen.output.shape[1]
     num_elements = match.x[0].numel() // width - match.reduction.num_prefix_tokens
     grid = _grid(trial, inputs, match, num_elements) if positions != "none" else None
     num_axes = len(grid) if grid else match.x.ndim - 2
-    sizes = {
-        "position_features": FeatureSet(positions, num_axes=num_axes).position_features,
-        "set_size": num_elements,
-    }
-    layout = {"channels_last": match.reduction.channels_last, "num_prefix_tokens": match.reduction.num_prefix_tokens}
-    pooling = Pool(build_aggregator(factory, width, sizes), positions, num_axes, grid=grid, **layout)  # type: ignore[arg-type]
+    position_features = FeatureSet(positions, num_axes=num_axes).position_features
+    sizes = {"position_features": position_features, "set_size": num_elements}
+    aggregator = build_aggregator(factory, width, sizes)
+    if not isinstance(aggregator, Aggregator):
+        raise ValueError(
+            f"replace_pooling: got an aggregator that builds a {type(aggregator).__name__}, expected a subclass of "
+            "set_aggregation.Aggregator, such as SAN"
+        )
+    reduction = match.reduction
+    pooling = Pool(aggregator, positions, num_axes, reduction.channels_last, reduction.num_prefix_tokens, grid)
     logits = logits_in(output)
     assert logits is not None
     is_output = torch.equal(logits.flatten(1), reference.seen.output)
@@ -195,17 +200,17 @@ def _replace(
     is_sum = getattr(pooling.aggregator, "reduction", None) == "sum"
     if is_direct:
         assert last is not None
-        classifier = new = _dense_like(last, size, num_classes)
+        classifier = new = dense_like(last, size, num_classes)
     else:
         if is_output and num_classes is not None:
-            projection = _dense_like(None, size, num_classes)
+            projection = dense_like(None, size, num_classes)
         elif size != width or is_sum:
             projection = nn.Linear(size, width)
         new = projection
         if num_classes is not None and not is_output:
             if last is None:
                 raise refusal(model, "whose logits are not those of one dense layer", "leave num_classes out")
-            classifier = _dense_like(last, None, num_classes)
+            classifier = dense_like(last, None, num_classes)
     if is_sum and hasattr(new, "weight"):
         with torch.no_grad():
             new.weight /= num_elements
@@ -224,8 +229,9 @@ def _replace(
             raise
         raise refusal(model, f"that fails with an aggregator ({first_line(error)})", _IN_FORWARD) from error
     head = classifier or (projection if is_output else last)
-    reads = size if is_direct or is_output else _in_features(last)
-    _declare(model, num_classes, next((name for name, module in model.named_modules() if module is head), None), reads)
+    kept = getattr(last, "weight", torch.empty(0, 0))
+    reads = size if is_direct or is_output else int(kept.shape[1])
+    declare(model, num_classes, next((name for name, module in model.named_modules() if module is head), None), reads)
 
 
 def _check(trial: Trial, behaviour: Behaviour, match: Match, num_classes: int | None) -> None:
@@ -265,54 +271,3 @@ def _grid(trial: Trial, inputs: Inputs, match: Match, num_elements: int) -> tupl
     raise refusal(
         model, "that makes tokens of images of any shape, which does not tell their rows", "use positions='none'"
     )
-
-
-def _dense_like(before: Any, in_features: int | None, out_features: int | None) -> nn.Module:
-    """Return a dense layer with the class and bias option of another one; ``nn.Identity`` for no outputs.
-
-    Args:
-        before: the other layer; None takes ``nn.Linear``.
-        in_features: number of inputs; None takes that of the other layer.
-        out_features: number of outputs; None takes that of the other layer.
-    """
-    if out_features == 0:
-        return nn.Identity()
-    bias = getattr(before, "bias", True) is not None
-    if isinstance(before, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        return type(before)(in_features or before.in_channels, out_features or before.out_channels, 1, bias=bias)
-    return nn.Linear(in_features or before.in_features, out_features or before.out_features, bias=bias)
-
-
-def _in_features(layer: nn.Module | None) -> int:
-    return getattr(layer, "in_features", 0) or getattr(layer, "in_channels", 0)
-
-
-def _declare(model: nn.Module, num_classes: int | None, classifier: str | None, in_features: int) -> None:
-    """Set the number of classes that a model declares, and timm's ``reset_classifier``."""
-    if num_classes is not None:
-        for holder in (model, getattr(model, "config", None)):
-            for name in ("num_classes", "num_labels"):
-                if isinstance(getattr(holder, name, None), int):
-                    setattr(holder, name, num_classes)
-    if hasattr(model, "reset_classifier"):
-        # A partial of the model instead of a closure, so that a copy of the model refers to the copy.
-        model.reset_classifier = partial(_reset_classifier, model, classifier, in_features)  # type: ignore[assignment]
-
-
-def _reset_classifier(
-    model: nn.Module, name: str | None, in_features: int, num_classes: int, global_pool: str | None = None
-) -> None:
-    """Replace the classifier after the aggregator, like timm's method of this name."""
-    if global_pool is not None:
-        raise ValueError(
-            f"reset_classifier: got global_pool={global_pool!r}, expected None: an aggregator replaces the pooling; "
-            "build the model anew for another pooling"
-        )
-    if name is None:
-        raise ValueError(
-            f"reset_classifier: got a {type(model).__name__} whose logits are not those of one dense layer"
-        )
-    weight = next(model.parameters())
-    new = _dense_like(model.get_submodule(name), in_features, num_classes).to(weight.device, weight.dtype)
-    model.set_submodule(name, new.train(model.training))
-    model.num_classes = num_classes  # type: ignore[assignment]

@@ -28,17 +28,7 @@ class _Tracer(fx.Tracer):
 
 
 class TracedMethod:
-    """Method of a module, traced in training and in evaluation mode.
-
-    Args:
-        owner: the module.
-        method: name of the method, ``"forward"`` as a rule.
-        arguments: arguments of a call, by name; all except tensors become constants.
-
-    Raises:
-        Exception: torch.fx cannot trace the method.
-        ValueError: the method has constant tensors, or differs by more than constants between the two modes.
-    """
+    """Method of a module, traced in training and in evaluation mode."""
 
     def __init__(self, owner: nn.Module, method: str, arguments: Mapping[str, Any]) -> None:
         self.owner, self.method, self.arguments = owner, method, arguments
@@ -77,13 +67,7 @@ class TracedMethod:
         return found
 
     def replace(self, source: str, target: str, mask: str | None) -> type[nn.Module]:
-        """Return a subclass of the owner's class in which a module named ``set_pooling`` does the pooling.
-
-        Args:
-            source: name of the pooled value.
-            target: name of the pooled vector.
-            mask: name of the mask of tokens, or None.
-        """
+        """Return a subclass of the owner's class in which a module named ``set_pooling`` does the pooling."""
         code = {}
         for mode, original in self.graphs.items():
             graph = fx.Graph()

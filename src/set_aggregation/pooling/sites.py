@@ -1,7 +1,6 @@
 """Pooling sites: where a network reduces a feature map or tokens to one vector."""
 
 import inspect
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,37 +14,11 @@ from set_aggregation.pooling.rewriting import NAME, TracedMethod
 from set_aggregation.pooling.trial import Inputs, Trial, first_line, tensors_in
 
 
-class Site(ABC):
-    """A module or function of a network that pools.
-
-    Args:
-        match: the pooled value and its reduction.
-    """
-
-    def __init__(self, match: Match) -> None:
-        self.match = match
-
-    @abstractmethod
-    def install(self, module: nn.Module) -> None:
-        """Replace the pooling, or its last replacement, by a module."""
-
-    @abstractmethod
-    def remove(self) -> None:
-        """Restore the network's own pooling."""
-
-
-class ModuleSite(Site):
-    """Pooling module of a network.
-
-    Args:
-        match: the pooled value and its reduction.
-        model: the network.
-        names: all names of the module in the network.
-    """
+class ModuleSite:
+    """A module that pools, which a network may hold under several names."""
 
     def __init__(self, match: Match, model: nn.Module, names: list[str]) -> None:
-        super().__init__(match)
-        self.model, self.names = model, names
+        self.match, self.model, self.names = match, model, names
         self.original = model.get_submodule(names[0])
 
     def install(self, module: nn.Module) -> None:
@@ -58,17 +31,11 @@ class ModuleSite(Site):
         self.install(self.original)
 
 
-class FunctionSite(Site):
-    """Pooling function in the forward method of a module.
-
-    Args:
-        match: the pooled value and its reduction.
-        traced: the method.
-    """
+class FunctionSite:
+    """A function that pools in the forward method of a module."""
 
     def __init__(self, match: Match, traced: TracedMethod) -> None:
-        super().__init__(match)
-        self.owner, self.original = traced.owner, type(traced.owner)
+        self.match, self.owner, self.original = match, traced.owner, type(traced.owner)
         self.rewritten = traced.replace(match.source, match.target, match.mask)
 
     def install(self, module: nn.Module) -> None:
@@ -83,54 +50,32 @@ class FunctionSite(Site):
             self.owner.__class__ = self.original
 
 
+Site = ModuleSite | FunctionSite
+
+
 @dataclass(frozen=True)
 class _Call:
-    """A call of a module.
-
-    Args:
-        module: the module.
-        start: when it began.
-        args: its arguments.
-        kwargs: its keyword arguments.
-        match: the pooling that it computes, or None.
-    """
+    """A call of a module, and the pooling that it computes, if it does."""
 
     module: nn.Module
     start: int
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    inputs: list[Tensor]
     match: Match | None
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        """The tensors among the arguments."""
-        return tensors_in((*self.args, *self.kwargs.values()))
 
 
 class Observation:
-    """Calls of modules in one run of a network.
-
-    Args:
-        trial: runs the network.
-        inputs: its arguments.
-
-    Attributes:
-        model: the network.
-        output: its output.
-        calls: calls that return vectors, in the order in which they end.
-        counts: number of calls of each module.
-        last_map_start: start of the last call that returned a feature map.
-        num_prefix_tokens: for a number of tokens, how many at the front are equal for all images, such as class tokens.
-        head_call: arguments of ``forward_head``, which the networks of timm have.
-    """
+    """Calls of modules in one run of a network."""
 
     def __init__(self, trial: Trial, inputs: Inputs) -> None:
         self.model = trial.model
-        self.calls: list[_Call] = []
-        self.counts: Counter[nn.Module] = Counter()
-        self.last_map_start = 0
+        self.calls: list[_Call] = []  # those that return vectors, in the order of their ends
+        self.counts: Counter[nn.Module] = Counter()  # all calls of each module
+        self.last_map_start = 0  # of the last call that returns a feature map
+        # For a number of tokens, how many at the front are equal for all images, as class tokens are.
         self.num_prefix_tokens: dict[int, int] = {}
-        self.head_call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self.head_call: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # of forward_head, as timm's networks have
         self._clock, self._starts = 0, list[int]()
         self._are_images = all(x.is_floating_point() for x in inputs.tensors)
         with ExitStack() as hooks:
@@ -170,7 +115,7 @@ class Observation:
                 for mask in (None, *inputs[1:2]):
                     if match is None and (reduction := reduction_of(args[0], output, self.num_prefix_tokens, mask)):
                         match = Match(None, None, None, reduction, args[0].detach(), output.detach().clone())
-            self.calls.append(_Call(module, start, args, kwargs, match))
+            self.calls.append(_Call(module, start, args, kwargs, inputs, match))
 
     def _count_prefix(self, tensors: list[Tensor]) -> None:
         for x in tensors:

@@ -57,12 +57,7 @@ def example_images(
 
 @dataclass(frozen=True)
 class Inputs:
-    """Arguments of a forward pass.
-
-    Args:
-        args: positional.
-        kwargs: by name.
-    """
+    """Arguments of a forward pass."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -140,14 +135,13 @@ class Trial:
 
     Constant weights, such as a zero classifier or the weights of a fresh normalization, would hide what the network
     computes: the runs use noise for them.
-
-    Args:
-        model: the network.
     """
 
     def __init__(self, model: nn.Module) -> None:
         if any(is_lazy(parameter) for parameter in model.parameters()):
             raise refusal(model, "with parameters that have no shape yet", "run it once first")
+        if any(parameter.is_meta for parameter in model.parameters()):
+            raise refusal(model, "on the meta device, whose parameters have no values", "load its weights first")
         self.model = model
         generator = torch.Generator().manual_seed(0)
         self.weights: dict[str, Tensor] = {}
