@@ -106,7 +106,7 @@ def test_one_warning_if_it_cannot_be_written_and_the_old_one_stays(tmp_path, fig
 @pytest.mark.slow
 def test_real_figure(tmp_path):
     curves, file = LearningCurves(num_images=3), tmp_path / "curves.png"
-    callbacks = [curves, PlotCurves(file, curves, "SAN, width 8")]
+    callbacks = [curves, PlotCurves(file, curves)]
     quiet_trainer(tmp_path, callbacks=callbacks, max_epochs=2, limit_train_batches=1).fit(small_classifier(), noise())
     with Image.open(file) as image:
         image.load()
