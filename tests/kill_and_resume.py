@@ -44,7 +44,7 @@ _NAME = "run"
 _SHORT = (
     *("--trainer.max_epochs=3", "--trainer.log_every_n_steps=1", "--trainer.enable_progress_bar=false"),
     *("--trainer.accelerator=cpu", "--trainer.enable_model_summary=false", "--model.aggregator.out_features=6"),
-    *("--model.dropout=0.3", "--data.augment=true", "--data.val_size=20", "--data.batch_size=8"),
+    *("--model.dropout=0.3", "--data.augment=true", "--data.mix=both", "--data.val_size=20", "--data.batch_size=8"),
     *("--trainer.limit_test_batches=2", "--curves.every_n_epochs=1", "--curves.num_images=16"),
 )
 _ONE_SIZE = ("--config", str(ROOT / "configs" / "san_digits.yaml"), *_SHORT, "--data.num_train=61")

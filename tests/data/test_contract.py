@@ -675,3 +675,29 @@ def test_a_data_module_of_one_method(tmp_path):
     assert {images.shape[2:] for images, _ in viewer.seen["train"]} == {(4, 4), (6, 6)}
     assert module.batches_per_epoch == 6
     assert module.image("val", 39).shape == (6, 6, 1)
+
+
+# Mixing
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix", "both"])
+def test_images_and_labels_are_mixed_by_one_share_in_training_only(cls, kind):
+    module = set_up(cls, mix=kind)
+    module.trainer = SimpleNamespace(lightning_module=torch.nn.Module())
+    labels = torch.arange(6) % 2
+    images = (255 * labels[:, None, None, None]).to(torch.uint8).expand(6, cls.in_channels, *cls.image_size)
+    seen = set()
+    for _ in range(20):
+        mixed, shares = module.on_after_batch_transfer([images, labels], 0)
+        # The mean of an image is the share of the white class in it.
+        torch.testing.assert_close(mixed.mean((1, 2, 3)), shares[:, 1], atol=1e-5, rtol=0)
+        torch.testing.assert_close(shares.sum(1), torch.ones(6))
+        seen.add("mixup" if ((mixed > 0) & (mixed < 1)).any() else "cutmix")
+    assert seen == {"mixup", "cutmix"} if kind == "both" else {kind}
+    module.trainer.lightning_module.eval()
+    assert torch.equal(module.on_after_batch_transfer([images, labels], 0)[1], labels)
+
+
+def test_an_unknown_mix_is_refused(cls):
+    with pytest.raises(ValueError, match="got mix='blend', expected one of mixup, cutmix, both"):
+        cls(mix="blend")

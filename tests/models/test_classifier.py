@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import BackboneFinetuning
+from lightning.pytorch.callbacks import BackboneFinetuning, Callback
 from torch import nn
 from torch._dynamo.exc import FailOnRecompileLimitHit
 from torch._dynamo.testing import CompileCounter
@@ -409,3 +409,26 @@ def test_a_program_for_each_size_is_an_error(compiler):
     model = SetClassifier(make_backbone(first=OneFactorForEachSize()), GlobalAvgPool, num_classes=3, compile=True)
     with torch._dynamo.config.patch(recompile_limit=2), pytest.raises(FailOnRecompileLimitHit):
         _ = [model(images) for images, _ in sized(MANY_SIZES)]
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no")
+def test_accuracy_of_mixed_labels_counts_the_larger_share():
+    class Keep(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            self.outputs = outputs
+
+    torch.manual_seed(0)
+    optimizer = partial(torch.optim.SGD, lr=0.0)
+    model, keep = SetClassifier(SmallCNN(3), GlobalAvgPool, num_classes=5, optimizer=optimizer), Keep()
+    images = torch.rand(8, 3, 8, 8)
+    with torch.no_grad():
+        probabilities = model(images).softmax(1)
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, callbacks=keep,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(model, DataLoader([(images, probabilities)], batch_size=None))
+    assert keep.outputs["accuracy"] == 1
+    entropy = -(probabilities * probabilities.log()).sum(1).mean()
+    torch.testing.assert_close(keep.outputs["loss"], entropy)

@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Sampler, Subset, TensorDataset
 from set_aggregation.data.batch_sampler import ResolutionBatchSampler
 from set_aggregation.data.image_files import read_images
 from set_aggregation.data.image_set import Size
-from set_aggregation.data.transforms import random_crop_and_flip, to_float
+from set_aggregation.data.transforms import Mix, build_mix, random_crop_and_flip, to_float
 
 _PARTS = {"fit": ("train", "val", "test"), "validate": ("val",), "test": ("test",), "predict": ()}
 
@@ -51,6 +51,8 @@ class ImageDataModule(LightningDataModule, ABC):
         max_pixels_per_batch: number of pixels in a batch, instead of ``batch_size``.
         normalize: subtract the mean and divide by the standard deviation of each channel.
         augment: random crop of the training images, and flip if it keeps the class.
+        mix: mix pairs of training images and their labels by mixup, by cutmix, or by one of them for each batch. The
+            loss gets shares of the classes (B, K); ``train/accuracy`` counts the class of the larger share.
 
     Attributes:
         num_classes: number K of classes.
@@ -64,7 +66,7 @@ class ImageDataModule(LightningDataModule, ABC):
         predict_files: image files that ``predict`` reads.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: a size below 1, or an unknown ``mix``.
     """
 
     num_classes: int
@@ -77,14 +79,22 @@ class ImageDataModule(LightningDataModule, ABC):
     flip: bool
 
     def __init__(
-        self, batch_size: int, max_pixels_per_batch: int | None = None, normalize: bool = False, augment: bool = False
+        self,
+        batch_size: int,
+        max_pixels_per_batch: int | None = None,
+        normalize: bool = False,
+        augment: bool = False,
+        mix: Mix | None = None,
     ) -> None:
         super().__init__()
+        if mix is not None and mix not in get_args(Mix):
+            raise ValueError(f"{type(self).__name__}: got mix={mix!r}, expected one of {', '.join(get_args(Mix))}")
         self._at_least(1, batch_size=batch_size, max_pixels_per_batch=max_pixels_per_batch)
         self.batch_size = batch_size
         self.max_pixels_per_batch = max_pixels_per_batch
         self.normalize = normalize
         self.augment = augment
+        self.mix: Mix | None = mix
         self.parts: dict[str, SizedImages] = {}
         self.predict_files: Sequence[Path] = ()
         self._training: ResolutionBatchSampler | None = None
@@ -209,15 +219,20 @@ class ImageDataModule(LightningDataModule, ABC):
         return DataLoader(images, batch_size=self.batch_size)
 
     def on_after_batch_transfer(self, batch: list[Tensor], dataloader_idx: int) -> tuple[Tensor, ...]:
-        """Augment, convert and normalize a batch on its device."""
+        """Augment, convert, normalize and mix a batch on its device."""
         images, *labels = batch
-        if self.augment and self.trainer is not None and self.trainer.lightning_module.training:
+        is_training = self.trainer is not None and self.trainer.lightning_module.training
+        if self.augment and is_training:
             images = random_crop_and_flip(images, self.flip)
-        if not self.normalize:
-            return to_float(images), *labels
-        if self._statistics is None or self._statistics.device != images.device:  # a copy would wait for the device
-            self._statistics = torch.tensor([self.mean, self.std], device=images.device)
-        return to_float(images, *self._statistics), *labels
+        statistics: Sequence[Tensor] = ()
+        if self.normalize:
+            if self._statistics is None or self._statistics.device != images.device:  # a copy would wait for the device
+                self._statistics = torch.tensor([self.mean, self.std], device=images.device)
+            statistics = self._statistics.unbind()
+        images = to_float(images, *statistics)
+        if self.mix is not None and is_training:
+            return build_mix(self.mix, self.num_classes)(images, *labels)
+        return images, *labels
 
     def _training_sampler(self, **arguments: Any) -> ResolutionBatchSampler:
         return ResolutionBatchSampler(self.parts["train"].sizes, **arguments)

@@ -18,6 +18,7 @@ from set_aggregation.data.file_set import FileSet, sizes_of_files
 from set_aggregation.data.image_files import find_images, is_hidden, shrink, upright_size
 from set_aggregation.data.image_set import Size
 from set_aggregation.data.size_buckets import choose_buckets
+from set_aggregation.data.transforms import Mix
 
 _NAMED = 10  # files named in a message
 _SPLITS = {
@@ -67,6 +68,7 @@ class ImageFolder(ImageDataModule):
         num_workers: worker processes on one rank; None divides the processors among the ranks.
         normalize: subtract ImageNet's mean and divide by its standard deviation.
         augment: random crop and flip of the training images.
+        mix: see :class:`~set_aggregation.data.ImageDataModule`.
 
     Raises:
         ValueError: no classes, a class without images, folders that are neither splits nor classes, unreadable files,
@@ -95,8 +97,9 @@ class ImageFolder(ImageDataModule):
         num_workers: int | None = None,
         normalize: bool = True,
         augment: bool = False,
+        mix: Mix | None = None,
     ) -> None:
-        super().__init__(batch_size, max_pixels_per_batch, normalize, augment)
+        super().__init__(batch_size, max_pixels_per_batch, normalize, augment, mix)
         self._at_least(1, max_side=max_side, num_buckets=num_buckets)
         self._at_least(0, split_seed=split_seed, num_workers=num_workers)
         self._check("max_aspect_change", max_aspect_change, max_aspect_change > 1, "more than 1")

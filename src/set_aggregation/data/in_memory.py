@@ -20,6 +20,7 @@ from set_aggregation.data.base import ImageDataModule
 from set_aggregation.data.batch_sampler import ResolutionBatchSampler
 from set_aggregation.data.image_set import ImageSet, Size
 from set_aggregation.data.resizing import ResamplingBatchSampler, draw_sizes, resize
+from set_aggregation.data.transforms import Mix
 
 Split = Literal["official", "paper"]
 Sizes = Sequence[int | tuple[int, int]]
@@ -49,6 +50,7 @@ class InMemoryImages(ImageDataModule):
         split_seed: seed of the split, independent of the seed of the run.
         normalize: subtract the mean and divide by the standard deviation of each channel over the training set.
         augment: random crop of the training images, and flip if it keeps the class.
+        mix: see :class:`~set_aggregation.data.ImageDataModule`.
         test_size: test images of the ``"paper"`` split; None takes the default of the class.
         split_file: JSON file of your own split, ``{"train": [0, 5, ...], "val": [...], "test": [...]}``: indices
             of the images in the order of :meth:`load`. It overrides the five arguments above that concern
@@ -81,6 +83,7 @@ class InMemoryImages(ImageDataModule):
         split_seed: int = 0,
         normalize: bool = False,
         augment: bool = False,
+        mix: Mix | None = None,
         test_size: int | None = None,
         split_file: Path | None = None,
         sizes: Sizes | None = None,
@@ -90,7 +93,7 @@ class InMemoryImages(ImageDataModule):
         antialias: bool = True,
         max_pixels_per_batch: int | None = None,
     ) -> None:
-        super().__init__(batch_size, max_pixels_per_batch, normalize, augment)
+        super().__init__(batch_size, max_pixels_per_batch, normalize, augment, mix)
         self._at_least(1, val_size=val_size, num_train=num_train, test_size=test_size)
         self._at_least(0, split_seed=split_seed, size_seed=size_seed)
         if split not in ("official", "paper"):

@@ -1,6 +1,8 @@
 """Augmentation and conversion of whole batches on their device."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +31,30 @@ def random_crop_and_flip(images: Shaped[Tensor, "B C H W"], flip: bool) -> Shape
     samples = torch.arange(b, device=device)
     crops = padded[samples[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # B H W C
     return crops.movedim(3, 1)
+
+
+Mix = Literal["mixup", "cutmix", "both"]
+
+
+@cache
+def build_mix(
+    kind: Mix, num_classes: int
+) -> Callable[[Float[Tensor, "B C H W"], Tensor], tuple[Float[Tensor, "B C H W"], Float[Tensor, "B K"]]]:
+    """Return a function that mixes pairs of images of a batch and their labels, one share for the whole batch.
+
+    ``"mixup"`` blends the images (`Zhang et al. (2017) <https://arxiv.org/abs/1710.09412>`_), ``"cutmix"`` pastes a
+    rectangle of one into the other (`Yun et al. (2019) <https://arxiv.org/abs/1905.04899>`_), ``"both"`` chooses one
+    of them for each batch. Labels become shares of the classes (B, K).
+
+    Example:
+        >>> images, labels = build_mix("mixup", num_classes=3)(torch.rand(2, 1, 4, 4), torch.tensor([0, 2]))
+        >>> labels.sum(1).tolist()
+        [1.0, 1.0]
+    """
+    from torchvision.transforms import v2  # imported only where it is used: it takes a second
+
+    mixes = [v2.MixUp(num_classes=num_classes), v2.CutMix(num_classes=num_classes)]
+    return v2.RandomChoice(mixes) if kind == "both" else mixes[kind == "cutmix"]
 
 
 def to_float(

@@ -28,7 +28,7 @@ from set_aggregation.models.schedule import build_schedule, takes_total_steps
 from set_aggregation.pooling import FeatureSet, Pool2d
 from set_aggregation.pooling.feature_set import Positions
 
-Batch = tuple[Float[Tensor, "B C H W"], Int[Tensor, "B"]]
+Batch = tuple[Float[Tensor, "B C H W"], Int[Tensor, "B"] | Float[Tensor, "B K"]]  # classes, or shares of them
 
 # Class weights of a loss, as a list in a configuration.
 register_type(Tensor, Tensor.tolist, lambda values: torch.as_tensor(values, dtype=torch.float32))
@@ -209,7 +209,8 @@ class SetClassifier(LightningModule):
         images, labels = batch
         logits = self(images)
         loss = self.loss(logits, labels)
-        accuracy = (logits.detach().argmax(1) == labels).float().mean()
+        classes = labels if labels.ndim == 1 else labels.argmax(1)
+        accuracy = (logits.detach().argmax(1) == classes).float().mean()
         # self.log in every step would take a large part of Lightning's time beside the model, and prog_bar=True would
         # wait for the device. ProgressBar shows what this method returns.
         trainer = self.trainer
