@@ -184,6 +184,6 @@ class TestNewestCheckpoint:
         self.write(run, "last.ckpt", "previous.ckpt")
         for name in ("last.ckpt", "previous.ckpt"):
             (run.checkpoints / name).write_bytes(b"PK")
-        with pytest.warns(UserWarning, match="no intact one is left") as warned:
+        with pytest.warns(UserWarning, match="no intact checkpoint is left") as warned:
             assert run.newest_checkpoint() is None
         assert not any("resuming" in str(warning.message) for warning in warned)

@@ -57,7 +57,9 @@ class RunDirectory:
                     newest = path
                 except DamagedCheckpointError as error:
                     damaged.append(str(error))
-        then = f"resuming from {newest.name}" if newest else "no intact one is left, so training starts at epoch 1"
+        then = (
+            f"resuming from {newest.name}" if newest else "no intact checkpoint is left, so training starts at epoch 1"
+        )
         for message in damaged:
             warn(f"{message}; {then}")
         return newest
