@@ -132,6 +132,13 @@ def test_yaml(here, text, fragments):
         assert fragment in line
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_accelerator_that_is_not_there(here):
+    line = refused(here, *FIT, "--trainer.accelerator=gpu")
+    assert "--trainer.accelerator gpu, which this machine does not have" in line
+    assert "use --trainer.accelerator auto" in line
+
+
 class Bomb:
     """Makes a folder when it is unpickled."""
 

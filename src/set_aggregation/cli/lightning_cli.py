@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
@@ -89,7 +90,15 @@ class SetAggregationCLI(LightningCLI):
         config |= {"plugins": plugins, "callbacks": self.complete_callbacks(callbacks)}
         if not any(isinstance(each, Checkpoint) for each in config["callbacks"]):
             config["enable_checkpointing"] = False
-        return Trainer(**config)
+        try:
+            return Trainer(**config)
+        except (MisconfigurationException, ValueError) as error:
+            if config["accelerator"] in ("auto", "cpu"):
+                raise
+            raise ValueError(
+                f"got --trainer.accelerator {config['accelerator']}, which this machine does not have ({error}); "
+                "use --trainer.accelerator auto"
+            ) from error
 
     def complete_callbacks(self, callbacks: list[Callback]) -> list[Callback]:
         """Remove the callbacks that save: Lightning refuses them if nothing is written."""
