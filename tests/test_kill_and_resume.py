@@ -197,6 +197,7 @@ def test_another_number_of_ranks_in_mid_epoch(case, tmp_path, before, after):
     arguments = (
         *SETTINGS["several_sizes"].arguments,
         "--data.augment=false",
+        "--data.mix=null",
         "--data.batch_size=4",
         "--trainer.max_epochs=2",
     )
