@@ -213,6 +213,16 @@ def test_labels_of_a_table(tmp_path):
         assert torch.equal(images[:, 0, 0, 0] // 50, labels)
 
 
+def test_a_table_of_a_spreadsheet(tmp_path):
+    """A byte order mark, line ends of Windows, absolute paths and splits in capitals."""
+    paint_class(tmp_path, 0, 12)
+    rows = [f"{tmp_path}/{i:03}.png,{'ab'[i % 2]},{PARTS[i // 4].capitalize()}" for i in range(12)]
+    table = tmp_path / "labels.csv"
+    table.write_bytes("\r\n".join(["file,label,split", *rows, ""]).encode("utf-8-sig"))
+    module = set_up(tmp_path, labels=table)
+    assert parts(module) == {part: [(0, i) for i in range(4 * k, 4 * k + 4)] for k, part in enumerate(PARTS)}
+
+
 def test_splits_of_a_table(tmp_path):
     paint_class(tmp_path, 0, 12)
     rows = [f"{i:03}.png,{'ab'[i % 2]},{PARTS[i // 4]}" for i in range(12)]
@@ -226,12 +236,19 @@ def test_splits_of_a_table(tmp_path):
         ("name,label", "000.png,b", "columns file and label"),
         ("file,label", "missing.png,b", r"not .*missing\.png"),
         ("file,label", "001.png,a", "two classes"),
+        ("file;label", "001.png;b", "columns file and label with commas"),
+        ("file,label", "001.png,", r"a label in each row, also of .*001\.png"),
+        ("file,label", "001.png", r"a label in each row, also of .*001\.png"),
+        ("file,label", "../{root}/000.png,b", r"each file once, also .*000\.png"),
+        ("file,label,split", "000.png,a,val", r"each file once, also .*000\.png"),
         ("file,label,split", "001.png,b,holdout", "not .*holdout"),
     ],
 )
 def test_a_bad_table_is_refused(tmp_path, header, row, message):
     paint_class(tmp_path, 0, 2)
-    table = write_table(tmp_path, ["000.png,a,train"[: None if "split" in header else 9], row], header)
+    table = write_table(
+        tmp_path, ["000.png,a,train"[: None if "split" in header else 9], row.format(root=tmp_path.name)], header
+    )
     assert re.search(message, error(tmp_path, **table))
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -210,14 +211,20 @@ class ImageFolder(ImageDataModule):
 
     def _read_table(self, file: Path) -> list[tuple[Path, str, str]]:
         try:
-            with file.open(newline="") as lines:
+            with file.open(newline="", encoding="utf-8-sig") as lines:  # spreadsheets write a byte order mark
                 rows = [
-                    (self.root / row["file"], row["label"], row.get("split") or "") for row in csv.DictReader(lines)
+                    (self.root / row["file"], row["label"] or "", (row.get("split") or "").strip().lower())
+                    for row in csv.DictReader(lines)
                 ]
         except (OSError, KeyError, UnicodeDecodeError) as error:
-            raise ValueError(f"ImageFolder: got labels={file} ({error!r}), expected columns file and label") from error
+            message = f"got labels={file} ({type(error).__name__}: {error}), expected UTF-8, columns file and label"
+            raise ValueError(f"ImageFolder: {message} with commas between them") from error
         missing = [str(path) for path, _, _ in rows if not path.is_file()]
         self._check("labels", file, not missing, f"files that exist, not {missing[:_NAMED]} ({len(missing)} files)")
+        empty = [str(path) for path, label, _ in rows if not label.strip()]
+        self._check("labels", file, not empty, f"a label in each row, also of {empty[:_NAMED]} ({len(empty)} rows)")
+        twice = [str(path) for path, num in Counter(path.resolve() for path, _, _ in rows).items() if num > 1]
+        self._check("labels", file, not twice, f"each file once, also {twice[:_NAMED]} ({len(twice)} files)")
         unknown = sorted({split for _, _, split in rows} - set(_SPLITS) - {""})
         self._check("labels", file, not unknown, f"train, val or test in the column split, not {unknown}")
         return rows
