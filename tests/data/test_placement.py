@@ -18,7 +18,8 @@ def module_on(device, monkeypatch, free):
     monkeypatch.setattr(in_memory, "rank_zero_info", said.append)
     module = Digits()
     module.setup("fit")
-    module.trainer = SimpleNamespace(global_rank=0, world_size=1, strategy=SimpleNamespace(root_device=device))
+    strategy, model = SimpleNamespace(root_device=device), SimpleNamespace(training=False)
+    module.trainer = SimpleNamespace(global_rank=0, world_size=1, strategy=strategy, lightning_module=model)
     return module, said
 
 
