@@ -44,7 +44,7 @@ def build_mix(
 
     ``"mixup"`` blends the images (`Zhang et al. (2017) <https://arxiv.org/abs/1710.09412>`_), ``"cutmix"`` pastes a
     rectangle of one into the other (`Yun et al. (2019) <https://arxiv.org/abs/1905.04899>`_), ``"both"`` chooses one
-    of them for each batch. Labels become shares of the classes (B, K).
+    of them for each batch. The share is uniform in [0, 1] (alpha 1). Labels become shares of the classes (B, K).
 
     Example:
         >>> images, labels = build_mix("mixup", num_classes=3)(torch.rand(2, 1, 4, 4), torch.tensor([0, 2]))
