@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
 TINY = {
+    "fine_tuning": ["--epochs=1"],
     "input_pipeline": ["--images=512", "--batch_size=32"],
     "mixed_sizes": ["--images=300"],
     "preemption": ["--steps_per_turn=3", "--out_features=8"],

@@ -41,7 +41,8 @@ def test_class_tokens_are_left_out_and_timm_methods_work():
     model = replace_pooling(timm.create_model("test_vit", img_size=64), SAN, out_features=16, num_classes=7).eval()
     (pool,) = (module for module in model.modules() if isinstance(module, Pool))
     tokens = model.forward_features(images)
-    vectors = pool.aggregator(tokens[:, model.num_prefix_tokens :])
+    elements = tokens[:, model.num_prefix_tokens :]
+    vectors = pool.aggregator(elements) / elements.shape[1]
     assert_close(model(images), model.get_classifier()(vectors))
     assert_close(model.forward_head(tokens), model(images))
     twin = copy.deepcopy(model)

@@ -170,7 +170,7 @@ def test_layers_between_act_on_vectors():
     model = replace_pooling(WithModule(), SAN, out_features=12, **SMALL).eval()
     elements = model.conv(images).relu().flatten(2).transpose(1, 2)
     san, projection = model.avgpool.pooling.aggregator, model.avgpool.projection
-    assert_close(model(images), model.head(projection(san(elements))))
+    assert_close(model(images), model.head(projection(san(elements) / 49)))
 
 
 def test_a_vector_that_fits_needs_no_new_layer():
@@ -284,6 +284,44 @@ def test_dropout_by_a_function_stays_in_training():
     assert torch.equal(model.eval()(images), model(images))
 
 
+class Together(nn.Module):
+    def forward(self, x):
+        return F.dropout(x.mean((2, 3)), 0.5, self.training)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [nn.Dropout(0.5)],
+        [nn.ReLU()],
+        [nn.BatchNorm1d(8, affine=False)],
+        [nn.Identity(), nn.Sequential(nn.Dropout(0.5))],
+    ],
+)
+def test_layers_beside_the_pooling_in_one_module_stay(more):
+    model = WithModule(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *more))
+    replace_pooling(model, SAN, out_features=12, **SMALL)
+    assert isinstance(model.avgpool[0].pooling, Pool)
+    assert list(model.avgpool)[2:] == more
+
+
+def test_dropout_in_a_pooling_module_stays_in_training():
+    model = WithModule(nn.Sequential(Together()))
+    model.head[3] = nn.Identity()
+    replace_pooling(model, SAN, out_features=12, **SMALL)
+    images = torch.randn(2, 3, 16, 16)
+    assert not torch.equal(model.train()(images), model(images))
+    assert torch.equal(model.eval()(images), model(images))
+
+
+def test_buffers_between_act_on_vectors_of_their_size():
+    model = Network(lambda net, x: x.mean((2, 3)) * net.gate)
+    model.register_buffer("gate", torch.ones(16))
+    replace_pooling(model, SAN, out_features=12, **SMALL)
+    assert model.set_pooling.projection.out_features == 16
+    assert torch.equal(model.gate, torch.ones(16))
+
+
 def test_a_network_that_caches_in_evaluation_is_left_without_noise():
     class Caching(Network):
         def __init__(self):
@@ -334,14 +372,20 @@ def test_sizes_of_sets_are_filled_in():
     assert model.avgpool.pooling.aggregator.set_size == 49
 
 
-def test_a_sum_starts_at_the_scale_of_a_mean():
-    for make, layer in ((Network, lambda model: model.fc), (WithModule, lambda model: model.avgpool.projection)):
-        scales = []
-        for reduction in ("sum", "mean"):
-            torch.manual_seed(0)
-            model = replace_pooling(make(), SAN, out_features=12, reduction=reduction, **SMALL)
-            scales.append(layer(model).weight)
-        assert_close(scales[0] * 49, scales[1])
+@pytest.mark.parametrize("make", [Network, WithModule])
+def test_a_sum_trains_like_a_mean(make):
+    images, models = torch.randn(2, 3, 16, 16), []
+    for reduction in ("sum", "mean"):
+        torch.manual_seed(0)
+        models.append(replace_pooling(make().eval(), SAN, out_features=12, reduction=reduction, **SMALL))
+        models[-1](images).square().sum().backward()
+    assert_close(models[0](images), models[1](images))
+    for a, b in zip(*(model.parameters() for model in models), strict=True):
+        assert_close(a.grad, b.grad)
+    larger = torch.randn(2, 3, 32, 32)  # the scale does not change, so that the size of a set still counts
+    assert not torch.allclose(models[0](larger), models[1](larger))
+    models[0].half()
+    models[0].load_state_dict(models[0].state_dict())
 
 
 def test_a_saved_state_is_loaded_after_replacing():
@@ -376,12 +420,23 @@ class Branching(Network):
         return self.fc(x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3)))
 
 
+class RowsThenColumns(nn.Module):
+    def forward(self, x):
+        return F.relu(x.mean(3)).mean(2)
+
+
 REFUSED = {
     "two poolings": (partial(Network, lambda net, x: x.mean((2, 3)) + x.amax((2, 3))), "uses more of its features"),
     "a window that is all of a small map only": (
         partial(Network, lambda net, x: F.avg_pool2d(x, 7)[:, :, 0, 0]),
         "gives other outputs on",
     ),
+    "dropout within the pooling": (
+        partial(Network, lambda net, x: F.dropout(x.mean(3), 0.5, net.training).mean(2)),
+        "without a global average",
+    ),
+    "a ReLU within the pooling": (lambda: WithModule(RowsThenColumns()), "RowsThenColumns"),
+    "several devices": (lambda: nn.DataParallel(WithModule()), "several devices; replace the pooling of that model"),
     "a sum": (partial(Network, lambda net, x: x.sum((2, 3))), "without a global average"),
     "control flow": (Branching, "torch.fx cannot trace, forward of the model"),
     "a learned pooling": (

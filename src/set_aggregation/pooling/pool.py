@@ -125,20 +125,27 @@ class Replacement(nn.Module):
         pooling: the new pooling, as attribute ``pooling``.
         projection: layer behind it that gives the vector the size that the network expects, or ``nn.Identity``.
         axes: shape of one output vector, such as (-1, 1, 1) for a map of one pixel; (-1,) for a vector.
+        scale: factor of the pooled vectors; None for 1.
 
     Shape:
         - input: as ``pooling``.
         - output: :math:`(B, *axes)`.
     """
 
-    def __init__(self, pooling: nn.Module, projection: nn.Module, axes: tuple[int, ...]) -> None:
+    scale: Tensor | None
+
+    def __init__(
+        self, pooling: nn.Module, projection: nn.Module, axes: tuple[int, ...], scale: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.pooling = pooling
         self.projection = projection
         self.axes = axes
+        self.register_buffer("scale", scale)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Pool and project."""
+        """Pool, scale and project."""
         arguments: tuple[Any, ...] = (x,) if mask is None else (x, mask)
-        y = self.projection(self.pooling(*arguments))
+        y = self.pooling(*arguments)
+        y = self.projection(y if self.scale is None else y * self.scale)
         return y if len(self.axes) == 1 else y.unflatten(1, self.axes)

@@ -37,7 +37,7 @@ class Match:
 
     source: Any  # key of the feature map or of the tokens
     target: Any  # key of the pooled vector
-    mask: Any  # key of the mask of the tokens, or None
+    mask: Any  # key (for a module: the value) of the mask of the tokens, or None
     reduction: Reduction
     x: Tensor  # value of the source
     y: Tensor  # value of the target
@@ -54,7 +54,7 @@ def matches(values: Iterable[tuple[Hashable, Any]], num_prefix_tokens: dict[int,
     for key, value in values:
         if not isinstance(value, Tensor):
             continue
-        if is_vector(value) and not any(_same(value, match.y) for match in found):
+        if is_vector(value) and not any(is_same(value, match.y) for match in found):
             best: Match | None = None
             for source, x in maps:
                 for mask_key, mask in [(None, None), *masks]:
@@ -90,7 +90,7 @@ def reduction_of(
         if prefix:
             tried += [Reduction(kind, True, prefix) for kind in ("mean", "max", "first")]
     for reduction in tried:
-        if y.shape[1] == x.shape[-1 if reduction.channels_last else 1] and _same(reduction(x, mask), y):
+        if y.shape[1] == x.shape[-1 if reduction.channels_last else 1] and is_same(reduction(x, mask), y):
             return reduction
     return None
 
@@ -110,7 +110,8 @@ def is_vector(x: Any) -> bool:
     return isinstance(x, Tensor) and x.ndim >= 2 and len(x) > 1 and prod(x.shape[1:]) == max(x.shape[1:])
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
+def is_same(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors (B, ...) have equal values to rounding."""
     a, b = a.detach().flatten(1), b.detach().flatten(1)
     return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=1e-4 * float(b.abs().max()))
 

@@ -55,9 +55,9 @@ def replace_pooling(
     method that torch.fx generates. The methods ``forward_features``, ``forward_head`` and ``get_classifier`` of timm
     work as before, and ``reset_classifier`` puts a new classifier behind the aggregator.
 
-    A sum over N elements is about N times as large as the mean that the rest of the network was trained with. Behind an
-    aggregator with ``reduction="sum"`` the weights of the new dense layer are therefore divided by the N of the trial
-    run: training starts at the loss of ``reduction="mean"``.
+    A sum over N elements is about N times as large as the mean that the rest of the network was trained with. The
+    output of an aggregator with ``reduction="sum"`` is therefore divided by the N of the trial run, a buffer ``scale``
+    in the state: at this N, loss and gradients are those of ``reduction="mean"``.
 
     Args:
         model: the model. Compile it afterwards.
@@ -122,6 +122,8 @@ def _refuse_by_kind(model: nn.Module, num_classes: int | None) -> None:
         raise refusal(model, "whose pooling is already replaced", "build a new one")
     if any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None for m in modules):
         raise refusal(model, "that is wholly or partly compiled", "replace its pooling first, then compile it")
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise refusal(model, "that runs a model on several devices", "replace the pooling of that model first")
     if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
         raise refusal(
             model, "in TorchScript, which has no forward method to change", "replace the pooling of the original"
@@ -197,24 +199,21 @@ def _replace(
     size = pooling.out_features
     projection: nn.Module = nn.Identity()
     classifier: nn.Module | None = None
-    is_sum = getattr(pooling.aggregator, "reduction", None) == "sum"
     if is_direct:
         assert last is not None
-        classifier = new = dense_like(last, size, num_classes)
+        classifier = dense_like(last, size, num_classes)
     else:
         if is_output and num_classes is not None:
             projection = dense_like(None, size, num_classes)
-        elif size != width or is_sum:
+        elif size != width:
             projection = nn.Linear(size, width)
-        new = projection
         if num_classes is not None and not is_output:
             if last is None:
                 raise refusal(model, "whose logits are not those of one dense layer", "leave num_classes out")
             classifier = dense_like(last, None, num_classes)
-    if is_sum and hasattr(new, "weight"):
-        with torch.no_grad():
-            new.weight /= num_elements
-    replacement = Replacement(pooling, projection, vector_axes(match.y)).to(match.x.device, match.x.dtype)
+    is_sum = getattr(aggregator, "reduction", None) == "sum"
+    scale = torch.tensor(1 / num_elements) if is_sum else None
+    replacement = Replacement(pooling, projection, vector_axes(match.y), scale).to(match.x.device, match.x.dtype)
     site.install(replacement)
     names = [name for name, module in model.named_modules(remove_duplicate=False) if module is last]
     try:

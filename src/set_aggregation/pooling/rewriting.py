@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from set_aggregation.pooling.reduction import is_vector
+from set_aggregation.pooling.reduction import Match, is_vector
 from set_aggregation.pooling.trial import attributes_kept
 
 NAME = "set_pooling"  # of the new module
@@ -52,19 +52,38 @@ class TracedMethod:
         if nodes[0] != nodes[1]:
             raise ValueError("it differs between training and evaluation")
 
-    def values(self) -> list[tuple[str, Any]]:
-        """Return the name and the value of each intermediate result, in evaluation mode."""
-        found: list[tuple[str, Any]] = []
+    def values(self) -> dict[str, Any]:
+        """Return each intermediate result by its name, in evaluation mode."""
+        found: dict[str, Any] = {}
 
         class Recorder(fx.Interpreter):
             def run_node(self, n: fx.Node) -> Any:
                 value = super().run_node(n)
-                found.append((n.name, value.clone() if is_vector(value) else value))  # in-place functions change it
+                found[n.name] = value.clone() if is_vector(value) else value  # in-place functions change it
                 return value
 
         with torch.no_grad():
             Recorder(self.owner, graph=self.graphs[False]).run(*self.arguments.values())
         return found
+
+    def recompute(self, match: Match, values: Mapping[str, Any], x: Tensor) -> Any:
+        """Return the pooled vectors of another feature map, in training mode."""
+        graph = self.graphs[True]
+        nodes = {node.name: node for node in graph.nodes}
+        needed, open_ends = set[fx.Node](), [nodes[match.target]]
+        while open_ends:
+            node = open_ends.pop()
+            if node.name != match.source and node not in needed:
+                needed.add(node)
+                open_ends += node.all_input_nodes
+        run = fx.Interpreter(self.owner, graph=graph)
+        run.env = {nodes[name]: value for name, value in values.items()} | {nodes[match.source]: x}
+        differs = {nodes[match.source]}
+        for node in graph.nodes:
+            if node in needed and not differs.isdisjoint(node.all_input_nodes):
+                run.env[node] = run.run_node(node)
+                differs.add(node)
+        return run.env[nodes[match.target]]
 
     def replace(self, source: str, target: str, mask: str | None) -> type[nn.Module]:
         """Return a subclass of the owner's class in which a module named ``set_pooling`` does the pooling."""

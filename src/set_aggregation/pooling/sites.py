@@ -2,16 +2,18 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from set_aggregation.pooling.reduction import Match, is_map, is_vector, matches, reduction_of
+from set_aggregation.pooling.reduction import Match, is_map, is_same, is_vector, matches, reduction_of
 from set_aggregation.pooling.rewriting import NAME, TracedMethod
-from set_aggregation.pooling.trial import Inputs, Trial, first_line, tensors_in
+from set_aggregation.pooling.trial import Inputs, Trial, attributes_kept, first_line, tensors_in
 
 
 class ModuleSite:
@@ -90,8 +92,9 @@ class Observation:
     @property
     def other_pooling(self) -> str | None:
         """Name of the innermost module that reduces a feature map in an unknown way, or None."""
-        calls = [call for call in self.calls if not call.match and call.module is not self.model]
-        last = max((call for call in calls if any(map(is_map, call.inputs))), key=lambda call: call.start, default=None)
+        calls = [call for call in self.calls if not call.match or call.start >= self.last_map_start]
+        calls = [call for call in calls if call.module is not self.model and any(map(is_map, call.inputs))]
+        last = max(calls, key=lambda call: call.start, default=None)
         return None if last is None else type(last.module).__name__
 
     def _record_head(self, *args: Any, **kwargs: Any) -> Any:
@@ -114,7 +117,7 @@ class Observation:
             if isinstance(output, Tensor) and inputs and args and args[0] is inputs[0]:
                 for mask in (None, *inputs[1:2]):
                     if match is None and (reduction := reduction_of(args[0], output, self.num_prefix_tokens, mask)):
-                        match = Match(None, None, None, reduction, args[0].detach(), output.detach().clone())
+                        match = Match(None, None, mask, reduction, args[0].detach(), output.detach().clone())
             self.calls.append(_Call(module, start, args, kwargs, inputs, match))
 
     def _count_prefix(self, tensors: list[Tensor]) -> None:
@@ -131,22 +134,53 @@ def find_sites(seen: Observation, reasons: list[str]) -> Iterator[Site]:
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
     once = [call for call in reversed(seen.calls) if seen.counts[call.module] == 1]
+    traceable = []
     for call in once:
-        if call.match and call.start >= seen.last_map_start and call.module is not model:
-            yield ModuleSite(call.match, model, names[call.module])
-    for call in once:
-        if call.match or not (call.module is model or any(map(is_map, call.inputs))):
-            continue
+        if call.match and call.module is not model:
+            if call.start < seen.last_map_start:
+                continue
+            if _only_pools(call.match, call.match.mask, call.module, partial(_repeat, call)):
+                yield ModuleSite(call.match, model, names[call.module])
+                continue
+        if call.module is model or any(map(is_map, call.inputs)):
+            traceable.append(call)
+    for call in traceable:
         try:
             traced = _traced(call, seen)
-            found = matches(traced.values(), seen.num_prefix_tokens)
+            values = traced.values()
+            found = matches(values.items(), seen.num_prefix_tokens)
         except Exception as error:
             reasons.append(
                 f"forward of {names[call.module][0] or 'the model'} ({type(call.module).__name__}): {first_line(error)}"
             )
             continue
         for match in reversed(found):
-            yield FunctionSite(match, traced)
+            mask = None if match.mask is None else values[match.mask]
+            if _only_pools(match, mask, call.module, partial(traced.recompute, match, values)):
+                yield FunctionSite(match, traced)
+
+
+def _repeat(call: _Call, x: Tensor) -> Any:
+    return call.module(x, *call.args[1:], **call.kwargs)
+
+
+def _only_pools(match: Match, mask: Tensor | None, owner: nn.Module, pool: Callable[[Tensor], Any]) -> bool:
+    """Return whether a pooling pools noise in training too: no dropout, and no ReLU that had no effect."""
+    noise = torch.randn(match.x.shape, generator=torch.Generator().manual_seed(3)).to(match.x)
+    if mask is not None:
+        noise = torch.where(mask.reshape(*noise.shape[:2], 1) != 0, noise, match.x)  # padding may be zero or -inf
+    buffers = [(buffer, buffer.clone()) for buffer in owner.buffers()]
+    owner.train()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), attributes_kept(owner):
+            return is_same(match.reduction(noise, mask), pool(noise))
+    except Exception:
+        return False
+    finally:
+        owner.eval()  # like the whole network during its trial
+        for buffer, value in buffers:
+            if not torch.equal(buffer, value):
+                buffer.copy_(value)
 
 
 def _traced(call: _Call, seen: Observation) -> TracedMethod:

@@ -131,10 +131,10 @@ def attributes_kept(model: nn.Module) -> Iterator[None]:
 
 
 class Trial:
-    """Reproducible runs of a network in evaluation mode, without effect on its weights and gradients.
+    """Reproducible runs of a network in evaluation mode, without effect on its weights, buffers and gradients.
 
-    Constant weights, such as a zero classifier or the weights of a fresh normalization, would hide what the network
-    computes: the runs use noise for them.
+    Constant values, such as a zero classifier or the weights and statistics of a fresh normalization, would hide what
+    the network computes: the runs use noise for them.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -144,15 +144,10 @@ class Trial:
             raise refusal(model, "on the meta device, whose parameters have no values", "load its weights first")
         self.model = model
         generator = torch.Generator().manual_seed(0)
-        self.weights: dict[str, Tensor] = {}
-        self._originals = dict(model.named_parameters())
-        for name, weight in self._originals.items():
-            value = weight.detach()
-            if not value.is_floating_point():
-                continue
-            if value.numel() > 0 and bool((value == value.flatten()[0]).all()):
-                value = value + 0.2 * (torch.rand(value.shape, generator=generator) - 0.5).to(value)
-            self.weights[name] = value.requires_grad_()
+        self._originals = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        values = {name: _varied(value, generator) for name, value in self._originals.items()}
+        self._buffers = {name: values.pop(name) for name, _ in model.named_buffers()}
+        self.weights = {name: value.requires_grad_() for name, value in values.items() if value.is_floating_point()}
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -168,12 +163,16 @@ class Trial:
     @property
     def present(self) -> dict[str, Tensor]:
         """Trial values of the original parameters that the network still has."""
-        now = dict(self.model.named_parameters())
-        return {name: value for name, value in self.weights.items() if now.get(name) is self._originals[name]}
+        return self._present(self.weights)
+
+    def _present(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        now = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        return {name: value for name, value in values.items() if now.get(name) is self._originals[name]}
 
     def run(self, inputs: Inputs) -> Any:
         """Return the network's output; installed modules use their own weights."""
-        values = {**self.present, **{name: buffer.clone() for name, buffer in self.model.named_buffers()}}
+        buffers = {**dict(self.model.named_buffers()), **self._present(self._buffers)}
+        values = {**self.present, **{name: buffer.clone() for name, buffer in buffers.items()}}
         with torch.random.fork_rng(devices=[]), torch.enable_grad(), attributes_kept(self.model):
             torch.manual_seed(0)
             return functional_call(self.model, values, inputs.args, dict(inputs.kwargs))
@@ -190,3 +189,12 @@ class Trial:
             return dict.fromkeys(self.weights)
         found = torch.autograd.grad(total, list(self.weights.values()), allow_unused=True)
         return dict(zip(self.weights, found, strict=True))
+
+
+def _varied(value: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a tensor of equal numbers with noise added, and any other tensor unchanged."""
+    is_setting = value.numel() == 1 and not isinstance(value, nn.Parameter)  # a buffer such as an epsilon
+    value = value.detach()
+    if not value.is_floating_point() or is_setting or not bool((value == value.flatten()[:1]).all()):
+        return value
+    return value + 0.2 * (torch.rand(value.shape, generator=generator) - 0.5).to(value)
