@@ -1,8 +1,8 @@
 """The options of every command, and what they imply."""
 
 import pytest
-from jsonargparse import ArgumentParser
-from lightning.pytorch.callbacks import EarlyStopping
+from jsonargparse import ArgumentParser, Namespace
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 
 from set_aggregation.cli._jsonargparse import option_names
 from set_aggregation.cli.arguments import check_callbacks, checked_words, complete, tags
@@ -76,9 +76,23 @@ def test_what_cannot_work_is_refused(arguments, words):
 
 
 def test_an_unknown_monitor_is_refused_with_the_known_ones():
-    check_callbacks(map(EarlyStopping, ("val/loss", "val/accuracy/8x8", "lr-Adam")), None)
+    check_callbacks(
+        [EarlyStopping("val/loss"), EarlyStopping("val/accuracy/8x8", mode="max"), Timer({"hours": 1})], None
+    )
     with pytest.raises(ValueError, match=r"got the monitor val_acc.*, expected one of train/loss, .* val/accuracy\?"):
         check_callbacks([EarlyStopping("val_accuracy")], None)
+
+
+def test_the_wrong_direction_of_a_metric_is_refused():
+    for name, mode, better in (
+        ("val/loss", "max", "min"),
+        ("val/accuracy/8x8", "min", "max"),
+        ("curve/gap", "max", "min"),
+    ):
+        with pytest.raises(ValueError, match=f"mode {mode} for the monitor {name}, expected {better}"):
+            check_callbacks([EarlyStopping(name, mode=mode)], None)
+        with pytest.raises(ValueError, match=f"expected {better}"):
+            check_callbacks([], Namespace(init_args=Namespace(monitor=name, mode=mode)))
 
 
 def test_the_private_names_of_argparse_are_there():

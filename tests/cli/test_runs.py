@@ -18,6 +18,7 @@ from torch._dynamo.testing import CompileCounter
 
 from set_aggregation.data import Digits
 from set_aggregation.models.classifier import SetClassifier
+from set_aggregation.runs.environment import multiplies_bfloat16
 from tests.support.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
 
 pytestmark = pytest.mark.e2e
@@ -322,5 +323,6 @@ def test_a_machine_that_has_slurm_is_not_advised_to_use_it(here):
 @pytest.mark.parametrize(("precision", "aggregator"), [("bf16-true", "SAN"), ("64-true", "Flatten")])
 def test_images_take_the_precision_of_the_model(here, precision, aggregator):
     arguments = (f"--trainer.precision={precision}", f"--model.aggregator={aggregator}", "--trainer.fast_dev_run=1")
-    code, _, err = run_cli(here, "fit", *DIGITS, *arguments)
+    code, out, err = run_cli(here, "fit", *DIGITS, *arguments)
     assert code == 0, err
+    assert ("no bfloat16 arithmetic" in out) == (precision == "bf16-true" and not multiplies_bfloat16())

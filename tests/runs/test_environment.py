@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from set_aggregation.runs import environment as module
-from set_aggregation.runs.environment import devices_of, environment
+from set_aggregation.runs.environment import devices_of, environment, multiplies_bfloat16
 from tests.support.quiet_trainer import quiet_trainer
 
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
@@ -25,6 +25,12 @@ def test_devices_and_precision(tmp_path):
     devices = devices_of(quiet_trainer(tmp_path, precision="bf16-mixed"))
     assert devices.startswith("1 x cpu, ")
     assert devices.endswith(f", {torch.get_num_threads()} threads, precision bf16-mixed")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("avx512_bf16", True), ("amx_bf16", True), ("avx2", False)])
+def test_processors_with_bfloat16(name, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False, name: True})
+    assert multiplies_bfloat16() is expected
 
 
 @pytest.fixture

@@ -116,10 +116,11 @@ def tags(config: Namespace) -> list[str]:
 
 
 def check_callbacks(callbacks: Iterable[Callback], scheduler: Namespace | None) -> None:
-    """Refuse callbacks that do not work here, and metrics that no run logs."""
-    monitors = [scheduler and scheduler.init_args.get("monitor")]
+    """Refuse callbacks that do not work here, metrics that no run logs, and the wrong direction of a metric."""
+    arguments = {} if scheduler is None else scheduler.init_args
+    monitors = [(arguments.get("monitor"), arguments.get("mode"))]
     for callback in callbacks:
-        monitors.append(getattr(callback, "monitor", None))
+        monitors.append((getattr(callback, "monitor", None), getattr(callback, "mode", None)))
         if isinstance(callback, BatchSizeFinder | LearningRateFinder):
             option = "data.batch_size" if isinstance(callback, BatchSizeFinder) else "model.optimizer.lr"
             raise ValueError(
@@ -129,11 +130,16 @@ def check_callbacks(callbacks: Iterable[Callback], scheduler: Namespace | None) 
     known = [f"{part}/{name}" for part in ("train", "val") for name in ("loss", "accuracy")]
     known += [f"curve/{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")]
     known.append("curve/gap")
-    for name in filter(None, monitors):
+    for name, mode in monitors:
+        if name is None:
+            continue
         if name not in known and not name.startswith(("val/accuracy/", "lr-", "train/learning_rate")):
             close = difflib.get_close_matches(name.replace("_", "/"), known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise ValueError(f"got the monitor {name}, expected one of {', '.join(known)}{hint}")
+        better = "max" if "accuracy" in name else "min" if "loss" in name or "gap" in name else mode
+        if mode not in (None, better):
+            raise ValueError(f"got the mode {mode} for the monitor {name}, expected {better}")
 
 
 def _width_key(config: Namespace) -> str | None:

@@ -29,7 +29,7 @@ from set_aggregation.runs._lightning import spawns_processes, take_over_signals
 from set_aggregation.runs.checkpoint import read_checkpoint
 from set_aggregation.runs.checkpoint_io import LAST, UnfinishedRunError
 from set_aggregation.runs.directory import RunDirectory
-from set_aggregation.runs.environment import devices_of, environment
+from set_aggregation.runs.environment import devices_of, environment, multiplies_bfloat16
 from set_aggregation.runs.resume import changed_optimizer_arguments, find_run
 from set_aggregation.runs.signals import EXIT_CODE, Interrupted
 
@@ -193,6 +193,9 @@ class Fit(SetAggregationCLI):
         if pixels is None and ranks * batches > 1:
             words += f"; an optimizer step takes {batches} x {ranks} of them, {num * ranks * batches:,} images in all"
         print(f"{words}.")
+        is_on_cpu, precision = self.trainer.strategy.root_device.type == "cpu", str(self.trainer.precision)
+        if is_on_cpu and precision.startswith("bf16") and not multiplies_bfloat16():
+            print(f"This processor has no bfloat16 arithmetic: --trainer.precision {precision} is slower than 32-true.")
 
     @rank_zero_only
     def _say_how_to_go_on(self, stop: Interrupted) -> None:

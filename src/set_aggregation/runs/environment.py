@@ -39,6 +39,11 @@ def processor() -> str:
     return names[0] if names else platform.processor()
 
 
+def multiplies_bfloat16() -> bool:
+    """Return whether the processor has bfloat16 arithmetic: AVX-512 BF16 or AMX on x86, BF16 on ARM."""
+    return any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
+
+
 def _commit() -> str:
     """Return the commit of the code if it runs from a clone; changes in ``results/`` do not count."""
     clone = Path(__file__).parents[3]
