@@ -7,15 +7,11 @@ from pathlib import Path
 import hypothesis
 import jaxtyping
 import pytest
-import torch
 
 # Without those that are no modules: torch.compile cannot trace the checks of objects that are made on the way.
 AGGREGATORS = {path.stem for path in (Path(__file__).parents[1] / "src" / "set_aggregation" / "aggregators").iterdir()}
 CHECKED = [f"aggregators.{name}" for name in AGGREGATORS - {"sets"}]
-if not torch.cuda.is_available():  # Triton's interpreter takes the place of a GPU; Triton looks when it is imported
-    os.environ["TRITON_INTERPRET"] = "1"
-
-# Before anything imports these modules, src's doctests included: pytest loads this file ahead of collecting.
+# Before anything imports these modules: pytest loads this file ahead of collecting.
 jaxtyping.install_import_hook(
     [f"set_aggregation.{name}" for name in (*CHECKED, "pooling", "backbones", "models.head")],
     "beartype.beartype",
@@ -24,7 +20,15 @@ jaxtyping.install_import_hook(
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("unhurried")
 
-torch.set_num_threads(1)  # the tensors here are too small to share
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput") and config.getoption("numprocesses", 0):
+        return  # the process that only shares out the tests needs no torch
+    import torch
+
+    if not torch.cuda.is_available():  # Triton's interpreter takes the place of a GPU; Triton looks when imported
+        os.environ["TRITON_INTERPRET"] = "1"
+    torch.set_num_threads(1)  # the tensors here are too small to share
 
 
 @pytest.fixture
@@ -54,6 +58,8 @@ def forget_modules(monkeypatch):
 @pytest.fixture
 def stand_in_images(monkeypatch):
     """Random images in place of those that have to be downloaded."""
+    import torch
+
     from set_aggregation.data import CIFAR10, FashionMNIST
 
     def load(self):

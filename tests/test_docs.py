@@ -81,6 +81,7 @@ def test_a_browser_asks_for_nothing_but_files_beside_the_page(name, site, tmp_pa
     assert [url for url in page.requests if not url.startswith(site.as_uri())] == []
 
 
+@pytest.mark.e2e
 @needs_chromium
 def test_the_search_works_from_files(site, tmp_path):
     page = open_page(site / "index.html", tmp_path / "page.png", query="q=bucketing", expected="matching document")

@@ -6,7 +6,10 @@ from torch.testing import assert_close
 
 from set_aggregation.backbones import TimmBackbone
 
-timm = pytest.importorskip("timm", reason="timm is not installed")
+
+@pytest.fixture(autouse=True)
+def timm():
+    return pytest.importorskip("timm", reason="timm is not installed")  # which takes two seconds
 
 
 def test_gives_what_the_network_gives_to_its_pooling():
@@ -64,7 +67,7 @@ def test_what_cannot_be_had_is_refused_in_one_line(arguments, message):
     assert "\n" not in str(raised.value)
 
 
-def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch):
+def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch, timm):
     def offline(*args, **kwargs):
         raise OSError("Name or service not known\nmore of it")
 

@@ -11,7 +11,6 @@ from unittest import mock
 
 import pytest
 import torch
-import wandb
 import yaml
 from PIL import Image
 from torch._dynamo.testing import CompileCounter
@@ -266,6 +265,8 @@ class TestNoOrphan:
     @pytest.fixture
     def started(self, monkeypatch):
         """How often a W&B run was started."""
+        import wandb  # takes a second
+
         calls, init = [], wandb.init
 
         @functools.wraps(init)  # the signature is where the parser finds WandbLogger's options
@@ -290,6 +291,8 @@ class TestNoOrphan:
             raise ValueError("no optimiser")
 
         monkeypatch.setattr(SetClassifier, "configure_optimizers", fail)
+        import wandb
+
         with mock.patch("wandb.Run.finish", autospec=True, side_effect=wandb.Run.finish) as finish:
             code, _, err = run_cli(here, "fit", *DIGITS)
         assert code == 1

@@ -39,6 +39,7 @@ def metric(run_folder, name):
         return [float(row[name]) for row in csv.DictReader(file) if row[name]]
 
 
+@pytest.mark.e2e
 def test_accuracies_are_those_of_the_file(table, run_folder):
     val, test = metric(run_folder, "val/accuracy"), metric(run_folder, "test/accuracy")
     assert table["val/accuracy, best"] == f"{max(val):.4f} after epoch {val.index(max(val)) + 1}"
@@ -46,6 +47,7 @@ def test_accuracies_are_those_of_the_file(table, run_folder):
     assert table["test/accuracy, best checkpoint"] == f"{test[-1]:.4f}"
 
 
+@pytest.mark.e2e
 def test_parameters(table, run_folder):
     model = SetClassifier.load_from_checkpoint(run_folder / "checkpoints" / "best.ckpt", weights_only=True)
     count = sum(weight.numel() for weight in model.parameters())
@@ -54,10 +56,12 @@ def test_parameters(table, run_folder):
     assert table["parameters, aggregator + head"] == f"{count - backbone:,}"
 
 
+@pytest.mark.e2e
 def test_says_where_everything_lies(commands, trained, run_folder):
     assert trained[0] / commands["everything is in"].removeprefix("RUN=") == run_folder
 
 
+@pytest.mark.e2e
 def test_commands_for_wandb_name_its_folders(commands):
     assert commands["look at the curves"] == "wandb leet $RUN/wandb"
     assert commands["send them to W&B"] == "wandb sync $RUN/wandb/offline-run-*"
@@ -75,10 +79,12 @@ def test_command_that_tests_it_again_does(commands, trained, run_folder):
     )
 
 
+@pytest.mark.e2e
 def test_standard_error_says_why_training_stopped_and_no_more(trained):
     assert trained[1].err == "`Trainer.fit` stopped: `max_epochs=2` reached.\n"
 
 
+@pytest.mark.e2e
 def test_no_advertisement(trained):
     for word in ("Tip", "litlogger", "litmodels", "🤗", "💡", "wandb:"):
         assert word not in trained[1].out + trained[1].err

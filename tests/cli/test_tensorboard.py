@@ -3,7 +3,6 @@
 import sys
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.cli.test_runs import only_run, read_metrics
 from tests.support.cli_runner import CSV, DIGITS, ROOT, SHORT, files_in, run_cli
@@ -17,6 +16,8 @@ CSV_TOO = (*CSV, f"--trainer.logger+={FILE}")
 
 def read_events(folder):
     """Metric -> step and value of each time it was written, over all event files of a run."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # takes a second
+
     values, plugins = {}, set()
     for file in sorted(folder.glob("events.out.tfevents.*")):
         events = EventAccumulator(str(file)).Reload()

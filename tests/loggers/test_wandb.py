@@ -12,7 +12,6 @@ import numpy as np
 import psutil
 import pytest
 import torch
-import wandb
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
@@ -33,15 +32,22 @@ MISCLASSIFICATIONS = [
 ]
 
 
+def forget():
+    """Ends W&B's process, which knows the environment of its start."""
+    import wandb  # takes a second
+
+    wandb.teardown()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def home(tmp_path_factory):
     """As on a machine where nobody has used W&B."""
     home = tmp_path_factory.mktemp("home")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     with patch.dict(os.environ, {**kept, "HOME": str(home)}, clear=True):
-        wandb.teardown()  # what it knows of the environment
+        forget()
         yield home
-        wandb.teardown()
+        forget()
 
 
 def offline(folder, **arguments):
@@ -51,7 +57,7 @@ def offline(folder, **arguments):
 def end(logger, folder, exit_code=0):
     """Ends a run, and reads its file."""
     logger.finish(exit_code)
-    wandb.teardown()  # only then all is in the file
+    forget()  # only then all is in the file
     return read(folder)
 
 
@@ -153,7 +159,7 @@ class TestRecorded:
         logger.start()
         logger.log_metrics({"train/loss": 1.0}, 7)
         logger.finish(0)
-        wandb.teardown()
+        forget()
         assert logger.version == run.run_id
         assert read(logger.offline_folder).run_id == run.run_id
         assert len(list(folder.glob("wandb/offline-run-*"))) == 2
@@ -190,13 +196,13 @@ class TestNoServer:
         monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
         if key:
             monkeypatch.setenv("WANDB_API_KEY", key)
-        wandb.teardown()
+        forget()
         logger = SafeWandbLogger(project="tests", save_dir=tmp_path, mode="online")
         with pytest.warns(UserWarning, match="cannot be reached .*offline") as warned:
             logger.start()
         logger.log_metrics({"train/loss": 1.0}, 1)
         logger.finish(0)
-        wandb.teardown()
+        forget()
         assert (len(warned), logger.url) == (1, None)
         run = read(logger.offline_folder)
         assert run.columns("train/loss") == [(1.0,)]
@@ -209,13 +215,13 @@ def test_online(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_MODE", "online")
-    wandb.teardown()
+    forget()
     logger = SafeWandbLogger(project="tests", save_dir=tmp_path)
     logger.start()
     logger.log_hyperparams(CONFIG)
     logger.log_metrics({"train/loss": 1.0}, 1)
     logger.finish(0)
-    wandb.teardown()
+    forget()
     server.stop()
     assert logger.url.startswith(server.url)
     assert (capsys.readouterr().out, logger.offline_folder) == (f"W&B: {logger.url}\n", None)

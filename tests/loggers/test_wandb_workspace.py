@@ -6,8 +6,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
-import wandb
-from wandb_workspaces import workspaces
 
 from set_aggregation.loggers._wandb import specification
 from set_aggregation.loggers.wandb_workspace import main, workspace
@@ -20,6 +18,11 @@ CONFIG = {  # of a run in W&B
     *(f"labels.value.{name}" for name in ("aggregator", "data", "width", "parameters")),
     *("seed_everything.value", "data.value.init_args.train_sizes"),
 }
+
+
+@pytest.fixture(scope="module")
+def wandb():
+    return pytest.importorskip("wandb")  # takes a second
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,7 @@ def test_every_resolution_has_its_bar(panels):
     assert titles["Test accuracy by size, CIFAR-10"] == sizes
 
 
-def test_confusion_matrix_and_images(panels):
+def test_confusion_matrix_and_images(panels, wandb):
     chart, images = panels["Confusion matrix and worst misclassifications"]
     assert images["mediaKeys"] == ["test/worst_misclassifications"]
     ours = wandb.plot.confusion_matrix(preds=[0, 1], y_true=[0, 1])
@@ -112,11 +115,13 @@ def test_columns_of_the_table(section):
 
 def test_specification_is_read_back_as_it_is(sent):
     """With the private names of wandb-workspaces, which are in one module."""
+    from wandb_workspaces import workspaces
+
     again = workspaces.Workspace._from_model(workspaces.internal.View.model_validate(sent))
     assert specification(again) == sent
 
 
-def test_print_needs_no_network(capsys, monkeypatch):
+def test_print_needs_no_network(capsys, monkeypatch, wandb):
     monkeypatch.setattr(wandb, "setup", None)
     main(["--entity", "me", "--print"])
     printed = json.loads(capsys.readouterr().out)
@@ -137,7 +142,7 @@ def test_without_the_package_one_line_says_what_to_install(monkeypatch, forget_m
 @pytest.mark.e2e
 class TestServer:
     @pytest.fixture(autouse=True)
-    def server(self, monkeypatch, tmp_path):
+    def server(self, monkeypatch, tmp_path, wandb):
         """A stand-in for W&B's: what it was sent, and what it answers."""
         viewer = {**dict.fromkeys(("id", "username", "entity", "email"), "me"), "flags": "{}", "teams": {"edges": []}}
         saved = {"upsertView": {"view": {"id": "1", "name": "nw-abc-v"}, "inserted": True}}
@@ -179,7 +184,7 @@ class TestServer:
         with pytest.raises(SystemExit, match="permission denied"):
             main(["--entity", "me"])
 
-    def test_nobody_logged_in_is_one_line_and_no_question(self, monkeypatch):
+    def test_nobody_logged_in_is_one_line_and_no_question(self, monkeypatch, wandb):
         monkeypatch.delenv("WANDB_API_KEY")
         wandb.teardown()
         with pytest.raises(SystemExit, match="wandb login"):

@@ -4,8 +4,6 @@ import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
-from torch_geometric.data import Batch, Data
-from torch_geometric.nn import GINConv, SAGEConv, SimpleConv, aggr
 
 from set_aggregation.aggregators import (
     SAN,
@@ -18,7 +16,6 @@ from set_aggregation.aggregators import (
     LogSumExp,
     PowerMeanSAN,
 )
-from set_aggregation.pooling.torch_geometric import AggregatorAdapter
 
 D = 4
 X = torch.randn(9, D, generator=torch.Generator().manual_seed(0))
@@ -30,11 +27,23 @@ def phi():
     return nn.Sequential(nn.Linear(D, 6), nn.ReLU(), nn.Linear(6, 3))
 
 
-PAIRS = [
-    pytest.param(GlobalAvgPool(D), aggr.MeanAggregation(), id="mean"),
-    pytest.param(GlobalMaxPool(D), aggr.MaxAggregation(), id="max"),
-    pytest.param(DeepSets(D, 3, phi()), aggr.DeepSetsAggregation(local_nn=phi()), id="DeepSets"),
-]
+@pytest.fixture(scope="module")
+def pyg():
+    return pytest.importorskip("torch_geometric")  # takes two seconds
+
+
+@pytest.fixture
+def adapter(pyg):
+    from set_aggregation.pooling.torch_geometric import AggregatorAdapter
+
+    return AggregatorAdapter
+
+
+PAIRS = {
+    "mean": (GlobalAvgPool(D), "MeanAggregation", {}),
+    "max": (GlobalMaxPool(D), "MaxAggregation", {}),
+    "DeepSets": (DeepSets(D, 3, phi()), "DeepSetsAggregation", {"local_nn": phi()}),
+}
 
 
 def with_gradients(aggregation, x, **sets):
@@ -44,7 +53,7 @@ def with_gradients(aggregation, x, **sets):
     return output, x.grad
 
 
-@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+@pytest.mark.parametrize(("ours", "name", "arguments"), PAIRS.values(), ids=PAIRS)
 @pytest.mark.parametrize(
     "sets",
     [
@@ -57,8 +66,9 @@ def with_gradients(aggregation, x, **sets):
     ],
     ids=["disorder", "dim_size", "order", "ptr", "both", "one set"],
 )
-def test_agrees_with_their_own_layer(ours, theirs, sets):
-    assert_close(with_gradients(AggregatorAdapter(ours), X, **sets), with_gradients(theirs, X, **sets))
+def test_agrees_with_their_own_layer(ours, name, arguments, sets, adapter, pyg):
+    theirs = getattr(pyg.nn.aggr, name)(**arguments)
+    assert_close(with_gradients(adapter(ours), X, **sets), with_gradients(theirs, X, **sets))
 
 
 @pytest.mark.parametrize(
@@ -68,26 +78,27 @@ def test_agrees_with_their_own_layer(ours, theirs, sets):
         ({"ptr": torch.tensor([0, 9]), "dim_size": 3}, "invalid 'dim_size'"),
     ],
 )
-def test_a_wrong_number_of_sets_is_refused(sets, message):
+def test_a_wrong_number_of_sets_is_refused(sets, message, adapter):
     with pytest.raises(ValueError, match=message):
-        AggregatorAdapter(GlobalAvgPool(D))(X, **sets)
+        adapter(GlobalAvgPool(D))(X, **sets)
 
 
-def graphs():
+def graphs(pyg):
     """Two graphs, one with a node that has no neighbours."""
     edges = [[[0, 1, 2, 1], [1, 0, 1, 2]], [[0, 3, 1, 3, 0, 1], [3, 0, 3, 1, 1, 0]]]
     generator = torch.Generator().manual_seed(0)
-    data = [Data(torch.randn(n, D, generator=generator), torch.tensor(e)) for n, e in zip((3, 5), edges, strict=True)]
-    return Batch.from_data_list(data)
+    sizes = zip((3, 5), edges, strict=True)
+    data = [pyg.data.Data(torch.randn(n, D, generator=generator), torch.tensor(e)) for n, e in sizes]
+    return pyg.data.Batch.from_data_list(data)
 
 
 class GraphClassifier(nn.Module):
-    def __init__(self):
+    def __init__(self, pyg, adapter):
         super().__init__()
         torch.manual_seed(0)
-        self.conv_1 = SAGEConv(D, 8, aggr=AggregatorAdapter(SAN(D, D)))
-        self.conv_2 = GINConv(nn.Linear(8, 8), aggr=AggregatorAdapter(AttentionPool(8)))
-        self.readout = AggregatorAdapter(SAN(8, 16))
+        self.conv_1 = pyg.nn.SAGEConv(D, 8, aggr=adapter(SAN(D, D)))
+        self.conv_2 = pyg.nn.GINConv(nn.Linear(8, 8), aggr=adapter(AttentionPool(8)))
+        self.readout = adapter(SAN(8, 16))
         self.head = nn.Linear(16, 2)
 
     def forward(self, x, edge_index, batch):
@@ -95,8 +106,8 @@ class GraphClassifier(nn.Module):
         return self.head(self.readout(self.conv_2(x, edge_index).relu(), batch))
 
 
-def test_a_graph_network_treats_the_graphs_of_a_batch_alone_and_has_gradients():
-    model, batch = GraphClassifier(), graphs()
+def test_a_graph_network_treats_the_graphs_of_a_batch_alone_and_has_gradients(pyg, adapter):
+    model, batch = GraphClassifier(pyg, adapter), graphs(pyg)
     logits = model(batch.x, batch.edge_index, batch.batch)
     alone = [
         model(graph.x, graph.edge_index, torch.zeros(len(graph.x), dtype=torch.long)) for graph in batch.to_data_list()
@@ -106,18 +117,18 @@ def test_a_graph_network_treats_the_graphs_of_a_batch_alone_and_has_gradients():
     assert all((parameter.grad != 0).any() for parameter in model.parameters())
 
 
-def test_the_neighbours_of_a_node_are_a_set():
-    batch, san = graphs(), SAN(D, 5)
-    messages = SimpleConv(aggr=AggregatorAdapter(san))(batch.x, batch.edge_index)
+def test_the_neighbours_of_a_node_are_a_set(pyg, adapter):
+    batch, san = graphs(pyg), SAN(D, 5)
+    messages = pyg.nn.SimpleConv(aggr=adapter(san))(batch.x, batch.edge_index)
     for node, message in enumerate(messages):
         neighbours = batch.edge_index[0, batch.edge_index[1] == node]
         assert_close(message, san(batch.x[None, neighbours])[0])
 
 
-def test_parameters_are_drawn_anew():
-    aggregation = AggregatorAdapter(LogSumExp(D, 3.0))
+def test_parameters_are_drawn_anew(adapter):
+    aggregation = adapter(LogSumExp(D, 3.0))
     nn.init.zeros_(aggregation.aggregator.log_r)
-    san = AggregatorAdapter(PowerMeanSAN(D, 3, learn_p=True))
+    san = adapter(PowerMeanSAN(D, 3, learn_p=True))
     before = san.aggregator.projection.weight.clone()
     nn.init.zeros_(san.aggregator.raw_p)
     for one in (aggregation, san):
@@ -128,18 +139,18 @@ def test_parameters_are_drawn_anew():
 
 
 @pytest.mark.parametrize("sets", [{"index": INDEX}, {"ptr": torch.tensor([0, 4, 9])}], ids=["index", "ptr"])
-def test_a_known_maximum_of_elements_changes_nothing(sets):
+def test_a_known_maximum_of_elements_changes_nothing(sets, adapter):
     for aggregator in (GlobalAvgPool(D), FSPool(D)):
-        aggregation = AggregatorAdapter(aggregator)
+        aggregation = adapter(aggregator)
         assert_close(aggregation(X, **sets, max_num_elements=6), aggregation(X, **sets))
         with pytest.raises(ValueError, match=r"got a set of . elements, .* max_set_size=3"):
             aggregation(X, **sets, max_num_elements=3)
 
 
-def test_what_graphs_have_not_is_refused(unchecked_shapes):
+def test_what_graphs_have_not_is_refused(adapter, unchecked_shapes):
     with pytest.raises(ValueError, match="AggregatorAdapter: got Flatten, for sets of one size"):
-        AggregatorAdapter(Flatten(D, set_size=3))
+        adapter(Flatten(D, set_size=3))
     with pytest.raises(ValueError, match="AggregatorAdapter: got SAN with position_features=2, expected none"):
-        AggregatorAdapter(SAN(D, 3, position_features=2))
+        adapter(SAN(D, 3, position_features=2))
     with pytest.raises(ValueError, match="two-dimensional"):
-        AggregatorAdapter(GlobalAvgPool(D))(X[None], INDEX)
+        adapter(GlobalAvgPool(D))(X[None], INDEX)
