@@ -26,7 +26,7 @@ from set_aggregation.backbones import SmallCNN
 from set_aggregation.callbacks import Recovery
 from set_aggregation.models.classifier import SetClassifier
 from set_aggregation.runs._lightning import take_over_signals
-from set_aggregation.runs.checkpoint_io import DurableCheckpointIO
+from set_aggregation.runs.checkpoint import DurableCheckpointIO
 
 WAYS = ("none", "ours", "Lightning's")
 WARM_UP = 10  # steps at the start of the run

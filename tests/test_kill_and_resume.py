@@ -14,7 +14,7 @@ import torch
 
 from set_aggregation.data import Digits
 from set_aggregation.models.classifier import SetClassifier
-from set_aggregation.runs import checkpoint_io
+from set_aggregation.runs import checkpoint
 from tests import kill_and_resume
 from tests.kill_and_resume import SETTINGS, Kill, Setting, differences, run_folder, run_to_end, try_once
 
@@ -138,7 +138,7 @@ def test_damaged_checkpoint(uninterrupted, case, kind, names):
 
 def _fill_disk(*names, first=1, last=10_000):
     """Lets no checkpoint of these names be written, of the first of them to the last."""
-    write, calls = checkpoint_io.write_checkpoint, 0
+    write, calls = checkpoint.write_checkpoint, 0
 
     def full(checkpoint, path, *more):
         nonlocal calls
@@ -147,7 +147,7 @@ def _fill_disk(*names, first=1, last=10_000):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(checkpoint, path, *more)
 
-    checkpoint_io.write_checkpoint = full
+    checkpoint.write_checkpoint = full
 
 
 def test_full_disk_warns_and_training_continues(uninterrupted, case):

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import numpy as np
@@ -41,8 +40,7 @@ class WriteDown(Callback):
         self.folder, self.found = folder, found
 
     def on_test_end(self, trainer, pl_module):
-        worst = [dataclasses.astuple(each) for each in self.found.worst]
-        text = json.dumps([self.found.confusion.tolist(), worst])
+        text = json.dumps([self.found.confusion.tolist(), self.found.worst])
         (self.folder / f"{trainer.global_rank}.json").write_text(text)
 
 
@@ -100,23 +98,23 @@ LOGITS, LABELS = [[5.0, 0, 0], [0, 3, 0], [0, 0, 2], [4, 0, 0], [0, 0, 1]], [0, 
 def test_by_hand(tmp_path):
     found = count(tmp_path, LOGITS, LABELS, [[4], [3, 1], [0, 2]])
     assert found.confusion.tolist() == [[1, 0, 0], [1, 0, 1], [0, 1, 1]]
-    assert [(each.index, each.truth, each.prediction) for each in found.worst] == [(3, 1, 0), (1, 2, 1), (2, 1, 2)]
+    assert [(each.number, each.truth, each.prediction) for each in found.worst] == [(3, 1, 0), (1, 2, 1), (2, 1, 2)]
     losses = [np.log(np.exp(score) + 2) for score in (4, 3, 2)]
     assert [each.loss for each in found.worst] == pytest.approx(losses)
-    assert [each.index for each in count(tmp_path, LOGITS, LABELS, [[0, 1], [2, 3], [4]], num_worst=2).worst] == [3, 1]
+    assert [each.number for each in count(tmp_path, LOGITS, LABELS, [[0, 1], [2, 3], [4]], num_worst=2).worst] == [3, 1]
 
 
 def test_equal_losses_are_listed_once(tmp_path):
     logits, labels = torch.eye(4).repeat(10, 1), [1, 2, 3, 0] * 10
     worst = count(tmp_path, logits, labels, torch.randperm(40).view(8, 5).tolist(), num_worst=7).worst
-    assert len({each.index for each in worst}) == 7
-    assert all((each.truth, each.prediction) == (labels[each.index], each.index % 4) for each in worst)
+    assert len({each.number for each in worst}) == 7
+    assert all((each.truth, each.prediction) == (labels[each.number], each.number % 4) for each in worst)
 
 
 def test_correct_predictions_of_large_loss_are_left_out(tmp_path):
     logits = [[0.01, *[0.0] * 99], [0, 0.5, *[0.0] * 98]]
     (each,) = count(tmp_path, logits, [0, 0], [[0, 1]]).worst
-    assert each.index == 1
+    assert each.number == 1
 
 
 def test_each_test_starts_from_zero(tmp_path):
@@ -126,7 +124,7 @@ def test_each_test_starts_from_zero(tmp_path):
     trainer.test(Scores(), Answers(LOGITS, LABELS, [[0, 1, 2, 3, 4]]), verbose=False)
     trainer.test(Scores(), Answers(LOGITS[:2], LABELS[:2], [[1], [0]]), verbose=False)
     assert found.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
-    assert [each.index for each in found.worst] == [1]
+    assert [each.number for each in found.worst] == [1]
 
 
 def test_half_precision(tmp_path):

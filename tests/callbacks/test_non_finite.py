@@ -102,11 +102,12 @@ def test_broken_weights_are_neither_validated_nor_saved(tmp_path):
 
 def test_last_good_checkpoint_is_named(tmp_path):
     callback = NonFinite()
-    callback.good_checkpoint = tmp_path / "last.ckpt"
+    callback.folder = tmp_path
     with pytest.raises(FloatingPointError, match="the last good checkpoint is none"):
         fit(tmp_path, [math.nan], callback)
-    callback.good_checkpoint.touch()
-    with pytest.raises(FloatingPointError, match=f"the last good checkpoint is {tmp_path}/last.ckpt"):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    with pytest.raises(FloatingPointError, match=f"the last good checkpoint is {tmp_path}/checkpoints/last.ckpt"):
         fit(tmp_path, [math.nan], callback)
 
 
@@ -121,10 +122,10 @@ def test_record_has_the_images_of_the_batch(tmp_path):
 
     model.training_step = look
     data, callback = noise(several_sizes=True), NonFinite()
-    callback.file = tmp_path / "found.jsonl"
+    callback.folder = tmp_path
     with pytest.raises(FloatingPointError, match="training images"):
         quiet_trainer(tmp_path, callbacks=[callback], max_epochs=2).fit(model, data)
-    (row,) = map(json.loads, callback.file.read_text().splitlines())
+    (row,) = map(json.loads, (tmp_path / "non_finite.jsonl").read_text().splitlines())
     assert (row["epoch"], row["rank"], row["step"]) == (2, 0, data.trainer.num_training_batches + 4)
     images = [torch.tensor(data.image("train", number)[..., 0]) for number in row["training_images"]]
     assert torch.equal(torch.stack(images)[:, None] / 255, seen[3])

@@ -5,7 +5,7 @@ import torch
 from lightning.pytorch.callbacks import BaseFinetuning
 
 from set_aggregation.callbacks import Recovery
-from set_aggregation.runs.checkpoint_io import DurableCheckpointIO
+from set_aggregation.runs.checkpoint import DurableCheckpointIO
 from tests.support.noise import noise, small_classifier
 from tests.support.quiet_trainer import quiet_trainer
 

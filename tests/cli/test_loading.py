@@ -23,8 +23,7 @@ def images(tmp_path_factory):
 
 def test_gives_what_predict_prints(run_folder, images, here):
     checkpoint = run_folder / "checkpoints" / "best.ckpt"
-    arguments = ("--config", run_folder / "config.yaml", "--ckpt_path", checkpoint, "--images", images)
-    printed = run_cli(here, "predict", *arguments).out
+    printed = run_cli(here, "predict", "--ckpt_path", checkpoint, "--images", images).out
     model, lines = load(run_folder), []
     for file in sorted(images.iterdir()):
         with torch.no_grad():

@@ -27,8 +27,8 @@ CONFIG = {"model": {"sizes": [1, None, {"scale": 2.5}], "name": None}, "empty": 
 CONFUSION = np.array([[5, 1, 0], [2, 3, 4], [0, 0, 7]])
 NAMES = ["ant", "bee", "cat"]
 MISCLASSIFICATIONS = [
-    (np.full((8, 6, 3), 200, np.uint8), "ant", "bee", 4.321),
-    (np.zeros((8, 6), np.uint8), "cat", "ant", 1.0),
+    (np.full((8, 6, 3), 200, np.uint8), "ant", "bee", 4.321, 0),
+    (np.zeros((8, 6), np.uint8), "cat", "ant", 1.0, 1),
 ]
 
 

@@ -1,8 +1,7 @@
 """The confusion matrix of a test, and the misclassified images of largest loss."""
 
 import copy
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,11 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed
 
 
-@dataclass(frozen=True)
-class Misclassification:
+class Misclassification(NamedTuple):
     """A wrong prediction: number of the image in the test set, cross-entropy in nats, class and predicted class."""
 
-    index: int
+    number: int
     loss: float
     truth: int
     prediction: int

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from set_aggregation.data import ResolutionBatchSampler
+from set_aggregation.runs.checkpoint import LAST
 
 _NAMED = 5  # images in the message
 
@@ -25,7 +26,7 @@ class NonFinite(Callback):
 
     The results are read from the device every ``every_n_steps`` steps, before validation, before a checkpoint is
     written, and at the end of an epoch: other steps do not wait for the device, and no checkpoint holds broken weights.
-    The step and its images are written to :attr:`file` as a line of JSON.
+    The step and its images are written to ``non_finite.jsonl`` as a line of JSON.
 
     With ``precision="16-mixed"`` only the loss is checked: the scaler handles gradients that overflow.
 
@@ -37,8 +38,7 @@ class NonFinite(Callback):
         if every_n_steps < 1:
             raise ValueError(f"NonFinite: got every_n_steps={every_n_steps}, expected at least 1")
         self.every_n_steps = every_n_steps
-        self.file: Path | None = None  # the record; None writes nothing
-        self.good_checkpoint: Path | None = None  # to name in the message
+        self.folder: Path | None = None  # of the run; None writes nothing
         self._bad_loss: Tensor | None = None  # of a batch since the last step
         self._first_batch = 0  # since the last step
         self._steps: list[_Step] = []  # not read yet
@@ -85,12 +85,12 @@ class NonFinite(Callback):
             return
         faulty = torch.stack([step.is_faulty for step in steps]).tolist()
         if any(faulty):
-            step, good = steps[faulty.index(True)], self.good_checkpoint
-            images = self._record(trainer, step)
+            images = self._record(trainer, step := steps[faulty.index(True)])
+            good = self.folder and self.folder / "checkpoints" / LAST
             raise FloatingPointError(
                 f"got a loss or gradient that is not finite at step {step.number}, from {images}; try a smaller "
                 "learning rate (--model.optimizer.lr), --trainer.gradient_clip_val 1, or --model.aggregator.reduction "
-                f"mean; the last good checkpoint is {good if good is not None and good.exists() else 'none'}"
+                f"mean; the last good checkpoint is {good if good and good.exists() else 'none'}"
             )
 
     def _record(self, trainer: Trainer, step: _Step) -> str:
@@ -100,9 +100,9 @@ class NonFinite(Callback):
             return f"batches {step.batches.start} to {step.batches.stop - 1} of the epoch"
         images = [image for batch in step.batches for image in sampler.batch_of_step(batch)]
         rank = trainer.global_rank
-        if self.file is not None and self.file.parent.is_dir():
+        if self.folder is not None:
             row = {"step": step.number, "epoch": trainer.current_epoch + 1, "rank": rank, "training_images": images}
-            with self.file.open("a") as file:
+            with (self.folder / "non_finite.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
         more = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
         where = f" of rank {rank}" if trainer.world_size > 1 else ""

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import BaseFinetuning
 from set_aggregation.data import ResolutionBatchSampler
 from set_aggregation.loggers.csv import MetricsFile
 from set_aggregation.runs._lightning import logged_steps, restore_position
-from set_aggregation.runs.checkpoint_io import DurableCheckpointIO
+from set_aggregation.runs.checkpoint import DurableCheckpointIO
 from set_aggregation.runs.random_state import random_state, seed_for, set_random_state
 from set_aggregation.runs.resume import changed_optimizer_arguments
 from set_aggregation.runs.signals import Interrupted, SignalHandler

@@ -1,8 +1,9 @@
 """Options of the command line in addition to those of Lightning, the model and the data."""
 
 import difflib
+import json
 import re
-from argparse import ArgumentError
+from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from set_aggregation.callbacks import BestCheckpoint, LearningCurves, NonFinite, Recovery
 from set_aggregation.reports.settings import WIDTH_KEYS
+from set_aggregation.runs.checkpoint import read_checkpoint
 from set_aggregation.runs.directory import RunDirectory
 
 _CHECKPOINT = {
@@ -30,7 +32,7 @@ _SHORT = {  # class names that would need more arguments
 }
 
 
-def add_arguments(parser: LightningArgumentParser, command: str) -> None:
+def add_arguments(parser: LightningArgumentParser) -> None:
     """Link the data to the model and add the options of every run."""
     parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
     parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
@@ -44,10 +46,8 @@ def add_arguments(parser: LightningArgumentParser, command: str) -> None:
     parser.add_argument(
         "--ckpt_path",
         type=Path | None,
-        help="A checkpoint: what validate, test and predict measure; fit starts a new run from it.",
+        help="The checkpoint that validate and test measure; fit starts a new run from it.",
     )
-    if command == "predict":
-        parser.add_argument("--images", type=Path, nargs="+", required=True, help="Image files and folders of them.")
     parser.add_argument(
         "--resume",
         type=Literal["auto"] | Path | None,
@@ -79,6 +79,27 @@ def checked_words(words: Sequence[str]) -> list[str]:
     for pattern, replacement in _SHORT.items():
         words = [re.sub(pattern, replacement, word) for word in words]
     return list(words)
+
+
+def with_config(words: list[str]) -> list[str]:
+    """Return a command line whose configuration, if it names none, is that of its checkpoint."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    for option in ("-c", "--config", "--ckpt_path"):
+        parser.add_argument(option)
+    given, _ = parser.parse_known_args(words)
+    if given.c or given.config or not given.ckpt_path:
+        return words
+    saved = read_checkpoint(Path(given.ckpt_path))
+    training = saved.get("training", {})
+    if "hyper_parameters" not in saved or "data_class" not in training:
+        raise ValueError(f"got {given.ckpt_path}, which does not name its data; add --config RUN/config.yaml")
+    data = {"class_path": training["data_class"], "init_args": training["data_settings"]}
+    linked = ("num_classes", "image_size", "in_channels", "init_from", "_instantiator")
+    model = {name: value for name, value in saved["hyper_parameters"].items() if name not in linked}
+    backbone = model["backbone"]
+    init_args = {name: value for name, value in backbone.get("init_args", {}).items() if name not in linked}
+    model["backbone"] = {**backbone, "init_args": init_args}
+    return ["--config", json.dumps({"model": model, "data": data}), *words]
 
 
 def complete(config: Namespace) -> None:

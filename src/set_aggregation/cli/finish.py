@@ -10,10 +10,8 @@ from lightning.pytorch.callbacks import WeightAveraging
 
 from set_aggregation.cli.logger_defaults import wandb_loggers
 from set_aggregation.models.description import labels, num_parameters
-from set_aggregation.reports.misclassification import MisclassifiedImage
 from set_aggregation.reports.summary import next_commands, print_summary, test_rows
-from set_aggregation.runs.checkpoint import read_checkpoint, write_checkpoint
-from set_aggregation.runs.checkpoint_io import UnfinishedRunError
+from set_aggregation.runs.checkpoint import UnfinishedRunError, read_checkpoint, write_checkpoint
 from set_aggregation.runs.environment import devices_of, environment
 from set_aggregation.runs.files import atomic_write
 
@@ -28,12 +26,13 @@ def end_run(cli: "Fit", seconds: float) -> None:
     metrics = _numbers(trainer)
     rows: dict[str, str] = {}
     best: dict[str, Any] = {}
-    keeper, best_path = cli.checkpoint, cli.checkpoint.best_model_path if cli.checkpoint.monitor else ""
-    if not trainer.strategy.broadcast("://" in best_path or Path(best_path).is_file()):
+    keeper, saved = cli.checkpoint, {}
+    best_path = keeper.best_model_path if keeper.monitor else ""
+    if not trainer.strategy.broadcast(Path(best_path).is_file()):
         best_path = ""  # the disk was full
-    saved = read_checkpoint(Path(best_path)) if best_path and "://" not in best_path else {}
-    if saved and keeper.best_model_score is not None:
+    if best_path:
         # The file counts, not the callback: a better checkpoint may have failed to be written.
+        saved = read_checkpoint(Path(best_path))
         epoch, score = saved["epoch"] + 1, float(saved["callbacks"][keeper.state_key]["best_model_score"])
         best = {"epoch": epoch, str(keeper.monitor): score}
         rows[f"{keeper.monitor}, best"] = f"{score:.4f} after epoch {epoch}"
@@ -79,23 +78,22 @@ def end_run(cli: "Fit", seconds: float) -> None:
         "environment": environment(devices_of(trainer)),
         "curves": cli.curves.history,
     }
-    names, confusion = data.class_names, cli.misclassified.confusion
-    shown = [
-        MisclassifiedImage(data.image("test", m.index), names[m.truth], names[m.prediction], m.loss, m.index)
-        for m in cli.misclassified.worst
-    ]
-    if len(confusion):
-        images = [(each.pixels, each.truth, each.prediction, each.loss) for each in shown]
-        for logger in wandb_loggers(trainer.loggers):
-            logger.log_evaluation(confusion, names, images)
-    from set_aggregation.reports.run_report import write_report  # matplotlib takes a second
+    from set_aggregation.reports.run_report import MisclassifiedImage, write_report  # matplotlib takes a second
 
+    names, confusion = data.class_names, cli.misclassified.confusion
+    worst = [
+        MisclassifiedImage(data.image("test", index), names[truth], names[prediction], loss, index)
+        for index, loss, truth, prediction in cli.misclassified.worst
+    ]
+    wandb = wandb_loggers(trainer.loggers)
+    for logger in wandb if len(confusion) else ():
+        logger.log_evaluation(confusion, names, worst)
     try:
         if cli.config.test_after_fit and saved:  # training data for the model card
             tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
             saved["training"] = {**saved.get("training", {}), "epochs": epochs, "metrics": tested}
             write_checkpoint(saved, Path(best_path))
-        write_report(run.report, results, rows, names, confusion, shown, run.config_file.read_text())
+        write_report(run.report, results, rows, names, confusion, worst, run.config_file.read_text())
         # Written last: a run with results has finished and is not resumed.
         with atomic_write(run.results) as temporary:
             temporary.write_text(json.dumps(results, indent=1) + "\n")
@@ -104,7 +102,7 @@ def end_run(cli: "Fit", seconds: float) -> None:
             f"the results of {run.folder} cannot be written ({error.strerror or error}), so the run has not finished; "
             "make room and repeat the command with --resume"
         ) from error
-    url = next((logger.url for logger in wandb_loggers(trainer.loggers) if logger.url), None)
+    url = next((logger.url for logger in wandb if logger.url), None)
     print_summary(rows, next_commands(run.folder, url, best_path))
 
 

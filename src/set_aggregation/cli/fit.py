@@ -3,7 +3,6 @@
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import yaml
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -26,8 +25,7 @@ from set_aggregation.cli.silence import lightning_messages
 from set_aggregation.models.description import labels, num_parameters
 from set_aggregation.reports.summary import relative
 from set_aggregation.runs._lightning import spawns_processes, take_over_signals
-from set_aggregation.runs.checkpoint import read_checkpoint
-from set_aggregation.runs.checkpoint_io import LAST, UnfinishedRunError
+from set_aggregation.runs.checkpoint import LAST, UnfinishedRunError, read_checkpoint
 from set_aggregation.runs.directory import RunDirectory
 from set_aggregation.runs.environment import devices_of, environment, multiplies_bfloat16
 from set_aggregation.runs.resume import changed_optimizer_arguments, find_run
@@ -49,9 +47,8 @@ class Fit(SetAggregationCLI):
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             run = find_run(resume, run, has_name, self.config_text)
         self.run_directory, self._resume, self._is_resumed = run, resume, resume is not None and run.exists
-        self._is_rehearsal = bool(config.trainer.fast_dev_run)  # which writes nothing
-        # One line about the parameters replaces Lightning's table.
-        self._says_model, config.trainer.enable_model_summary = config.trainer.enable_model_summary, False
+        self._is_dry_run = bool(config.trainer.fast_dev_run)  # which writes nothing
+        config.trainer.enable_model_summary = False  # one line about the parameters replaces Lightning's table
         config.trainer.default_root_dir = str(run.folder)
         config.checkpoint.dirpath = config.checkpoint.dirpath or str(run.checkpoints)
         for logger in as_list(config.trainer.logger):
@@ -69,33 +66,31 @@ class Fit(SetAggregationCLI):
         self.disk.on_error = self.recovery.on_write_error
         # Callbacks that detect broken weights precede those that save weights.
         all_callbacks = [self.non_finite, *callbacks, self.curves, self.plot, self.misclassified, self.recovery]
-        if self._is_rehearsal or self.config.trainer.enable_checkpointing is False:
-            return super().complete_callbacks(all_callbacks)
-        self.recovery.file = self.run_directory.checkpoints / LAST
-        return [*all_callbacks, self.checkpoint]
+        self._writes_checkpoints = not self._is_dry_run and self.config.trainer.enable_checkpointing is not False
+        return (
+            [*all_callbacks, self.checkpoint] if self._writes_checkpoints else super().complete_callbacks(all_callbacks)
+        )
 
-    def fit(self, **kwargs: Any) -> None:
+    def run(self) -> None:
         """Train, test and report; a command that fails before the first step leaves no files."""
         started, exit_code = time.perf_counter(), 1
         try:
             with self.recovery.signals:
-                if not self._prepare(kwargs):
-                    exit_code = 0
-                    return
-                take_over_signals(self.trainer)
-                # `kill` of the launcher, if it started the other ranks.
-                self.recovery.signals.pass_on = getattr(self.trainer.strategy.launcher, "kill", None)
-                with lightning_messages():
-                    self._describe()
-                    self.trainer.fit(**kwargs)
-                self._check_last_checkpoint()
-                end_run(self, self.recovery.seconds + time.perf_counter() - started)
+                if self._prepare():
+                    take_over_signals(self.trainer)
+                    # `kill` of the launcher, if it started the other ranks.
+                    self.recovery.signals.pass_on = getattr(self.trainer.strategy.launcher, "kill", None)
+                    with lightning_messages():
+                        self._describe()
+                        self.trainer.fit(self.model, self.datamodule, ckpt_path=self._ckpt_path)
+                    self._check_last_checkpoint()
+                    end_run(self, self.recovery.seconds + time.perf_counter() - started)
             exit_code = 0
         except Interrupted as stop:
             # A rank that stops because another one failed must not be restarted forever.
             stop.is_agreed |= self.trainer.world_size == 1 or self.recovery.all_ranks_stop()
             exit_code = EXIT_CODE
-            self._say_how_to_go_on(stop)
+            self._print_resume_command(stop)
             raise
         finally:
             self.recovery.close()
@@ -115,29 +110,33 @@ class Fit(SetAggregationCLI):
                 f"finished; make room and repeat the command with --resume {relative(self.run_directory.folder)}"
             )
 
-    def _prepare(self, kwargs: dict[str, Any]) -> bool:
-        """Check everything on the first rank before any logger starts a run, and broadcast the run to resume."""
+    def _prepare(self) -> bool:
+        """Check everything on the first rank before any logger starts a run, and tell the others which run it is.
+
+        Return whether anything is left to train.
+        """
         run, has_work, problem = self.run_directory, False, None
+        self._ckpt_path: Path | None = self.config_init["ckpt_path"]
         if self.trainer.is_global_zero:
             try:
-                has_work = self._check_then_create_folder(kwargs)
+                has_work = self._check_then_create_folder()
             except Exception as error:
                 problem = error
-        checkpoint = kwargs["ckpt_path"] and str(kwargs["ckpt_path"])
-        agreed = broadcast_from_rank_zero([checkpoint, run.experiment, str(run.root), run.name, has_work], self.trainer)
+        message = [self._ckpt_path and str(self._ckpt_path), str(run.folder), has_work]
+        ckpt_path, folder, has_work = broadcast_from_rank_zero(message, self.trainer)
         if problem is not None:
             raise problem
-        kwargs["ckpt_path"], *place, has_work = agreed
         if not self.trainer.is_global_zero:
-            run = self.run_directory = RunDirectory(*place)
-        if kwargs["ckpt_path"] is not None:
-            self.model.init_from = None  # the checkpoint has all weights
-        self.non_finite.file = None if self._is_rehearsal else run.folder / "non_finite.jsonl"
-        if self.recovery.file is not None:
-            self.recovery.file = self.non_finite.good_checkpoint = run.checkpoints / LAST
-        return has_work
+            run = self.run_directory = RunDirectory.at(Path(folder))
+        if ckpt_path is not None:
+            self._ckpt_path, self.model.init_from = Path(ckpt_path), None  # the checkpoint has all weights
+        if not self._is_dry_run:
+            self.non_finite.folder = run.folder
+        if self._writes_checkpoints:
+            self.recovery.file = run.checkpoints / LAST
+        return bool(has_work)
 
-    def _check_then_create_folder(self, kwargs: dict[str, Any]) -> bool:
+    def _check_then_create_folder(self) -> bool:
         run = self.run_directory
         if spawns_processes(self.trainer):
             raise ValueError(
@@ -152,40 +151,35 @@ class Fit(SetAggregationCLI):
         self.model.check_image_sizes(self.datamodule.image_sizes)
         if self._is_resumed:
             run.lock_or_raise()
-            kwargs["ckpt_path"] = run.newest_checkpoint() or kwargs["ckpt_path"]
-        if kwargs["ckpt_path"] is not None:
-            saved = read_checkpoint(Path(kwargs["ckpt_path"]), self.model)
+            self._ckpt_path = run.newest_checkpoint() or self._ckpt_path
+        if self._ckpt_path is not None:
+            saved = read_checkpoint(self._ckpt_path, self.model)
             changed_optimizer_arguments(saved.get("hyper_parameters", {}), dict(self.model.hparams))
-        if not self._is_rehearsal:
+        if not self._is_dry_run:
             run.create(self.config_text, resume=self._is_resumed)
-            self.model.training_description = self._training_description()
+            config, counts = yaml.safe_load(self.config_text), num_parameters(self.model)
+            data = config["data"]
+            paths = ("data_dir", "root", "num_workers")  # of this machine
+            self.model.training_description = {
+                **{"experiment": run.experiment, "run": run.name, "data_class": data["class_path"]},
+                "data_settings": {name: value for name, value in data["init_args"].items() if name not in paths},
+                **labels(self.model, self.datamodule),
+                "environment": environment(devices_of(self.trainer)),
+            }
             for logger in wandb_loggers(self.trainer.loggers):
                 logger.start()
-            counts = num_parameters(self.model)
             run_labels = {**labels(self.model, self.datamodule), "parameters": counts["aggregator"] + counts["head"]}
             for each in self.trainer.loggers:
-                each.log_hyperparams({**yaml.safe_load(self.config_text), "labels": run_labels})
+                each.log_hyperparams({**config, "labels": run_labels})
         return True
-
-    def _training_description(self) -> dict[str, Any]:
-        """Return the values that checkpoints store for the model card, without paths of this machine."""
-        given = yaml.safe_load(self.config_text)["data"].get("init_args", {})
-        settings = {name: value for name, value in given.items() if name not in ("data_dir", "root", "num_workers")}
-        return {
-            **{"experiment": self.run_directory.experiment, "run": self.run_directory.name},
-            **labels(self.model, self.datamodule),
-            "data_settings": settings,
-            "environment": environment(devices_of(self.trainer)),
-        }
 
     @rank_zero_only
     def _describe(self) -> None:
         """Print the parts of the model and the size of a batch."""
-        if self._says_model is not False:
-            counts = num_parameters(self.model)
-            num_all, trained = counts.pop("all"), (w.numel() for w in self.model.parameters() if w.requires_grad)
-            parts = (f"{type(getattr(self.model, part)).__name__} {num:,}" for part, num in counts.items())
-            print(f"Parameters: {', '.join(parts)}; {sum(trained):,} of {num_all:,} are trained.")
+        counts = num_parameters(self.model)
+        num_all, trained = counts.pop("all"), (w.numel() for w in self.model.parameters() if w.requires_grad)
+        parts = (f"{type(getattr(self.model, part)).__name__} {num:,}" for part, num in counts.items())
+        print(f"Parameters: {', '.join(parts)}; {sum(trained):,} of {num_all:,} are trained.")
         data, ranks, batches = self.datamodule, self.trainer.world_size, self.trainer.accumulate_grad_batches
         pixels, num = data.max_pixels_per_batch, data.batch_size
         words = f"up to {pixels:,} pixels" if pixels else f"up to {num:,} images"
@@ -198,7 +192,7 @@ class Fit(SetAggregationCLI):
             print(f"This processor has no bfloat16 arithmetic: --trainer.precision {precision} is slower than 32-true.")
 
     @rank_zero_only
-    def _say_how_to_go_on(self, stop: Interrupted) -> None:
+    def _print_resume_command(self, stop: Interrupted) -> None:
         if self.throughput.images == 0 and not self._is_resumed:
             message = "no step was trained, so no files are left"
         elif self._resume == "auto":

@@ -1,11 +1,9 @@
-"""LightningCLI with this project's options; validate, test and predict."""
+"""LightningCLI with this project's options; validate and test."""
 
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
@@ -14,14 +12,12 @@ from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from set_aggregation.callbacks import AccuracyPerSize, ProgressBar, Throughput
-from set_aggregation.cli.arguments import add_arguments, checked_words, complete
+from set_aggregation.cli.arguments import add_arguments, checked_words, complete, with_config
 from set_aggregation.cli.commands import COMMANDS
 from set_aggregation.cli.errors import one_line
 from set_aggregation.data import ImageDataModule
-from set_aggregation.data.image_files import find_images
 from set_aggregation.models.classifier import SetClassifier
-from set_aggregation.runs.checkpoint import read_checkpoint
-from set_aggregation.runs.checkpoint_io import DurableCheckpointIO
+from set_aggregation.runs.checkpoint import DurableCheckpointIO, read_checkpoint
 
 _LOGGERS = [
     {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "."}},
@@ -60,12 +56,15 @@ class SetAggregationCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link the data to the model and add the options of every run."""
-        add_arguments(parser, self.command)
+        add_arguments(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and report an error in one line."""
+        words = checked_words(args)
+        if self.command != "fit":
+            words = with_config(words)
         try:
-            self.config = parser.parse_args(checked_words(args))
+            self.config = parser.parse_args(words)
         except ArgumentError as error:
             raise ArgumentError(None, one_line(str(error), args, parser)) from error
 
@@ -73,8 +72,6 @@ class SetAggregationCLI(LightningCLI):
         """Complete the configuration."""
         complete(self.config)
         self.config.trainer.logger = False
-        if self.command == "predict":  # one process prints all predictions in the order of the files
-            self.config.trainer.devices, self.config.trainer.num_nodes = 1, 1
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with the callbacks of the command."""
@@ -104,30 +101,16 @@ class SetAggregationCLI(LightningCLI):
         """Remove the callbacks that save: Lightning refuses them if nothing is written."""
         return [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
 
-    def validate(self, **kwargs: Any) -> None:
-        """Measure a checkpoint on the validation set."""
-        self._with_checkpoint(self.trainer.validate, kwargs)
-
-    def test(self, **kwargs: Any) -> None:
-        """Measure a checkpoint on the test set."""
-        self._with_checkpoint(self.trainer.test, kwargs)
-
-    def predict(self, **kwargs: Any) -> None:
-        """Print file, class and probability of each image."""
-        files = self.datamodule.predict_files = find_images(self.config_init["images"])
-        batches = self._with_checkpoint(self.trainer.predict, {**kwargs, "return_predictions": True})
-        for file, probabilities in zip(files, torch.cat(batches), strict=True):
-            best = int(probabilities.argmax())
-            print(f"{file}\t{self.datamodule.class_names[best]}\t{float(probabilities[best]):.4f}")
-
-    def _with_checkpoint(self, run: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
-        if kwargs["ckpt_path"] is None:
+    def run(self) -> None:
+        """Measure a checkpoint on the validation or test set."""
+        path = self.config_init["ckpt_path"]
+        if path is None:
             raise ValueError(
                 f"got no --ckpt_path, expected the checkpoint to {self.command}, "
                 "such as --ckpt_path lightning_logs/EXPERIMENT/RUN/checkpoints/best.ckpt"
             )
-        read_checkpoint(Path(kwargs["ckpt_path"]), self.model)
-        return run(**kwargs)
+        read_checkpoint(path, self.model)
+        getattr(self.trainer, self.command)(self.model, self.datamodule, ckpt_path=path)
 
 
 def as_list(value: Any) -> list[Any]:

@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
+from pathlib import Path
 
 from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -28,11 +29,10 @@ def run(command: str, arguments: Sequence[str]) -> int:
     silence_libraries()
     exit_code, all_are_done = 0, True
     try:
-        if command == "export":
-            _export(options)
+        if command in ("export", "predict"):
+            _use_model(command, options)
         else:
-            cli = Fit(command, options) if command == "fit" else SetAggregationCLI(command, options)
-            getattr(cli, command)(model=cli.model, datamodule=cli.datamodule, ckpt_path=cli.config_init.ckpt_path)
+            (Fit if command == "fit" else SetAggregationCLI)(command, options).run()
     except Interrupted as stop:
         all_are_done = stop.is_agreed
         # On an exit code other than 0 Lightning would end the first rank at once, if it started this one.
@@ -53,14 +53,19 @@ def run(command: str, arguments: Sequence[str]) -> int:
     return exit_code
 
 
-def _export(arguments: Sequence[str]) -> None:
+def _use_model(command: str, arguments: Sequence[str]) -> None:
+    """Call the function of a command that needs a trained model only."""
     from set_aggregation.inference.export import export
+    from set_aggregation.inference.predict import predict
 
-    parser = ArgumentParser(description=COMMANDS["export"], exit_on_error=False, allow_abbrev=False)
-    parser.prog += " export"
-    parser.add_function_arguments(export, as_group=False)
+    function = export if command == "export" else predict
+    parser = ArgumentParser(description=COMMANDS[command], exit_on_error=False, allow_abbrev=False)
+    parser.prog += f" {command}"
+    parser.add_function_arguments(function, as_group=False, skip={"images"})
+    if command == "predict":
+        parser.add_argument("--images", type=Path, nargs="+", required=True, help="Image files and folders of them.")
     try:
         options = parser.parse_args(arguments)
     except ArgumentError as error:
         raise ArgumentError(None, one_line(str(error), arguments, parser)) from error
-    export(**options.as_dict())
+    function(**options.as_dict())

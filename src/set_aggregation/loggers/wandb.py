@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from set_aggregation.loggers.wandb_media import confusion_chart, misclassification_images
+from set_aggregation.loggers.wandb_media import Misclassification, confusion_chart, misclassification_images
 from set_aggregation.runs.files import warn
 
 PROJECT = "set-aggregation"  # unless the environment or the config names another
@@ -140,12 +140,9 @@ class SafeWandbLogger(WandbLogger):
         self,
         confusion: np.ndarray,
         class_names: Sequence[str],
-        misclassifications: Sequence[tuple[np.ndarray, str, str, float]],
+        misclassifications: Sequence[Misclassification],
     ) -> None:
-        """Log the number of images of each class (rows) with each prediction (columns), and misclassifications.
-
-        Each of these has pixels (H W C or H W, 0 to 255), class, prediction and loss.
-        """
+        """Log the number of images of each class (rows) with each prediction (columns), and misclassifications."""
         self.experiment.log(
             {
                 "test/confusion_matrix": confusion_chart(confusion, class_names),

@@ -7,6 +7,8 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
+# Pixels (H W C or H W, 0 to 255), class, prediction, loss and index in the test set.
+Misclassification = tuple[np.ndarray, str, str, float, int]
 _COLUMNS = ("Actual", "Predicted", "nPredictions")
 
 
@@ -23,7 +25,7 @@ def confusion_chart(confusion: np.ndarray, class_names: Sequence[str]) -> Any:
     )
 
 
-def misclassification_images(misclassifications: Sequence[tuple[np.ndarray, str, str, float]]) -> list[Any]:
+def misclassification_images(misclassifications: Sequence[Misclassification]) -> list[Any]:
     """Return W&B's images of misclassifications, with class, prediction and loss as captions."""
     import wandb
 
@@ -36,5 +38,5 @@ def misclassification_images(misclassifications: Sequence[tuple[np.ndarray, str,
             ),
             caption=f"{truth} classified as {prediction}, loss {loss:.2f}",
         )
-        for pixels, truth, prediction, loss in misclassifications
+        for pixels, truth, prediction, loss, _ in misclassifications
     ]

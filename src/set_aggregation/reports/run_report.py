@@ -1,21 +1,40 @@
 """The self-contained page of a finished run: ``report.html``."""
 
+import base64
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from set_aggregation.reports.curves import run_figure
-from set_aggregation.reports.misclassification import MisclassifiedImage
 from set_aggregation.reports.rendering import page, svg
 from set_aggregation.runs.files import atomic_write
 
 _MOST_CLASSES = 30  # in a table; with more classes, the most frequent confusions are listed
 _NUM_PAIRS = 30
+
+
+class MisclassifiedImage(NamedTuple):
+    """An image with its class and its prediction."""
+
+    pixels: NDArray[np.uint8]  # H W C
+    truth: str  # name of its class
+    prediction: str  # name of the predicted class
+    loss: float  # its cross-entropy in nats
+    number: int  # its number in the test set
+
+    @property
+    def png(self) -> str:
+        """The image as a data URL."""
+        file = io.BytesIO()
+        Image.fromarray(self.pixels.squeeze(2) if self.pixels.shape[2] == 1 else self.pixels).save(file, "png")
+        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def write_report(

@@ -46,7 +46,7 @@ def next_commands(folder: Path, url: str | None, checkpoint: str) -> dict[str, s
         path = Path(checkpoint).absolute()
         is_inside = path.is_relative_to(folder.absolute())
         file = f"{run}/{path.relative_to(folder.absolute())}" if is_inside else shlex.quote(relative(path))
-        commands["test it again"] = f"python main.py test --config {run}/config.yaml --ckpt_path {file}"
+        commands["test it again"] = f"python main.py test --ckpt_path {file}"
     return commands
 
 

@@ -1,20 +1,31 @@
-"""Checkpoint files: written atomically, and validated when they are read."""
+"""Checkpoints: atomic writes, validation when they are read, and Lightning's CheckpointIO with a background writer."""
 
 import errno
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
-from set_aggregation.runs.files import atomic_write, fsync
+from set_aggregation.runs.files import atomic_write, fsync, warn
+
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
 class DamagedCheckpointError(ValueError):
     """Error for a file that is truncated, changed, or not a checkpoint."""
+
+
+class UnfinishedRunError(OSError):
+    """Error of a run whose last checkpoint or results could not be written; the run can be resumed."""
+
+    exit_code = 74  # EX_IOERR of sysexits.h
 
 
 def write_checkpoint(
@@ -28,8 +39,11 @@ def write_checkpoint(
         with temporary.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # PyTorch's error for a file that is shorter than expected
-                raise _os_error(error) from error
+            except RuntimeError as error:  # on a full disk; the system's error is among its causes
+                cause: BaseException | None = error
+                while cause is not None and not isinstance(cause, OSError):
+                    cause = cause.__context__
+                raise cause or OSError(errno.EIO, str(error)) from error
             file.flush()
             os.fsync(file.fileno())
         if previous is not None and path.exists():
@@ -74,9 +88,60 @@ def check_weights(path: Path, weights: Mapping[str, Tensor], model: nn.Module) -
             )
 
 
-def _os_error(error: BaseException) -> OSError:
-    """Return the operating system's error among the causes of an error."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__context__
-    return cause or OSError(errno.EIO, f"{os.strerror(errno.EIO)}: {error}")
+class DurableCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints atomically, ``last.ckpt`` in a background thread.
+
+    Training waits only while the state for ``last.ckpt`` is copied. A ``last.ckpt`` that is due while the one before
+    is still being written is skipped. The file it replaces becomes ``previous.ckpt``. Training waits for all other
+    checkpoints.
+
+    A checkpoint that cannot be written, for example on a full disk, is an error with ``on_error="stop"`` and else a
+    warning: the checkpoint before it stays.
+    """
+
+    def __init__(self, on_error: Literal["continue", "stop"] = "continue") -> None:
+        self.on_error = on_error
+        self.metrics: Sequence[Path] = ()  # files to fsync before last.ckpt, which stores their row counts
+        self.failed: dict[Path, str] = {}  # files whose newest write failed, and the reason
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: tuple[Path, Future[None]] | None = None
+
+    def save_checkpoint(
+        self, checkpoint: Mapping[str, Any], path: str | Path, storage_options: object | None = None
+    ) -> None:
+        """Write a checkpoint."""
+        file = Path(path)
+        if file.name != LAST:
+            self.wait()
+            self._try(file, lambda: write_checkpoint(checkpoint, file))
+        elif self._pending is None or self._pending[1].done():
+            self.wait()
+            copy = apply_to_collection(checkpoint, Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
+            previous = file.with_name(PREVIOUS)
+            self._pending = file, self._writer.submit(write_checkpoint, copy, file, previous, self.metrics)
+
+    def wait(self) -> None:
+        """Wait for the background writer."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._try(pending[0], pending[1].result)
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read a checkpoint onto the CPU, always with ``weights_only=True``."""
+        self.wait()
+        return read_checkpoint(Path(path))
+
+    def teardown(self) -> None:
+        """Wait for the background writer."""
+        self.wait()
+
+    def _try(self, file: Path, write: Callable[[], None]) -> None:
+        try:
+            write()
+            self.failed.pop(file, None)
+        except OSError as error:
+            self.failed[file] = str(error.strerror or error)
+            message = f"the checkpoint {file} cannot be written ({self.failed[file]}); the one before it stays"
+            if self.on_error == "stop":
+                raise OSError(f"{message}; make room and resume") from error
+            warn(f"{message}, and training continues")

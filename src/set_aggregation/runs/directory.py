@@ -7,9 +7,9 @@ import shutil
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
-from set_aggregation.runs.checkpoint import DamagedCheckpointError, read_checkpoint
-from set_aggregation.runs.checkpoint_io import LAST, PREVIOUS
+from set_aggregation.runs.checkpoint import LAST, PREVIOUS, DamagedCheckpointError, read_checkpoint
 from set_aggregation.runs.files import warn
 
 try:
@@ -41,6 +41,11 @@ class RunDirectory:
         self.results = self.folder / "results.json"  # a run with this file has finished
         self._made: list[Path] = []
         self._locks: list[int] = []
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """Return the run in a folder."""
+        return cls(folder.parent.name, folder.parent.parent, folder.name)
 
     @property
     def exists(self) -> bool:

@@ -18,7 +18,7 @@ def find_run(resume: Literal["auto"] | Path | None, asked: RunDirectory, has_nam
     if resume != "auto":
         folder = Path(resume)
         folder = folder.absolute() if not folder.parent.parent.name else folder
-        run = RunDirectory(folder.parent.name, folder.parent.parent, folder.name)
+        run = RunDirectory.at(folder)
         if not run.exists:
             raise ValueError(f"got --resume {resume}, expected the folder of a run, with its config.yaml, or auto")
         return run
@@ -33,7 +33,7 @@ def find_run(resume: Literal["auto"] | Path | None, asked: RunDirectory, has_nam
         return asked
     folders = [file.parent for file in (asked.root / asked.experiment).glob("[!.]*/config.yaml")]
     for folder in sorted(folders, key=lambda folder: (folder / "config.yaml").stat().st_mtime, reverse=True):
-        run = RunDirectory(asked.experiment, asked.root, folder.name)
+        run = RunDirectory.at(folder)
         if not run.results.exists() and not _differences(run.config_file, config) and run.lock():
             return run
     return asked

@@ -5,9 +5,8 @@ import threading
 import pytest
 import torch
 
-import set_aggregation.runs.checkpoint_io as module
-from set_aggregation.runs.checkpoint import DamagedCheckpointError, read_checkpoint
-from set_aggregation.runs.checkpoint_io import LAST, PREVIOUS, DurableCheckpointIO
+import set_aggregation.runs.checkpoint as module
+from set_aggregation.runs.checkpoint import LAST, PREVIOUS, DamagedCheckpointError, DurableCheckpointIO, read_checkpoint
 
 
 def checkpoint(number):
