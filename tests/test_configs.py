@@ -21,6 +21,7 @@ KEYS = {
     "trainer": "trainer",
 }
 PARTS = sorted(path for kind in KEYS for path in (CONFIGS / kind).rglob("*.yaml"))
+FIRST = {path.parent: path for path in reversed(PARTS)}.values()
 HARDWARE = ("ddp", "fsdp", "multinode")
 RESNET = ("--config", str(CONFIGS / "san_resnet56_cifar.yaml"))
 
@@ -29,6 +30,10 @@ pytestmark = pytest.mark.usefixtures("stand_in_images")
 
 def name(path):
     return str(path.relative_to(CONFIGS))
+
+
+def cases(paths, is_slow):
+    return [pytest.param(path, id=name(path), marks=[pytest.mark.slow] * is_slow(path)) for path in paths]
 
 
 def parse(*arguments):
@@ -61,7 +66,7 @@ def take_a_step(config):
     return built.model
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
+@pytest.mark.parametrize("path", cases(EXPERIMENTS, lambda path: "resnet" in path.stem))
 def test_an_experiment_takes_a_step(tmp_path, monkeypatch, path):
     if "timm" in path.stem:
         pytest.importorskip("timm", reason="timm is not installed")
@@ -71,7 +76,10 @@ def test_an_experiment_takes_a_step(tmp_path, monkeypatch, path):
     take_a_step(config)
 
 
-@pytest.mark.parametrize("path", [path for path in PARTS if path.parent.stem not in ("logger", "trainer")], ids=name)
+@pytest.mark.parametrize(
+    "path",
+    cases([path for path in PARTS if path.parent.stem not in ("logger", "trainer")], lambda path: path not in FIRST),
+)
 def test_a_part_takes_a_step(tmp_path, monkeypatch, path):
     if path.stem == "timm":
         pytest.importorskip("timm", reason="timm is not installed")
@@ -98,10 +106,15 @@ def test_hardware_files_hold_hardware_only(path):
         assert len(trainer.logger) == 2
 
 
+@pytest.fixture(scope="module")
+def of_experiment():
+    return parse(*RESNET).model
+
+
 @pytest.mark.parametrize("path", sorted((CONFIGS / "model").glob("*.yaml")), ids=name)
-def test_a_model_keeps_the_rest_of_the_experiment(path):
+def test_a_model_keeps_the_rest_of_the_experiment(path, of_experiment):
     """The columns of Table 4 differ in aggregator and width only."""
-    of_experiment, config = parse(*RESNET).model, parse(*RESNET, f"--model={path}").model
+    config = parse(*RESNET, f"--model={path}").model
     assert set(yaml.safe_load(path.read_text())) == {"aggregator", "hidden_features", "hidden_activation"}
     assert (config.hidden_features is None) == (path.stem in ("san", "original"))
     rest = [

@@ -15,7 +15,7 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "backbone"
 EXPORTED = sorted({getattr(backbones, name) for name in backbones.__all__} - {Backbone}, key=lambda cls: cls.__name__)
 
 
-NAMES = {"TimmBackbone": ("timm", "test_resnet"), "TorchvisionBackbone": ("torchvision", "mnasnet0_5")}
+NAMES = {"TimmBackbone": ("timm", "test_resnet"), "TorchvisionBackbone": ("torchvision", "resnet18")}
 
 
 @pytest.fixture(params=EXPORTED)

@@ -72,12 +72,9 @@ def test_grey_images_are_seen_as_if_all_channels_were_alike():
     ("arguments", "message"),
     [
         ({"name": "no_such"}, "TorchvisionBackbone: got no_such with weights None, which torchvision does not have"),
-        ({"name": "mnasnet0_5", "weights": "NO_SUCH"}, "got mnasnet0_5 with weights NO_SUCH"),
-        (
-            {"name": "mnasnet0_5", "layer": "layer9"},
-            "got layer layer9, which a MNASNet does not have; .* such as layers",
-        ),
-        ({"name": "mnasnet0_5", "layer": "classifier"}, r"output \(2, 1000\) is neither a feature map"),
+        ({"name": "resnet18", "weights": "NO_SUCH"}, "got resnet18 with weights NO_SUCH"),
+        ({"name": "resnet18", "layer": "layer9"}, "got layer layer9, which a ResNet does not have; .* such as conv1"),
+        ({"name": "resnet18", "layer": "fc"}, r"output \(2, 1000\) is neither a feature map"),
     ],
 )
 def test_what_cannot_be_had_is_refused_in_one_line(arguments, message):

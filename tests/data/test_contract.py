@@ -565,6 +565,7 @@ def test_real_data_is_what_torchvision_reads(real):
         assert torch.equal(real.labels[part], labels)
 
 
+@pytest.mark.slow
 def test_constants_are_those_of_the_official_training_set(real):
     check_moments(published(real.train)[0], real.cls.mean, real.cls.std, 1e-3)
 
@@ -582,6 +583,7 @@ def test_real_parts_are_of_the_papers_sizes(loaded, split):
     assert len(loaded.images) == {CIFAR10: 60_000, FashionMNIST: 70_000}[loaded.cls]
 
 
+@pytest.mark.slow
 def test_real_official_test_set_is_the_published_one_in_its_order(loaded):
     module = set_up(loaded.cls, batch_size=1000)
     images, labels = (torch.cat(tensors) for tensors in zip(*module.test_dataloader(), strict=True))

@@ -105,10 +105,9 @@ def test_an_image_that_limits_one_side_limits_the_other_with_it():
     check_promises(sizes, result, settings)
 
 
-@pytest.mark.parametrize("outlier", [(1, 1), (8, 8), (20, 30), (49, 49)])
-@pytest.mark.parametrize("num_outliers", [1, 5])
+@pytest.mark.parametrize(("outlier", "num_outliers"), [((1, 1), 1), ((8, 8), 5), ((20, 30), 1), ((49, 49), 5)])
 def test_a_tiny_image_does_not_make_the_others_tiny(outlier, num_outliers):
-    others = np.random.default_rng(0).integers(200, 240, (500, 2))
+    others = np.random.default_rng(0).integers(200, 240, (150, 2))
     sizes = np.concatenate([others, [outlier] * num_outliers])
     for num_buckets in (1, 2, 8):
         result = choose_buckets(sizes, 224, num_buckets)
@@ -121,7 +120,7 @@ def test_a_tiny_image_does_not_make_the_others_tiny(outlier, num_outliers):
 
 
 def test_more_buckets_are_never_worse():
-    sizes = np.random.default_rng(0).integers(100, 600, (200, 2))
+    sizes = np.random.default_rng(0).integers(100, 600, (100, 2))
     losses = [log_loss(sizes, choose_buckets(sizes, 500, num), 500).mean() for num in (8, 16, 32)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.7 * losses[0]

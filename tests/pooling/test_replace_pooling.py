@@ -259,10 +259,8 @@ def test_all_outputs_stay():
     assert {name: value.shape[1] for name, value in model(images).items()} == {"logits": 4, "embedding": 16}
 
 
-MAKERS = [WithModule, Network]
-
-
-@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [WithModule, Network])
 def test_copies_and_pickles_and_exports_compute_the_same(make, unchecked_shapes):
     images = torch.randn(2, 3, 16, 16)
     model = replace_pooling(make(), SAN, out_features=12, **SMALL).eval()
@@ -449,8 +447,6 @@ REFUSED = {
         "torch.fx|other outputs",
     ),
     "TorchScript": (lambda: torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3))), "TorchScript"),
-    "compiled": (lambda: torch.compile(WithModule()), "compiled; .* then compile it"),
-    "a compiled part": (lambda: nn.Sequential(torch.compile(WithModule())), "partly compiled"),
     "no values": (lambda: Network().to("meta"), "on the meta device"),
 }
 
@@ -459,6 +455,12 @@ REFUSED = {
 @pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_proven_is_refused_in_one_line(make, message):
     refused(make(), message)
+
+
+@pytest.mark.slow
+def test_compiled_models_are_refused():
+    refused(torch.compile(WithModule()), "compiled; .* then compile it")
+    refused(nn.Sequential(torch.compile(WithModule())), "partly compiled")
 
 
 def test_inputs_that_do_not_fit_are_named():
