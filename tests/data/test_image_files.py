@@ -1,13 +1,11 @@
 """Image files a person gives: which are found, and what is read from them."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
 
-from set_aggregation.data.image_files import find_images, read_image, read_images, upright_size
+from set_aggregation.data.image_files import find_images, guess_white, read_image, read_images, to_array, upright_size
 
 RED, GREEN = (250, 10, 20), (5, 240, 30)
 
@@ -55,7 +53,7 @@ def test_other_files_of_a_folder_are_passed_over(tmp_path):
 
 def test_formats_that_pillow_cannot_decode_are_skipped(tmp_path):
     image = grey(0, tmp_path / "a.png")
-    for name in ("film.mpg", "b.emf", "._a.png", "__MACOSX/a.png", ".hidden/a.png"):
+    for name in ("film.mpg", "b.emf", "._a.png", "__MACOSX/a.png", ".hidden/a.png", "$RECYCLE.BIN/a.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"\0\0\1\xb3")
     assert find_images([tmp_path]) == [image]
@@ -178,29 +176,64 @@ def test_sixteen_bits_of_a_pgm_are_scaled_too(tmp_path):
 LEVELS = np.array([[0, 1, 2, 4]])  # quarters of white
 
 
-@pytest.mark.parametrize(("largest", "guessed"), [(255, True), (1023, True), (4095, True), (65535, False)])
-def test_sixteen_bits_that_use_fewer(tmp_path, largest, guessed):
-    levels = (LEVELS * largest // 4).astype(np.uint16)
-    file = save(Image.fromarray(levels), tmp_path / "a.png")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        image = read_image(file, 1)
+def levels(white, dtype, path, factor=1.0, **options):
+    return save(Image.fromarray((LEVELS * white / 4 * factor).astype(dtype)), path, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "white", "options"),
+    [
+        ("a.png", np.uint16, 65535, {}),
+        ("a.tif", np.float32, 1, {}),
+        ("a.tif", np.float32, 2, {"tiffinfo": {341: 2.0}}),
+        ("a.tif", np.uint16, 1023, {"tiffinfo": {281: 1023}}),
+    ],
+)
+def test_white_is_what_the_file_states_or_the_largest_value_of_its_type(tmp_path, name, dtype, white, options):
+    image = read_image(levels(white, dtype, tmp_path / name, **options), 1)
     assert image[0, :, 0].tolist() == pytest.approx([0, 64, 128, 255], abs=1)
-    assert [f"{largest} is taken for white" in str(each.message) for each in caught] == [True] * guessed
 
 
-@pytest.mark.parametrize(("stated", "white"), [(None, 1), (2.0, 2)])
-def test_floats_of_a_tiff(tmp_path, stated, white):
-    floats = Image.fromarray((LEVELS * white / 4).astype(np.float32))
-    options = {} if stated is None else {"tiffinfo": {341: stated}}
-    image = read_image(save(floats, tmp_path / "a.tif", **options), 1)
-    assert image[0, :, 0].tolist() == pytest.approx([0, 64, 128, 255], abs=1)
+def test_a_tiff_of_twelve_bits_states_its_range(tmp_path):
+    file = levels(4095, np.uint16, tmp_path / "a.tif")
+    sixteen, twelve = (np.array([258, 3, 1, 0, bits, 0], "<u2").tobytes() for bits in (16, 12))
+    with Image.open(file) as image:
+        (start,) = image.tag_v2[273]
+    packed = int("".join(f"{value:012b}" for value in (LEVELS * 4095 // 4)[0]), 2).to_bytes(6, "big")
+    content = file.read_bytes().replace(sixteen, twelve)
+    file.write_bytes(content[:start] + packed + content[start + len(packed) :])
+    assert read_image(file, 1)[0, :, 0].tolist() == pytest.approx([0, 64, 128, 255], abs=1)
 
 
-def test_floats_up_to_255(tmp_path):
-    file = save(Image.fromarray((LEVELS * 255 / 4).astype(np.float32)), tmp_path / "a.tif")
-    with pytest.warns(UserWarning, match="255 is taken for white"):
-        assert read_image(file, 1)[0, -1, 0] == 255
+@pytest.mark.parametrize(("white", "dtype"), [(1023, np.uint16), (255, np.float32)])
+def test_a_given_white_is_taken_and_a_missing_one_warned_of(tmp_path, white, dtype):
+    file = levels(white, dtype, tmp_path / "a.tif")
+    assert read_image(file, 1, white=white)[0, :, 0].tolist() == pytest.approx([0, 64, 128, 255], abs=1)
+    with pytest.warns(UserWarning, match="is taken for white and its values do not fit"):
+        read_image(file, 1)
+
+
+@pytest.mark.parametrize(
+    ("white", "dtype", "factor"),
+    [
+        *((white, np.uint16, 1) for white in (255, 1023, 4095, 65535)),
+        *((white, np.float32, factor) for white in (1, 255, 65535) for factor in (1, 1.02)),
+    ],
+)
+def test_one_white_is_guessed_for_all_images(tmp_path, white, dtype, factor):
+    files = [levels(white, dtype, tmp_path / f"{dim}.tif", dim * factor) for dim in (0, 0.01, 1)]
+    assert guess_white(files) == white
+
+
+def test_nothing_is_guessed_for_bytes_black_images_and_stated_ranges(tmp_path):
+    files = [grey(9, tmp_path / "a.png"), levels(0, np.uint16, tmp_path / "b.tif")]
+    assert guess_white([*files, levels(99, np.uint16, tmp_path / "c.tif", tiffinfo={281: 99})]) is None
+
+
+@pytest.mark.parametrize("in_channels", [1, 3])
+@pytest.mark.parametrize("mode", ["1", "L", "I", "F", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "LA", "PA"])
+def test_images_of_all_modes_are_converted(in_channels, mode):
+    assert to_array(Image.new(mode, (4, 4)), in_channels).shape == (4, 4, in_channels)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])

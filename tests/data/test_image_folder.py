@@ -188,8 +188,9 @@ def test_other_folders_beside_the_splits_are_named(tmp_path):
         assert set_up(lay_out(tmp_path, "train", "test", "masks")).class_names == CLASSES
 
 
-def test_files_of_macos_and_links(root):
-    paint(root / "__MACOSX" / "a.png")
+def test_folders_of_the_system_are_skipped_and_links_followed(root):
+    for name in ("__MACOSX", "$RECYCLE.BIN", "@eaDir", "System Volume Information", "lost+found"):
+        paint(root / name / "a.png")
     paint_class(root.parent / "more", 0, 10, first=100)
     (root / "ant" / "link").symlink_to(root.parent / "more")
     module = set_up(root)
@@ -242,6 +243,7 @@ def test_splits_of_a_table(tmp_path):
         ("file,label", "../{root}/000.png,b", r"each file once, also .*000\.png"),
         ("file,label,split", "000.png,a,val", r"each file once, also .*000\.png"),
         ("file,label,split", "001.png,b,holdout", "not .*holdout"),
+        ("file,label,split", "001.png,b,val", r"got labels=.*training images of each class, also of \['b'\]"),
     ],
 )
 def test_a_bad_table_is_refused(tmp_path, header, row, message):
@@ -250,6 +252,35 @@ def test_a_bad_table_is_refused(tmp_path, header, row, message):
         tmp_path, ["000.png,a,train"[: None if "split" in header else 9], row.format(root=tmp_path.name)], header
     )
     assert re.search(message, error(tmp_path, **table))
+
+
+@pytest.mark.parametrize(("dtype", "white", "largest"), [(np.uint16, 1023, 1000), (np.float32, 1, 1.02)])
+def test_all_images_have_one_scale_also_in_prediction(root, dtype, white, largest):
+    """A dark image beside a bright one: of 10 bits, and of floats that exceed white a little."""
+    files = {root / "ant" / "dark.tif": largest / 8, root / "ant" / "bright.tif": largest}
+    for file, value in files.items():
+        Image.fromarray(np.full((32, 32), value, dtype)).save(file)
+    with pytest.warns(UserWarning, match=f"; {white} is taken for white in all of them") as caught:
+        module = set_up(root, in_channels=1)
+    assert len(caught) == 1
+    expected = {file: min(255, value * 255 / white) for file, value in files.items()}
+    found = {
+        file: float(images[[i]][0].max())
+        for images in module.parts.values()
+        for i, file in enumerate(images.files)
+        if file in files
+    }
+    assert found == pytest.approx(expected, abs=1)
+    for file in files:
+        module.predict_files = [file]
+        ((images,),) = module.predict_dataloader()
+        assert float(images.max()) == found[file]
+    assert module.image_description["white"] == white
+
+
+def test_white_is_given(root):
+    Image.fromarray(np.full((32, 32), 100, np.uint16)).save(root / "ant" / "a.tif")
+    assert set_up(root, white=65535).white == 65535
 
 
 def test_a_class_too_small_for_a_share_is_named(root):

@@ -110,6 +110,11 @@ def test_images_of_any_size_are_shrunk_as_predict_does(tmp_path):
     assert max(expected.shape) <= 64
 
 
+def test_dark_images_of_sixteen_bits_are_scaled_as_in_training(tmp_path):
+    Image.fromarray(np.full((16, 16), 100, np.uint16)).save(tmp_path / "a.png")
+    assert (classifier(white=1023).preprocess(tmp_path / "a.png") == round(100 * 255 / 1023)).all()
+
+
 def test_images_without_a_bound_keep_their_size():
     found = classifier(image_size=None, in_channels=3).preprocess(random_image(40, 60))
     assert np.array_equal(found[0].permute(1, 2, 0).numpy(), np.asarray(random_image(40, 60)))

@@ -109,7 +109,9 @@ class SetAggregationCLI(LightningCLI):
                 f"got no --ckpt_path, expected the checkpoint to {self.command}, "
                 "such as --ckpt_path lightning_logs/EXPERIMENT/RUN/checkpoints/best.ckpt"
             )
-        read_checkpoint(path, self.model)
+        checkpoint = read_checkpoint(path, self.model)
+        if (white := checkpoint.get("images", {}).get("white")) is not None:
+            self.datamodule.white = white  # images are scaled as in training
         getattr(self.trainer, self.command)(self.model, self.datamodule, ckpt_path=path)
 
 

@@ -60,6 +60,7 @@ class ImageDataModule(LightningDataModule, ABC):
         in_channels: number C of channels of an image.
         image_size: height and width in pixels of the images that ``predict`` reads; None keeps their size.
         max_side: with ``image_size`` None, images are shrunk until neither side is longer.
+        white: value of white in image files of more than 8 bits that do not state it; None takes 65535, 1.0 for floats.
         mean, std: mean and standard deviation of each channel, with pixels in [0, 1].
         flip: whether a mirrored image has the same class.
         parts: the data sets ``"train"``, ``"val"`` and ``"test"`` that are set up.
@@ -74,6 +75,7 @@ class ImageDataModule(LightningDataModule, ABC):
     in_channels: int
     image_size: Size | None
     max_side: int | None = None
+    white: float | None = None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip: bool
@@ -134,6 +136,7 @@ class ImageDataModule(LightningDataModule, ABC):
             "in_channels": self.in_channels,
             "image_size": self.image_size and list(self.image_size),
             "max_side": self.max_side,
+            "white": self.white,
             "mean": list(self.mean) if self.normalize else None,
             "std": list(self.std) if self.normalize else None,
             "training": {
@@ -215,7 +218,7 @@ class ImageDataModule(LightningDataModule, ABC):
     def predict_dataloader(self) -> DataLoader[Any]:
         """Return batches of the images in ``predict_files``, without labels."""
         assert self.image_size is not None
-        images = TensorDataset(read_images(self.predict_files, self.in_channels, self.image_size))
+        images = TensorDataset(read_images(self.predict_files, self.in_channels, self.image_size, self.white))
         return DataLoader(images, batch_size=self.batch_size)
 
     def on_after_batch_transfer(self, batch: list[Tensor], dataloader_idx: int) -> tuple[Tensor, ...]:

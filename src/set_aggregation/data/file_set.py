@@ -23,6 +23,7 @@ class FileSet(Dataset[tuple[Tensor, ...]]):
         sizes: height and width of each after resizing.
         in_channels: 3 for colour, 1 for grey.
         labels: their labels.
+        white: the value of white in images of more than 8 bits that do not state it.
 
     Attributes:
         image_sizes: the different sizes.
@@ -34,11 +35,13 @@ class FileSet(Dataset[tuple[Tensor, ...]]):
         sizes: NDArray[np.int64],
         in_channels: int,
         labels: Int[Tensor, "N"] | None = None,
+        white: float | None = None,
     ) -> None:
         self.files = files
         self.sizes = sizes
         self.in_channels = in_channels
         self.labels = labels
+        self.white = white
         self.image_sizes: list[Size] = [(h, w) for h, w in np.unique(sizes, axis=0).tolist()]
 
     def __len__(self) -> int:
@@ -48,7 +51,7 @@ class FileSet(Dataset[tuple[Tensor, ...]]):
     def __getitem__(self, indices: Sequence[int]) -> tuple[Tensor, ...]:
         """Decode a batch of images of one size."""
         h, w = self.sizes[indices[0]].tolist()
-        images = read_images([self.files[index] for index in indices], self.in_channels, (h, w))
+        images = read_images([self.files[index] for index in indices], self.in_channels, (h, w), self.white)
         return (images,) if self.labels is None else (images, self.labels[indices])
 
 

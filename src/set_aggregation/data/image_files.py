@@ -3,7 +3,9 @@
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +18,19 @@ from set_aggregation.data.image_set import Size
 
 _MODES = {1: "L", 3: "RGB"}
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}  # formats that Pillow only identifies
-_MAX_SAMPLE_VALUE, _S_MAX_SAMPLE_VALUE = 281, 341  # tags of TIFF
+_NOT_DATA = {"__macosx", "$recycle.bin", "#recycle", "@eadir", "system volume information", "lost+found", "__pycache__"}
+_BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE, _S_MAX_SAMPLE_VALUE = 258, 281, 341  # tags of TIFF
+_WHITES = (1.0, 255.0, 1023.0, 4095.0, 65535.0, 2.0**31 - 1)  # of floats and of 8, 10, 12, 16 and 31 bits
+_EXCESS = 1.25  # factor by which floats may exceed white, for instance after resizing
+_GUESSED_FROM = 200  # files
 _UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError)  # of Pillow's plugins
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """List the image files among and below paths, sorted within each folder.
 
-    Folders are searched at any depth, links included. Hidden files and ``__MACOSX`` are skipped.
+    Folders are searched at any depth, links included. Hidden files and folders of the system, such as
+    ``__MACOSX`` and ``$RECYCLE.BIN``, are skipped.
     """
     formats = Image.registered_extensions().items()
     suffixes = {suffix for suffix, name in formats if name in Image.OPEN and name not in _NOT_DECODED}
@@ -39,8 +46,8 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder is not data, such as ``.ipynb_checkpoints`` or ``__MACOSX``."""
-    return name.startswith(".") or name == "__MACOSX"
+    """Return whether a file or folder is not data, such as ``.ipynb_checkpoints`` or ``$RECYCLE.BIN``."""
+    return name.startswith(".") or name.lower() in _NOT_DATA
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -54,41 +61,62 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from (file for name in names if not is_hidden(name) and (file := Path(path, name)).is_file())
 
 
-def read_images(files: Sequence[Path], in_channels: int, image_size: Size) -> UInt8[Tensor, "B C H W"]:
+def read_images(
+    files: Sequence[Path], in_channels: int, image_size: Size, white: float | None = None
+) -> UInt8[Tensor, "B C H W"]:
     """Decode image files, convert them to grey or RGB and resize them (bicubic, antialiased) to one size."""
-    return torch.from_numpy(np.stack([read_image(file, in_channels, image_size) for file in files])).permute(0, 3, 1, 2)
+    images = np.stack([read_image(file, in_channels, image_size, white) for file in files])
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
-def read_image(file: Path, in_channels: int, image_size: Size | None = None) -> NDArray[np.uint8]:
-    """Decode an image file upright, of shape (H, W, C), resized or at its own size; see :func:`read_images`."""
-    try:
-        with Image.open(file) as image:
-            if image_size is not None:
-                # JPEG files are decoded at a half, a quarter or an eighth of their size if that is large enough.
-                image.draft(None, (2 * max(image_size), 2 * max(image_size)))
-            return to_array(image, in_channels, image_size)
-    except _UNREADABLE as error:
-        raise ValueError(f"got {file}, which is not an image that can be read ({error})") from error
+def read_image(
+    file: Path, in_channels: int, image_size: Size | None = None, white: float | None = None
+) -> NDArray[np.uint8]:
+    """Decode an image file upright, of shape (H, W, C), resized or at its own size; see :func:`to_array`."""
+    with _opened(file) as image:
+        if image_size is not None:
+            # JPEG files are decoded at a half, a quarter or an eighth of their size if that is large enough.
+            image.draft(None, (2 * max(image_size), 2 * max(image_size)))
+        return to_array(image, in_channels, image_size, white)
 
 
-def to_array(image: Image.Image, in_channels: int, image_size: Size | None = None) -> NDArray[np.uint8]:
-    """Turn an image upright and convert it to grey or RGB, of shape (H, W, C), resized or at its own size."""
-    upright = _eight_bits(ImageOps.exif_transpose(image), image).convert(_MODES[in_channels])
+def to_array(
+    image: Image.Image, in_channels: int, image_size: Size | None = None, white: float | None = None
+) -> NDArray[np.uint8]:
+    """Turn an image upright and convert it to grey or RGB, of shape (H, W, C), resized or at its own size.
+
+    ``white`` is the value of white in images of more than 8 bits that do not state it.
+    """
+    upright = _eight_bits(ImageOps.exif_transpose(image), image, white).convert(_MODES[in_channels])
     if image_size is not None:
         upright = upright.resize(image_size[::-1], Image.Resampling.BICUBIC)
     return np.asarray(upright).reshape(upright.height, upright.width, in_channels)
 
 
+def guess_white(files: Sequence[Path]) -> float | None:
+    """Guess one value of white for all images of more than 8 bits that do not state it, from the largest value in some.
+
+    Return None if there are no such images.
+    """
+    guesses = [0.0]
+    for file in files[:: max(1, len(files) // _GUESSED_FROM)]:
+        with _opened(file) as image:
+            if image.mode[0] in "IF" and _stated_white(image) is None:
+                values = np.asarray(image)
+                largest = float(values.max(initial=0, where=np.isfinite(values)))
+                # Floats may exceed white a little, and integers up to 1 are dark, not binary.
+                largest = largest / _EXCESS if image.mode == "F" else largest and max(largest, 2)
+                guesses.append(largest and next((white for white in _WHITES if largest <= white), _WHITES[-1]))
+    return max(guesses) or None
+
+
 def upright_size(file: Path) -> Size:
     """Return height and width of an image file as :func:`read_image` returns it, from the header of the file only."""
-    try:
-        with Image.open(file) as image:
-            # PngImageFile.getexif would decode the image to look for a chunk after its pixels.
-            quarter_turn = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-            # Pillow returns the upright size of a TIFF file.
-            return image.size if quarter_turn and image.format != "TIFF" else image.size[::-1]
-    except _UNREADABLE as error:
-        raise ValueError(f"got {file}, which is not an image that can be read ({error})") from error
+    with _opened(file) as image:
+        # PngImageFile.getexif would decode the image to look for a chunk after its pixels.
+        quarter_turn = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        # Pillow returns the upright size of a TIFF file.
+        return image.size if quarter_turn and image.format != "TIFF" else image.size[::-1]
 
 
 def shrink(size: Size, max_side: int) -> Size:
@@ -103,37 +131,47 @@ def shrink(size: Size, max_side: int) -> Size:
     return height, width
 
 
-def _eight_bits(image: Image.Image, opened: Image.Image) -> Image.Image:
-    """Scale 16- and 32-bit integers and floats, which Pillow would clip, to bytes by the maximum of the file."""
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(file) as image:
+            yield image
+    except _UNREADABLE as error:
+        raise ValueError(f"got {file}, which is not an image that can be read ({error})") from error
+
+
+def _eight_bits(image: Image.Image, opened: Image.Image, white: float | None) -> Image.Image:
+    """Scale 16- and 32-bit integers and floats, which Pillow would clip, to bytes, and convert other special modes."""
     if image.mode[0] in "IF":
         values = np.nan_to_num(np.asarray(image).astype(np.float64))
-        scaled = values * (255 / _white(opened, values))
+        white = _stated_white(opened) or white or _default_white(opened.mode, values)
+        scaled = values * (255 / white)
         return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:  # Pillow would warn
         return image.convert("RGBA")
-    return image
+    return image.convert("RGB") if image.mode == "LAB" else image  # Pillow converts it to nothing else
 
 
-def _white(image: Image.Image, values: NDArray[np.float64]) -> float:
-    """Return the value of white: the maximum that the file states, or a guess from the largest value."""
-    tags = getattr(image, "tag_v2", {})
+def _stated_white(image: Image.Image) -> float | None:
+    """Return the value of white that the file states."""
+    tags: Any = getattr(image, "tag_v2", {})
     for tag in (_S_MAX_SAMPLE_VALUE, _MAX_SAMPLE_VALUE):
-        stated = tags.get(tag)
-        stated = stated[0] if isinstance(stated, tuple) else stated
-        if stated:
+        if stated := np.max(tags.get(tag, 0)):
             return float(stated)
+    bits = int(np.max(tags.get(_BITS_PER_SAMPLE, 0)))
+    if bits % 8:  # 16 bits may hold 10
+        return 2.0**bits - 1
+    return 65535.0 if image.format == "PPM" else None  # Pillow scales PGM files by the maximum that they state
+
+
+def _default_white(mode: str, values: NDArray[np.float64]) -> float:
+    """Return the largest value of a type, and warn if the values do not fit it."""
+    white = 1.0 if mode == "F" else 65535.0
     largest = float(values.max(initial=0))
-    if image.mode == "F":
-        white = next((white for white in (1.0, 255.0) if largest <= white), 65535.0)
-    else:
-        white = next((2.0**bits - 1 for bits in (8, 10, 12, 16) if largest < 2**bits), 2.0**31 - 1)
-        if white == 65535 or image.format == "PPM":  # Pillow scales PGM files by the maximum that they state
-            return 65535.0
-    if largest == 0 or white == 1:
-        return white
-    warnings.warn(  # Python shows equal warnings once
-        f"images of more than 8 bits do not state their range; {white:g} is taken for white, guessed from the largest "
-        "value of each image; convert the files to 8 bits or to the full range to control it",
-        stacklevel=2,
-    )
+    if largest > white * _EXCESS or 0 < largest < white / 15:
+        warnings.warn(  # Python shows equal warnings once
+            f"an image of more than 8 bits does not state its range; {white:g} is taken for white and its values do "
+            "not fit; convert the files to 8 bits or to the full range",
+            stacklevel=2,
+        )
     return white

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from set_aggregation.data.base import ImageDataModule
 from set_aggregation.data.file_set import FileSet, sizes_of_files
-from set_aggregation.data.image_files import find_images, is_hidden, shrink, upright_size
+from set_aggregation.data.image_files import find_images, guess_white, is_hidden, shrink, upright_size
 from set_aggregation.data.image_set import Size
 from set_aggregation.data.size_buckets import choose_buckets
 from set_aggregation.data.transforms import Mix
@@ -66,6 +66,8 @@ class ImageFolder(ImageDataModule):
         in_channels: 3 for colour, 1 for grey.
         unreadable: ``"stop"`` with an error that names the files that cannot be read, or ``"skip"`` them with a
             warning.
+        white: value of white in images of more than 8 bits that do not state it; None guesses one value for all of them
+            from the largest value in some of them, which a trained model keeps.
         num_workers: worker processes on one rank; None divides the processors among the ranks.
         normalize: subtract ImageNet's mean and divide by its standard deviation.
         augment: random crop and flip of the training images.
@@ -95,6 +97,7 @@ class ImageFolder(ImageDataModule):
         split_seed: int = 0,
         in_channels: Literal[1, 3] = 3,
         unreadable: Literal["stop", "skip"] = "stop",
+        white: float | None = None,
         num_workers: int | None = None,
         normalize: bool = True,
         augment: bool = False,
@@ -109,6 +112,7 @@ class ImageFolder(ImageDataModule):
         self._check("test_fraction", test_fraction, 0 < test_fraction < 1 - val_fraction, "less than the rest")
         self._check("in_channels", in_channels, in_channels in (1, 3), "1 or 3")
         self._check("unreadable", unreadable, unreadable in ("stop", "skip"), "'stop' or 'skip'")
+        self._check("white", white, white is None or white > 0, "more than 0")
         self.root = Path(root).expanduser()
         self.labels = None if labels is None else Path(labels).expanduser()
         self._folders: dict[str, Path] = {}
@@ -121,6 +125,10 @@ class ImageFolder(ImageDataModule):
             self._table = self._read_table(self.labels)
             self.class_names = tuple(sorted({label for _, label, _ in self._table}))
             self._check("labels", labels, len(self.class_names) >= 2, "at least two classes in the column label")
+            trained = {label for _, label, split in self._table if _SPLITS.get(split, "train") == "train"}
+            untrained = [name for name in self.class_names if name not in trained]
+            expected = f"training images of each class, also of {untrained[:_NAMED]}, which are in val or test only"
+            self._check("labels", labels, not untrained, expected)
         for folder in self._folders.values():
             unknown = set(_subfolders(folder)) - set(self.class_names)
             self._check("root", root, not unknown, f"the class folders of train in {folder}, not {sorted(unknown)}")
@@ -134,6 +142,7 @@ class ImageFolder(ImageDataModule):
         self.split_seed = split_seed
         self.in_channels = in_channels
         self.unreadable = unreadable
+        self.white = white
         self.num_workers = num_workers
         # Of ImageNet's photographs; for grey the mean over the channels.
         self.mean = (0.485, 0.456, 0.406) if in_channels == 3 else (0.449,)
@@ -150,19 +159,25 @@ class ImageFolder(ImageDataModule):
         parts = self._hold_out(found)
         ordered = [file for pairs in parts.values() for file, _ in pairs]
         own = np.array([own_sizes[file] for file in ordered])
+        if self.white is None and (white := guess_white(sorted(ordered))) is not None:
+            self.white = white
+            rank_zero_warn(
+                f"ImageFolder: images of more than 8 bits do not state their range; {white:g} is taken for white in "
+                "all of them, guessed from their largest value; set --data.white if it is another"
+            )
         self._warn_of_narrow_images(ordered, own)
         sizes = choose_buckets(own, self.max_side, self.num_buckets, self.max_aspect_change, self.max_enlargement)
         sets = {}
         for part, pairs in parts.items():
             of_part, labels = zip(*pairs, strict=True)
-            sets[part] = FileSet(of_part, sizes[: len(pairs)], self.in_channels, torch.tensor(labels))
+            sets[part] = FileSet(of_part, sizes[: len(pairs)], self.in_channels, torch.tensor(labels), self.white)
             sizes = sizes[len(pairs) :]
         return sets
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Return batches of the images in ``predict_files``, in their order, without labels, at their own sizes."""
         sizes = [shrink(upright_size(file), self.max_side) for file in self.predict_files]
-        images = FileSet(self.predict_files, np.array(sizes), self.in_channels)
+        images = FileSet(self.predict_files, np.array(sizes), self.in_channels, white=self.white)
         return self._loader(images, list(_runs(sizes, self.batch_size)))
 
     def _loader(self, images: Any, sampler: Iterable[list[int]]) -> DataLoader[Any]:

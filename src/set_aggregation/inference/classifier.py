@@ -70,6 +70,7 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         in_channels: 1 for grey, 3 for RGB.
         image_size: height and width that :meth:`preprocess` resizes to; None keeps the size, up to ``max_side``.
         max_side: longest side of an image that keeps its proportions.
+        white: value of white in image files of more than 8 bits that do not state it.
         mean, std: mean and standard deviation of each channel if images are normalised, otherwise None.
         config: the three arguments, without what was dropped.
 
@@ -104,6 +105,7 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         size = images.get("image_size")
         self.image_size: tuple[int, int] | None = size and (size[0], size[1])
         self.max_side: int | None = images.get("max_side")
+        self.white: float | None = images.get("white")
         self.mean, self.std = images.get("mean"), images.get("std")
         self.network = build_network(kept)
         self.eval()
@@ -139,10 +141,11 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
             image = Image.fromarray(image)
         if isinstance(image, Image.Image):
             size = self._size(ImageOps.exif_transpose(image).size[::-1])
-            pixels = to_array(image, self.in_channels, size)
+            pixels = to_array(image, self.in_channels, size, self.white)
         else:
             file = Path(image)
-            pixels = read_image(file, self.in_channels, self.image_size or self._size(upright_size(file)))
+            size = self.image_size or self._size(upright_size(file))
+            pixels = read_image(file, self.in_channels, size, self.white)
         return torch.tensor(pixels).permute(2, 0, 1)[None]
 
     def forward(self, images: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
