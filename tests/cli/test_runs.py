@@ -310,6 +310,21 @@ def test_a_machine_that_has_slurm_is_not_advised_to_use_it(here):
     assert "srun" not in err
 
 
+@pytest.mark.parametrize(
+    "callback", ["EMAWeightAveraging", "StochasticWeightAveraging --trainer.callbacks.swa_lrs 0.01"]
+)
+def test_averaged_weights_are_tested_alike_at_the_end_and_later(callback, here):
+    words = f"--trainer.callbacks lightning.pytorch.callbacks.{callback} --trainer.callbacks.device cpu".split()
+    code, _, err = run_cli(here, "fit", *DIGITS, *SHORT, *words, "--test_last=true")
+    assert code == 0, err
+    run = only_run(here)
+    measured = json.loads((run / "results.json").read_text())["metrics"]["test/loss"]
+    checkpoint = ("--ckpt_path", run / "checkpoints" / "best.ckpt")
+    code, out, err = run_cli(here, "test", "--config", run / "config.yaml", *checkpoint)
+    assert (code, err) == (0, "")
+    assert shown(out, "test/loss") == pytest.approx(measured, rel=1e-5)
+
+
 @pytest.mark.parametrize(("precision", "aggregator"), [("bf16-true", "SAN"), ("64-true", "Flatten")])
 def test_images_take_the_precision_of_the_model(here, precision, aggregator):
     arguments = (f"--trainer.precision={precision}", f"--model.aggregator={aggregator}", "--trainer.fast_dev_run=1")

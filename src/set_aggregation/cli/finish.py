@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 
 from set_aggregation.cli.logger_defaults import wandb_loggers
 from set_aggregation.models.description import labels, num_parameters
@@ -39,6 +39,8 @@ def end_run(cli: "Fit", seconds: float) -> None:
     last = {key: value for key, value in metrics.items() if key.startswith("val/")}
     if "val/accuracy" in metrics:
         rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
+    # It averages in training only, but would copy the model before each test, with the loggers.
+    trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, StochasticWeightAveraging)]  # type: ignore[attr-defined]
     if cli.config.test_last:  # the model has these weights already; only the test of the best ones is logged
         loggers, trainer.loggers = trainer.loggers, []
         trainer.test(model, datamodule=data, verbose=False)

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -98,8 +98,8 @@ class SetAggregationCLI(LightningCLI):
             ) from error
 
     def complete_callbacks(self, callbacks: list[Callback]) -> list[Callback]:
-        """Remove the callbacks that save: Lightning refuses them if nothing is written."""
-        return [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
+        """Remove the callbacks that save or average: without training Lightning refuses them or warns."""
+        return [callback for callback in callbacks if not isinstance(callback, Checkpoint | WeightAveraging)]
 
     def run(self) -> None:
         """Measure a checkpoint on the validation or test set."""
