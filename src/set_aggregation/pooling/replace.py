@@ -92,8 +92,9 @@ def replace_pooling(
         torch.Size([8, 5])
     """
     if not callable(aggregator) or isinstance(aggregator, nn.Module):
+        got = f"an instance of {type(aggregator).__name__}" if callable(aggregator) else f"{aggregator!r}"
         raise ValueError(
-            f"replace_pooling: got aggregator={str(aggregator).splitlines()[0]!r}, expected a class such as SAN, or "
+            f"replace_pooling: got {got} as aggregator, expected a class such as SAN, or "
             "functools.partial(SAN, out_features=1024); the model determines its in_features"
         )
     _refuse_by_kind(model, num_classes)
