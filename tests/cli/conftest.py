@@ -1,5 +1,8 @@
 """One short training that the tests look at, and no network."""
 
+import fcntl
+import os
+import pickle
 import socket
 
 import pytest
@@ -29,9 +32,16 @@ def here(tmp_path):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """Working folder and outcome of ``fit`` on digits, with W&B and metrics.csv."""
-    folder = tmp_path_factory.mktemp("trained")
-    return folder, run_cli(folder, "fit", *DIGITS, *SHORT)
+    """Working folder and outcome of ``fit`` on digits, with W&B and metrics.csv; one run for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "trained"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+        outcome = folder.with_suffix(".pickle")
+        if not outcome.exists():
+            folder.mkdir()
+            outcome.write_bytes(pickle.dumps(run_cli(folder, "fit", *DIGITS, *SHORT)))
+        return folder, pickle.loads(outcome.read_bytes())
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Runs that are ended from outside, as processes of their own, and the same command again."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ PATIENCE = 120
 
 
 class Started:
-    """``python main.py fit ...`` that is under way: its first checkpoint is there."""
+    """``python main.py fit ...`` as a process group of its own."""
 
     def __init__(self, folder, *arguments, main=ROOT / "main.py"):
         self.run = folder / "lightning_logs" / "san_digits" / "cut"
@@ -29,10 +30,15 @@ class Started:
         # One thread, as in the process of the tests: with more, sums are rounded otherwise.
         clean = {**environment_of_a_person(), "OMP_NUM_THREADS": "1"}
         with (folder / "said").open("w") as said:
-            self.process = subprocess.Popen(command, cwd=folder, env=clean, stdout=said, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command, cwd=folder, env=clean, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+            )
         self.folder = folder
+
+    def wait_for(self, is_there):
+        """Waits until a condition holds, for as long as the process lives."""
         end = time.monotonic() + PATIENCE
-        while not (self.run / "checkpoints" / "previous.ckpt").exists():
+        while not is_there():
             assert self.process.poll() is None, self.said
             assert time.monotonic() < end, self.said
             time.sleep(0.02)
@@ -45,6 +51,23 @@ class Started:
         """Sends a signal, and gives the exit code."""
         os.kill(process_id or self.process.pid, number)
         return self.process.wait(PATIENCE)
+
+
+@pytest.fixture
+def start(here):
+    """Starts a run and waits for its first checkpoints; whatever is left of it ends with the test."""
+    runs = []
+
+    def start(*arguments, **options):
+        runs.append(Started(here, *arguments, **options))
+        runs[-1].wait_for((runs[-1].run / "checkpoints" / "previous.ckpt").exists)
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.process.pid, signal.SIGKILL)
+        run.process.wait(PATIENCE)
 
 
 def rows(run):
@@ -60,13 +83,11 @@ def rows(run):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
-def test_goes_on_in_files_and_in_wandb(here, number):
+def test_goes_on_in_files_and_in_wandb(here, start, number):
     epochs = "--trainer.max_epochs=60"
-    run = Started(here, epochs)
+    run = start(epochs)
     # W&B's own process makes its file, on a busy machine after the first checkpoints.
-    while not any(file.stat().st_size for file in run.run.rglob("*.wandb")):
-        assert run.process.poll() is None, run.said
-        time.sleep(0.02)
+    run.wait_for(lambda: any(file.stat().st_size for file in run.run.rglob("*.wandb")))
     code = run.end(number)
     assert code == (75 if number == signal.SIGTERM else -signal.SIGKILL)
     assert run_cli(here, "fit", *DIGITS, *LONG, epochs, "--run.name=cut").code == 0
@@ -105,11 +126,11 @@ finally:
     ],
     ids=lambda number: number.name if number else "none",
 )
-def test_signal_to_the_first_of_two_ranks(here, number):
+def test_signal_to_the_first_of_two_ranks(here, start, number):
     """A thread of gloo that is left when Python ends could end the process by SIGABRT."""
     main = here / "main.py"
     main.write_text(MAIN_THAT_COUNTS)
-    run = Started(here, *TWO, *CSV, f"--trainer.max_epochs={2000 if number else 20}", main=main)
+    run = start(*TWO, *CSV, f"--trainer.max_epochs={2000 if number else 20}", main=main)
     assert (run.end(number) if number else run.process.wait(PATIENCE)) == (75 if number else 0)
     assert run.said.count("threads of gloo: 0") == 2, run.said
     assert not number or f"stopped by {number.name}: the same command resumes it" in run.said
@@ -123,8 +144,8 @@ def other_rank(run):
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the process by /proc")
-def test_rank_that_is_killed_ends_the_other(here):
-    run = Started(here, *TWO, *CSV, "--trainer.max_epochs=2000")
+def test_rank_that_is_killed_ends_the_other(start):
+    run = start(*TWO, *CSV, "--trainer.max_epochs=2000")
     started = time.monotonic()
     code = run.end(signal.SIGKILL, other_rank(run))
     assert time.monotonic() - started < 30

@@ -1,17 +1,19 @@
 """Apply each mutant to a copy of the project, run the tests that should catch it, and report the survivors.
 
-``python tests/mutants/run.py [AREA ...]`` tries the mutants of ``tests/mutants/AREA.toml``, by default of all areas.
+``python -m tests.mutants.run [AREA ...]`` tries the mutants of ``tests/mutants/AREA.toml``, by default of all areas.
 The exit code is 1 if a mutant survives or no longer applies.
 """
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 _COPIED = ("configs", "pyproject.toml", "reproduction", "results", "main.py", "src", "tests")
@@ -39,24 +41,52 @@ def verdict(mutant: dict[str, Any], copy: Path) -> str:
     if original.count(mutant["before"]) != 1:
         return f"does not apply: {mutant['file']} has its text {original.count(mutant['before'])} times, expected once"
     file.write_text(original.replace(mutant["before"], mutant["after"]))
+    said = copy / "said"
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant["tests"]],
-            cwd=copy,
-            env={**os.environ, "PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy}"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        child = os.fork()  # it has torch and Lightning already, whose import takes ten seconds
+        if child == 0:
+            run_tests(mutant["tests"], copy, said)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
         file.write_text(original)
-    if done.returncode == 1:
+    if code == 1:
         return "caught"
-    return "survived" if done.returncode == 0 else f"pytest ended with {done.returncode}: {done.stdout[-300:]}"
+    return "survived" if code == 0 else f"pytest ended with {code}: {said.read_text()[-300:]}"
+
+
+def run_tests(tests: list[str], copy: Path, said: Path) -> None:
+    """Run tests of a copy of the project, and end the process with the exit code of pytest."""
+    code = -1
+    try:
+        with said.open("w") as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+        os.chdir(copy)
+        paths = [str(copy / "src"), str(copy)]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+        sys.path[:0] = paths
+        for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+            del sys.modules[name]
+        options = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+        code = int(pytest.main([*options, *tests]))
+    finally:
+        os._exit(code)
+
+
+def prepare() -> None:
+    """Import what the tests need of other packages, so that forks find it there."""
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"  # as in tests/conftest.py, before Triton is imported
+    torch.set_num_threads(1)  # a process with threads cannot be forked
+    for name in ("lightning.pytorch", "torch._dynamo"):
+        import_module(name)
 
 
 def main(names: list[str]) -> int:
     """Try the mutants of some areas and print a line for each."""
+    prepare()
     survivors = 0
     with tempfile.TemporaryDirectory() as folder:
         for name in _COPIED:
