@@ -23,6 +23,7 @@ TINY = {
     "startup": ["--quick"],
     "training_loop": [f"--config={ROOT / 'configs' / 'san_digits.yaml'}", "--batch_size=8", "--steps=1"],
 }
+AT_NIGHT = {"fine_tuning", "mixed_sizes", "scaling", "startup"}  # ten seconds each
 SHARED = {"measuring", "random_images"}
 ELSEWHERE = {"gpu", "san_kernels"}  # below; tests/aggregators/_kernels/test_sm90.py
 
@@ -42,7 +43,9 @@ def test_every_benchmark_has_a_test():
     assert {path.stem for path in FOLDER.glob("*.py")} - SHARED - ELSEWHERE == TINY.keys()
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.nightly] * (name in AT_NIGHT)) for name in TINY]
+)
 @pytest.mark.filterwarnings("ignore")
 def test_it_writes_a_dated_table(name, tmp_path, monkeypatch, capsys):
     words = [str(FOLDER / f"{name}.py"), "--rounds=1", "--threads=1", f"--folder={tmp_path}", *TINY[name]]

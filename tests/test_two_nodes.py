@@ -99,6 +99,7 @@ def test_two_nodes_make_one_run_and_the_numbers_of_one_process(nodes, tmp_path, 
     assert column(ours, "test/accuracy") == pytest.approx(column(theirs, "test/accuracy"), abs=0.01)
 
 
+@pytest.mark.nightly
 def test_rank_that_dies_takes_the_others_along(nodes, tmp_path):
     running = start(nodes, tmp_path, c10d, "--trainer.max_epochs=100000", "--run.name=run")
     checkpoint = tmp_path / "lightning_logs" / "san_digits" / "run" / "checkpoints" / "last.ckpt"

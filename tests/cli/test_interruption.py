@@ -82,17 +82,26 @@ def rows(run):
     return set(history), len(files)
 
 
+EPOCHS = "--trainer.max_epochs=30"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that nothing ended."""
+    here = tmp_path_factory.mktemp("whole")
+    assert run_cli(here, "fit", *DIGITS, *LONG, EPOCHS, "--run.name=whole").code == 0
+    return here / "lightning_logs" / "san_digits" / "whole"
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
-def test_goes_on_in_files_and_in_wandb(here, start, number):
-    epochs = "--trainer.max_epochs=60"
-    run = start(epochs)
+def test_goes_on_in_files_and_in_wandb(here, start, whole, number):
+    run = start(EPOCHS)
     # W&B's own process makes its file, on a busy machine after the first checkpoints.
     run.wait_for(lambda: any(file.stat().st_size for file in run.run.rglob("*.wandb")))
     code = run.end(number)
     assert code == (75 if number == signal.SIGTERM else -signal.SIGKILL)
-    assert run_cli(here, "fit", *DIGITS, *LONG, epochs, "--run.name=cut").code == 0
-    assert run_cli(here, "fit", *DIGITS, *LONG, epochs, "--run.name=whole").code == 0
-    cut, whole = (here / "lightning_logs" / "san_digits" / name for name in ("cut", "whole"))
+    assert run_cli(here, "fit", *DIGITS, *LONG, EPOCHS, "--run.name=cut").code == 0
+    cut = run.run
     assert (cut / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
     (rows_of_both, num_files), (expected, _) = rows(cut), rows(whole)
     assert num_files == 2

@@ -14,12 +14,12 @@ from reproduction.run_spec import as_words, fit_arguments
 from tests.support.cli_runner import CSV, ROOT, environment_of_a_person, run_cli
 from tests.support.stand_in import children, kill, lines
 
-CHOICE = {"data": ["digits"], "aggregators": ["san"], "sizes": [8], "train_sizes": ["all"], "seeds": [3], "epochs": 4}
+CHOICE = {"data": ["digits"], "aggregators": ["san"], "sizes": [8], "train_sizes": ["all"], "seeds": [3], "epochs": 2}
 COMMAND = ("run", "table3", "--data=digits", "--aggregators=san", "--sizes=8", "--train_sizes=all", "--seeds=3")
 
 
 def start(folder):
-    command = [sys.executable, "-m", "reproduction", *COMMAND, "--epochs=4"]
+    command = [sys.executable, "-m", "reproduction", *COMMAND, "--epochs=2"]
     # One thread, as in this process: of more, sums are rounded otherwise.
     environment = {**environment_of_a_person(), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
@@ -60,6 +60,6 @@ def test_killed_run_ends_as_one_by_hand(tmp_path):
     for each in (line, expected):
         del each["seconds"], each["finished"], each["environment"]
     assert line == expected
-    assert len(line["curves"]) == 4
+    assert len(line["curves"]) == 2
     assert set(line["test_accuracy_per_size"]["last"]) == {"8x8", "12x12", "16x16", "20x20", "24x24"}
     assert not [process for process in ours if psutil.pid_exists(process.pid)]
