@@ -57,7 +57,6 @@ COMMAND_LINE = {
     "callback that cannot work": ((*FIT, "--trainer.callbacks=BatchSizeFinder"), ("--data.batch_size",)),
     "no number": ((*FIT, "--trainer.max_epochs=many"), ("trainer.max_epochs", "many")),
     "out_features zero": ((*FIT, "--model.aggregator.out_features=0"), ("SAN: got out_features=0", "at least 1")),
-    "batch_size too large": ((*FIT, "--data.batch_size=1258"), ("batch_size=1258", "at most the 1257 training images")),
     "Flatten of another size": (
         (*FIT, "--model.aggregator=Flatten", "--model.aggregator.set_size=9"),
         ("Flatten: got set_size=9", "sets have set_size=16"),

@@ -162,7 +162,7 @@ def test_images_of_ten_bits_keep_the_scale_of_the_training(here, monkeypatch):
 
 def test_folder_that_is_not_there(here):
     line = refused(here, "fit", *CONFIG, *SHORT, "--data.root=nothing")
-    assert "ImageFolder: got root=nothing, expected a folder with a folder of images for each class" in line
+    assert "got root=nothing, expected a folder with a folder of images for each class" in line
 
 
 def test_folder_of_the_configuration_that_is_not_there(here):

@@ -173,7 +173,7 @@ def test_classes_that_train_has_not_are_refused(tmp_path, part):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("train", "val", "valid"), r"one folder for val, not \['val', 'valid'\]"),
+        (("train", "val", "valid"), r"one folder for each of .*not \['val', 'valid'\]"),
         (("train2017", "val2017", "test2017"), "test2017"),
         (("train", "test_set"), "test_set"),
         (("cats", "dogs", "Testing"), "Testing"),
@@ -235,15 +235,15 @@ def test_splits_of_a_table(tmp_path):
     ("header", "row", "message"),
     [
         ("name,label", "000.png,b", "columns file and label"),
-        ("file,label", "missing.png,b", r"not .*missing\.png"),
+        ("file,label", "missing.png,b", r"files that exist, unlike .*missing\.png"),
         ("file,label", "001.png,a", "two classes"),
         ("file;label", "001.png;b", "columns file and label with commas"),
-        ("file,label", "001.png,", r"a label in each row, also of .*001\.png"),
-        ("file,label", "001.png", r"a label in each row, also of .*001\.png"),
-        ("file,label", "../{root}/000.png,b", r"each file once, also .*000\.png"),
-        ("file,label,split", "000.png,a,val", r"each file once, also .*000\.png"),
-        ("file,label,split", "001.png,b,holdout", "not .*holdout"),
-        ("file,label,split", "001.png,b,val", r"got labels=.*training images of each class, also of \['b'\]"),
+        ("file,label", "001.png,", r"a label in each row, unlike .*001\.png"),
+        ("file,label", "001.png", r"a label in each row, unlike .*001\.png"),
+        ("file,label", "../{root}/000.png,b", r"each file once, unlike .*000\.png"),
+        ("file,label,split", "000.png,a,val", r"each file once, unlike .*000\.png"),
+        ("file,label,split", "001.png,b,holdout", "column split, unlike .*holdout"),
+        ("file,label,split", "001.png,b,val", r"got labels=.*training images of each class, unlike \['b'\]"),
     ],
 )
 def test_a_bad_table_is_refused(tmp_path, header, row, message):
@@ -255,7 +255,7 @@ def test_a_bad_table_is_refused(tmp_path, header, row, message):
 
 
 @pytest.mark.parametrize(("dtype", "white", "largest"), [(np.uint16, 1023, 1000), (np.float32, 1, 1.02)])
-def test_all_images_have_one_scale_also_in_prediction(root, dtype, white, largest):
+def test_all_images_have_one_scale(root, dtype, white, largest):
     """A dark image beside a bright one: of 10 bits, and of floats that exceed white a little."""
     files = {root / "ant" / "dark.tif": largest / 8, root / "ant" / "bright.tif": largest}
     for file, value in files.items():
@@ -271,10 +271,6 @@ def test_all_images_have_one_scale_also_in_prediction(root, dtype, white, larges
         if file in files
     }
     assert found == pytest.approx(expected, abs=1)
-    for file in files:
-        module.predict_files = [file]
-        ((images,),) = module.predict_dataloader()
-        assert float(images.max()) == found[file]
     assert module.image_description["white"] == white
 
 
@@ -450,29 +446,7 @@ def test_a_class_of_unreadable_files_alone_is_refused(root):
     for file in (root / "bee").iterdir():
         file.write_bytes(b"no image")
     with pytest.warns(UserWarning, match="leaving out 30 of 90"):
-        assert "also bee" in error(root, unreadable="skip")
-
-
-# Prediction
-
-
-def predicted(module, files):
-    module.predict_files = files
-    module.setup("predict")
-    batches = list(module.predict_dataloader())
-    assert all(len(batch) == 1 for batch in batches)
-    return [images for (images,) in batches]
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_prediction_keeps_the_order_and_the_sizes(root, tmp_path, num_workers):
-    shapes = [(20, 30), (20, 30), (20, 30), (30, 20), (20, 30), (48, 48), (96, 96), (96, 24), (480, 20), (2000, 3)]
-    expected = [(30, 20)] * 3 + [(20, 30), (30, 20), (48, 48), (48, 48), (12, 48), (2, 48), (1, 48)]
-    files = [paint(tmp_path / f"{9 - i}.png", (i, 0, 0), shape) for i, shape in enumerate(shapes)]
-    batches = predicted(build(root, num_workers=num_workers, batch_size=2), files)
-    assert [int(image[0, 0, 0]) for images in batches for image in images] == list(range(10))
-    assert [tuple(image.shape[1:]) for images in batches for image in images] == expected
-    assert [len(images) for images in batches] == [2, 1, 1, 1, 2, 1, 1, 1]
+        assert "0 images of bee" in error(root, unreadable="skip")
 
 
 # Folders and arguments that do not do
@@ -480,9 +454,7 @@ def test_prediction_keeps_the_order_and_the_sizes(root, tmp_path, num_workers):
 
 def test_a_root_that_is_not_there(tmp_path):
     message = error(tmp_path / "nothing")
-    assert message.startswith(
-        f"ImageFolder: got root={tmp_path / 'nothing'}, expected a folder with a folder of images"
-    )
+    assert message.startswith(f"got root={tmp_path / 'nothing'}, expected a folder with a folder of images")
 
 
 def test_one_class_alone(tmp_path):
@@ -494,7 +466,7 @@ def test_a_class_without_pictures_is_named(root):
     (root / "dog").mkdir()
     (root / "dog" / "notes.txt").write_text("not an image")
     message = error(root)
-    assert message.startswith(f"ImageFolder: got root={root}, expected images to train on")
+    assert message.startswith(f"got root={root}, expected images to train on")
     assert "dog" in message
 
 
@@ -522,7 +494,7 @@ BAD = {
 
 @pytest.mark.parametrize(("argument", "value"), [(name, value) for name, values in BAD.items() for value in values])
 def test_arguments_out_of_their_range_are_refused_when_built(root, argument, value):
-    with pytest.raises(ValueError, match=rf"^ImageFolder: got {argument}={value}, expected "):
+    with pytest.raises(ValueError, match=rf"^ImageFolder: got {argument}={value!r}, expected "):
         build(root, **{argument: value})
 
 
@@ -547,10 +519,6 @@ class Viewer(LightningModule):
     def test_step(self, batch, batch_idx):
         self.seen["test"].append(batch)
 
-    def predict_step(self, batch, batch_idx):
-        (images,) = batch
-        return (255 * images[:, 0, 0, 0]).round().int()
-
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
@@ -563,7 +531,7 @@ def trainer(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_fit_test_and_predict(root, tmp_path, trainer, num_workers):
+def test_fit_and_test(root, trainer, num_workers):
     module, viewer = build(root, normalize=False, num_workers=num_workers), Viewer()
     trainer.fit(viewer, module)
     trainer.test(viewer, module)
@@ -575,8 +543,6 @@ def test_fit_test_and_predict(root, tmp_path, trainer, num_workers):
     assert first != second  # or set_epoch does not reach the sampler
     assert sorted(shown_floats(viewer.seen["val"])) == sorted(expected["val"] * 2)
     assert sorted(shown_floats(viewer.seen["test"])) == expected["test"]
-    module.predict_files = [paint(tmp_path / f"{i}.png", (i, 0, 0), (20 + i % 3, 9)) for i in range(12)]
-    assert torch.cat(trainer.predict(viewer, module)).tolist() == list(range(12))
 
 
 def picture(image, label):

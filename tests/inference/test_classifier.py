@@ -96,13 +96,13 @@ def test_anything_but_one_image_is_refused(images):
 def test_images_of_any_size_are_shrunk_as_predict_does(tmp_path):
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
+        random_image().save(tmp_path / name / "b.png")
     file = tmp_path / "cat" / "a.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     random_image(200, 300).save(file, exif=exif)
     data = ImageFolder(tmp_path, max_side=64, num_workers=0)
-    data.predict_files = [file]
-    ((expected,),) = data.predict_dataloader()
+    expected = read_images([file], 3, (64, 43))
     model = classifier(**data.image_description)
     assert torch.equal(model.preprocess(file), expected)
     with Image.open(file) as opened:

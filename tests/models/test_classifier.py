@@ -267,11 +267,6 @@ def test_weights_of_another_run_are_taken(make_trainer, tmp_path, caplog):
     assert "head.classifier.weight (is (5, 32), expected (3, 32))" in caplog.text
 
 
-def test_predictions_are_probabilities():
-    model, (images, _) = make_model(), Batches(4).joined()
-    assert_close(model.predict_step((images,), 0), model(images).softmax(1))
-
-
 def test_checkpoint_of_a_model_made_in_python_holds_nothing_to_unpickle(make_trainer, tmp_path):
     model = make_model(optimizer=partial(torch.optim.SGD, lr=0.1))
     trainer = make_trainer(max_epochs=1)

@@ -4,7 +4,6 @@ import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol, get_args
 
 import numpy as np
@@ -13,10 +12,9 @@ from jaxtyping import UInt8
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler, Subset, TensorDataset
+from torch.utils.data import DataLoader, Sampler, Subset
 
 from set_aggregation.data.batch_sampler import ResolutionBatchSampler
-from set_aggregation.data.image_files import read_images
 from set_aggregation.data.image_set import Size
 from set_aggregation.data.transforms import Mix, build_mix, random_crop_and_flip, to_float
 
@@ -58,13 +56,12 @@ class ImageDataModule(LightningDataModule, ABC):
         num_classes: number K of classes.
         class_names: names of the classes.
         in_channels: number C of channels of an image.
-        image_size: height and width in pixels of the images that ``predict`` reads; None keeps their size.
+        image_size: height and width in pixels of the images that a trained model reads; None keeps their size.
         max_side: with ``image_size`` None, images are shrunk until neither side is longer.
         white: value of white in image files of more than 8 bits that do not state it; None takes 65535, 1.0 for floats.
         mean, std: mean and standard deviation of each channel, with pixels in [0, 1].
         flip: whether a mirrored image has the same class.
         parts: the data sets ``"train"``, ``"val"`` and ``"test"`` that are set up.
-        predict_files: image files that ``predict`` reads.
 
     Raises:
         ValueError: a size below 1, or an unknown ``mix``.
@@ -89,8 +86,7 @@ class ImageDataModule(LightningDataModule, ABC):
         mix: Mix | None = None,
     ) -> None:
         super().__init__()
-        if mix is not None and mix not in get_args(Mix):
-            raise ValueError(f"{type(self).__name__}: got mix={mix!r}, expected one of {', '.join(get_args(Mix))}")
+        self._check(mix is None or mix in get_args(Mix), f"{mix=}", f"one of {', '.join(get_args(Mix))}")
         self._at_least(1, batch_size=batch_size, max_pixels_per_batch=max_pixels_per_batch)
         self.batch_size = batch_size
         self.max_pixels_per_batch = max_pixels_per_batch
@@ -98,7 +94,6 @@ class ImageDataModule(LightningDataModule, ABC):
         self.augment = augment
         self.mix: Mix | None = mix
         self.parts: dict[str, SizedImages] = {}
-        self.predict_files: Sequence[Path] = ()
         self._training: ResolutionBatchSampler | None = None
         self._sampler_state: dict[str, Any] | None = None
         self._statistics: Tensor | None = None
@@ -215,12 +210,6 @@ class ImageDataModule(LightningDataModule, ABC):
         """
         return self.parts[part][[index]][0][0].permute(1, 2, 0).cpu().numpy()
 
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """Return batches of the images in ``predict_files``, without labels."""
-        assert self.image_size is not None
-        images = TensorDataset(read_images(self.predict_files, self.in_channels, self.image_size, self.white))
-        return DataLoader(images, batch_size=self.batch_size)
-
     def on_after_batch_transfer(self, batch: list[Tensor], dataloader_idx: int) -> tuple[Tensor, ...]:
         """Augment, convert, normalize and mix a batch on its device."""
         images, *labels = batch
@@ -268,5 +257,8 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def _at_least(self, minimum: int, **numbers: int | None) -> None:
         for name, value in numbers.items():
-            if value is not None and value < minimum:
-                raise ValueError(f"{type(self).__name__}: got {name}={value}, expected at least {minimum}")
+            self._check(value is None or value >= minimum, f"{name}={value}", f"at least {minimum}")
+
+    def _check(self, fine: bool, got: str, expected: str) -> None:
+        if not fine:
+            raise ValueError(f"{type(self).__name__}: got {got}, expected {expected}")

@@ -27,22 +27,22 @@ _UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError, Image.Decompressi
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """List the image files among and below paths, sorted within each folder.
-
-    Folders are searched at any depth, links included. Hidden files and folders of the system, such as
-    ``__MACOSX`` and ``$RECYCLE.BIN``, are skipped.
-    """
-    formats = Image.registered_extensions().items()
-    suffixes = {suffix for suffix, name in formats if name in Image.OPEN and name not in _NOT_DECODED}
+    """List the image files among and below paths, sorted within each folder."""
     files: list[Path] = []
     for path in paths:
         if not path.exists():
             raise ValueError(f"got {path}, which does not exist; expected an image file or a folder of them")
-        found = sorted(_walk(path)) if path.is_dir() else [path]
-        files += [file for file in found if file == path or file.suffix.lower() in suffixes]
+        files += images_below(path) if path.is_dir() else [path]
     if not files:
         raise ValueError(f"got no image file in {', '.join(map(str, paths)) or 'an empty list'}")
     return files
+
+
+def images_below(folder: Path) -> list[Path]:
+    """List the image files in a folder at any depth, links included, without hidden files and folders of the system."""
+    formats = Image.registered_extensions().items()
+    suffixes = {suffix for suffix, name in formats if name in Image.OPEN and name not in _NOT_DECODED}
+    return sorted(file for file in _walk(folder) if file.suffix.lower() in suffixes)
 
 
 def is_hidden(name: str) -> bool:

@@ -1,7 +1,5 @@
 """Data sets that fit into memory, at one size or several."""
 
-import json
-import operator
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +18,12 @@ from set_aggregation.data.base import ImageDataModule
 from set_aggregation.data.batch_sampler import ResolutionBatchSampler
 from set_aggregation.data.image_set import ImageSet, Size
 from set_aggregation.data.resizing import ResamplingBatchSampler, draw_sizes, resize
+from set_aggregation.data.splits import read_indices
 from set_aggregation.data.transforms import Mix
 
 Split = Literal["official", "paper"]
 Sizes = Sequence[int | tuple[int, int]]
-_CGROUP = Path("/sys/fs/cgroup")  # version 2, inside a container
+_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 
 class InMemoryImages(ImageDataModule):
@@ -96,14 +95,10 @@ class InMemoryImages(ImageDataModule):
         super().__init__(batch_size, max_pixels_per_batch, normalize, augment, mix)
         self._at_least(1, val_size=val_size, num_train=num_train, test_size=test_size)
         self._at_least(0, split_seed=split_seed, size_seed=size_seed)
-        if split not in ("official", "paper"):
-            raise ValueError(f"{type(self).__name__}: got split={split!r}, expected 'official' or 'paper'")
+        self._check(split in ("official", "paper"), f"{split=}", "'official' or 'paper'")
         if test_size is not None:
-            if split == "official":
-                raise ValueError(
-                    f"{type(self).__name__}: got test_size={test_size} with split='official', whose test set is the "
-                    "published one; leave it out, or use split='paper'"
-                )
+            expected = "the published test set; leave it out, or use split='paper'"
+            self._check(split == "paper", f"{test_size=} with {split=}", expected)
             self.test_size = test_size
         self.val_size = val_size
         self.num_train = num_train
@@ -116,8 +111,7 @@ class InMemoryImages(ImageDataModule):
         else:
             self.train_sizes = self._pairs("train_sizes", train_sizes)
         self.is_resized = sizes is not None or train_sizes not in ("all", "original")
-        if resample and not self.is_resized:
-            raise ValueError(f"{type(self).__name__}: got resample=True without sizes; give sizes to draw from")
+        self._check(self.is_resized or not resample, f"{resample=} without sizes", "sizes to draw from")
         self.resample = resample
         self.size_seed = size_seed
         self.antialias = antialias
@@ -147,27 +141,22 @@ class InMemoryImages(ImageDataModule):
         """The number of images in an epoch of training, each at one size."""
         return super().images_per_epoch // (len(self.train_sizes) if self.resample else 1)
 
-    def _sizes_of(self, part: str) -> list[Size]:
-        return self.train_sizes if part == "train" else self.sizes
+    def _sizes_of(self, part: str) -> tuple[list[Size], bool]:
+        """Return the sizes of a part, and whether each image has one of them, drawn when the part is made."""
+        is_train = part == "train"
+        return self.train_sizes if is_train else self.sizes, is_train and self.is_resized and not self.resample
+
+    def _num_bytes(self, part: str, num: int) -> int:
+        sizes, draws_once = self._sizes_of(part)
+        return num * self.in_channels * sum(h * w for h, w in sizes) // (len(sizes) if draws_once else 1)
 
     def _pairs(self, name: str, sizes: Sizes | str) -> list[Size]:
         given = [] if isinstance(sizes, str) else sizes
         pairs: list[Any] = [tuple(size) if isinstance(size, list | tuple) else (size, size) for size in given]
         whole = all(isinstance(side, int) and side > 0 for pair in pairs for side in pair)
-        if not pairs or len(set(pairs)) < len(pairs) or {len(pair) for pair in pairs} != {2} or not whole:
-            raise ValueError(
-                f"{type(self).__name__}: got {name}={sizes!r}, expected different sizes, each a side or (height, "
-                "width) in pixels"
-            )
+        fine = whole and {len(pair) for pair in pairs} == {2} and len(set(pairs)) == len(pairs)
+        self._check(fine, f"{name}={sizes!r}", "different sizes, each a side or (height, width) in pixels")
         return sorted(pairs)
-
-    def _draws_once(self, part: str) -> bool:
-        """Return whether each image of a part has one size, drawn when the part is made."""
-        return part == "train" and self.is_resized and not self.resample
-
-    def _num_bytes(self, part: str, num: int) -> int:
-        sizes = self._sizes_of(part)
-        return num * self.in_channels * sum(h * w for h, w in sizes) // (len(sizes) if self._draws_once(part) else 1)
 
     def _check_memory(self, needed: int) -> None:
         """Refuse images that do not fit into memory before resizing them."""
@@ -175,15 +164,13 @@ class InMemoryImages(ImageDataModule):
             if self.trainer.local_rank > 0:
                 return  # the first rank of a machine checks for all of them, before any begins
             needed *= self.trainer.num_devices
-        if needed > (available := available_memory()):
-            raise ValueError(
-                f"{type(self).__name__}: got images that take {needed / 1e9:,.1f} GB of memory, expected at most the "
-                f"{available / 1e9:,.1f} GB that are free; use fewer images (num_train), or fewer or smaller sizes"
-            )
+        available = available_memory()
+        expected = f"at most the {available / 1e9:,.1f} GB that are free; use fewer images or fewer or smaller sizes"
+        self._check(needed <= available, f"images that take {needed / 1e9:,.1f} GB of memory", expected)
 
     def _image_set(self, part: str, images: UInt8[Tensor, "n C H W"], labels: Int[Tensor, "n"]) -> ImageSet:
-        sizes = self._sizes_of(part)
-        if not self._draws_once(part):
+        sizes, draws_once = self._sizes_of(part)
+        if not draws_once:
             return ImageSet([resize(images, size, self.antialias) for size in sizes], [labels] * len(sizes))
         chosen = [torch.from_numpy(rows) for rows in draw_sizes(len(images), len(sizes), self.size_seed)]
         resized = [resize(images[rows], size, self.antialias) for rows, size in zip(chosen, sizes, strict=True)]
@@ -226,69 +213,35 @@ class InMemoryImages(ImageDataModule):
 
     def _split(self, num: int, num_official_test: int) -> dict[str, NDArray[np.int64]]:
         """Return the indices of the images of each part."""
-        name = type(self).__name__
         if self.split_file is not None:
-            return read_split(self.split_file, num)
+            return read_indices(self.split_file, num)
         order = np.random.default_rng(self.split_seed).permutation(num)
         if self.split == "paper":
-            if self.test_size >= num:
-                raise ValueError(f"{name}: got test_size={self.test_size}, expected fewer than the {num} images")
+            self._check(self.test_size < num, f"test_size={self.test_size}", f"fewer than the {num} images")
             test, rest = order[: self.test_size], order[self.test_size :]
         else:
             first_test = num - num_official_test
             test, rest = np.arange(first_test, num), order[order < first_test]
         val, train = rest[: self.val_size], rest[self.val_size :]
-        if not len(train):
-            raise ValueError(
-                f"{name}: got val_size={self.val_size}, expected fewer than the {len(rest)} images to split "
-                "between training and validation"
-            )
-        if self.num_train is not None:
-            if self.num_train > len(train):
-                raise ValueError(f"{name}: got num_train={self.num_train}, expected at most {len(train)}")
-            train = train[: self.num_train]
-        if self.max_pixels_per_batch is None and self.batch_size > len(train):
-            raise ValueError(
-                f"{name}: got batch_size={self.batch_size}, expected at most the {len(train)} training images"
-            )
-        return {"train": train, "val": val, "test": test}
-
-
-def read_split(file: Path, num: int) -> dict[str, NDArray[np.int64]]:
-    """Read the indices of the images of each part."""
-    expected = f"expected train, val and test, each with different indices from 0 to {num - 1}"
-    try:
-        split = json.loads(file.read_text())
-        parts = {part: np.array([operator.index(i) for i in split[part]]) for part in ("train", "val", "test")}
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise ValueError(f"got split_file={file} ({error}), {expected}") from error
-    indices = np.concatenate(list(parts.values()))
-    if not all(map(len, parts.values())) or indices.min() < 0 or indices.max() >= num:
-        raise ValueError(f"got split_file={file} with an empty part or an index out of range, {expected}")
-    if len(np.unique(indices)) < len(indices):
-        raise ValueError(f"got split_file={file} with an image twice, {expected}")
-    return parts
+        expected = f"fewer than the {len(rest)} images to split between training and validation"
+        self._check(len(train) > 0, f"val_size={self.val_size}", expected)
+        self._check((self.num_train or 0) <= len(train), f"num_train={self.num_train}", f"at most {len(train)}")
+        return {"train": train[: self.num_train], "val": val, "test": test}
 
 
 def available_memory() -> int:
     """Return the bytes that this process can allocate without swapping or exceeding its container's limit."""
     available: int = psutil.virtual_memory().available
     try:
-        limit, used = ((_CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
-        reclaimable = next(
-            int(line.split()[1])
-            for line in (_CGROUP / "memory.stat").read_text().splitlines()
-            if line.startswith("inactive_file ")
-        )
-        return min(available, int(limit) - int(used) + reclaimable)
-    except (OSError, ValueError, StopIteration):  # no cgroup, or no limit ("max")
+        limit = int(_LIMIT.read_text())
+    except (OSError, ValueError):  # no cgroup, or no limit ("max")
         return available
+    return max(0, min(available, limit - psutil.Process().memory_info().rss))
 
 
 def free_memory(device: torch.device) -> int:
     """Return the free bytes of an accelerator, 0 if unknown."""
     try:
-        free, _ = torch.accelerator.get_memory_info(device)
+        return torch.accelerator.get_memory_info(device)[0]
     except (RuntimeError, ValueError):
         return 0
-    return free

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from set_aggregation.data.image_files import to_array
 from set_aggregation.data.image_set import Size
 from set_aggregation.data.in_memory import InMemoryImages
+from set_aggregation.data.transforms import imagenet_statistics
 
 
 class TorchDataset(InMemoryImages):
@@ -63,17 +64,17 @@ class TorchDataset(InMemoryImages):
         self.image_size = (image_size[0], image_size[1])
         split: Literal["official", "paper"] = "paper" if test is None else "official"
         super().__init__(split=split, test_size=test_size, **arguments)
-        if test is None and test_size is None and self.split_file is None:
-            raise ValueError("TorchDataset: got neither test nor test_size; give one of them")
+        is_split = not (test is None and test_size is None and self.split_file is None)
+        self._check(is_split, "neither test nor test_size", "one of them")
         self.train = train
         self.test = test
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.class_names = tuple(map(str, range(num_classes))) if class_names is None else tuple(class_names)
-        if len(self.class_names) != num_classes:
-            raise ValueError(f"TorchDataset: got {len(self.class_names)} class_names, expected {num_classes}")
-        self.mean = tuple(mean or ((0.485, 0.456, 0.406) if in_channels == 3 else (0.449,)))
-        self.std = tuple(std or ((0.229, 0.224, 0.225) if in_channels == 3 else (0.226,)))
+        num_names = len(self.class_names)
+        self._check(num_names == num_classes, f"{num_names} class_names", f"{num_classes}")
+        usual_mean, usual_std = imagenet_statistics(in_channels)
+        self.mean, self.std = tuple(mean or usual_mean), tuple(std or usual_std)
         self.flip = flip
 
     @property
@@ -111,12 +112,8 @@ class TorchDataset(InMemoryImages):
             pixels = floats.round().clamp(0, 255).to(torch.uint8)
         else:
             kind = f"a tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-            raise ValueError(
-                f"TorchDataset: got {kind} in item {index}, expected a pair of a PIL image or a tensor "
-                f"(C={self.in_channels}, H, W) and a label"
-            )
-        if not 0 <= int(label) < self.num_classes:
-            raise ValueError(
-                f"TorchDataset: got label {int(label)} in item {index}, expected 0 to {self.num_classes - 1}"
-            )
+            expected = f"a pair of a PIL image or a tensor (C={self.in_channels}, H, W) and a label"
+            raise ValueError(f"TorchDataset: got {kind} in item {index}, expected {expected}")
+        is_class = 0 <= int(label) < self.num_classes
+        self._check(is_class, f"label {int(label)} in item {index}", f"0 to {self.num_classes - 1}")
         return pixels, int(label)

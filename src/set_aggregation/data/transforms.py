@@ -81,3 +81,8 @@ def to_float(
         return x
     center, scale = (torch.as_tensor(each, dtype=x.dtype, device=x.device).view(-1, 1, 1) for each in (mean, std))
     return (x - center) / scale
+
+
+def imagenet_statistics(in_channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel of ImageNet's photographs; for grey their means."""
+    return ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if in_channels == 3 else ((0.449,), (0.226,))
