@@ -63,6 +63,7 @@ def rehearse(command, folder, monkeypatch):
 
     monkeypatch.setattr(CIFAR10, "prepare_data", lambda self: None)
     monkeypatch.setattr(CIFAR10, "load", load)
+    monkeypatch.setattr(CIFAR10, "test_size", 100)
     for name in ("cats/1", "cats/2", "dogs/1", "dogs/2"):
         for number in range(5):
             file = folder / "images" / f"{name}{number}.png"
