@@ -17,11 +17,9 @@ _SECONDS = 0.5  # between two updates
 class ProgressBar(ProgressBarFromOne):
     """Lightning's rich progress bar with mean loss and accuracy of the epoch, and images per second.
 
-    ``train/loss`` and ``train/accuracy`` are means over the images of the epoch so far, as those of the validation are
-    over its set. They come from what the training step returns: ``{"loss": ..., "accuracy": ...}``. The bar is updated
-    twice a second at most, because that waits for the device.
-
-    If the output is no terminal, for example in a job of a cluster, one line per epoch is written instead.
+    ``train/loss`` and ``train/accuracy`` are means over the images of the epoch so far, from what the training step
+    returns: ``{"loss": ..., "accuracy": ...}``. The bar is updated twice a second at most, because that waits for the
+    device. If the output is no terminal, as in a job of a cluster, one line per epoch is written instead.
     """
 
     def __init__(self, throughput: Throughput) -> None:

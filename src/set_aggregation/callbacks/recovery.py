@@ -26,10 +26,9 @@ class Recovery(Callback):
     """Write ``last.ckpt``, from which a run resumes bit for bit.
 
     It is written at the start of each epoch, within an epoch after some steps or minutes, at the end, and when a signal
-    stops the run; always between two optimizer steps, when the first is complete and logged. It holds the weights, the
-    states of optimizer, schedulers and callbacks, the positions in the epoch, in the data and in the loggers' files,
-    which parameters are frozen, and the state of every random-number generator of each rank. Metrics are on the disk
-    before the checkpoint that counts them.
+    stops the run, always between two optimizer steps. Besides Lightning's state it holds the positions in the loggers'
+    files, which parameters are frozen, and the state of every random-number generator of each rank. Metrics are on the
+    disk before the checkpoint that counts them.
 
     Ranks agree on the step to save at by a reduction that overlaps the next step. Ranks other than the first draw their
     own random numbers. Optimizer arguments that a resumed run changes are applied to the restored optimizer.
@@ -64,7 +63,7 @@ class Recovery(Callback):
         self._random: dict[str, Any] = {}
         self._frozen: list[str] = []
         self._group: dist.ProcessGroup | None = None  # of messages beside training
-        self._asked: tuple[torch.Tensor, dist.Work] | None = None  # the last reduction
+        self._reduction: tuple[torch.Tensor, dist.Work] | None = None  # the last one
         self._step = self._saved_at_step = 0
         self._saved_at = self._started
         self._is_due = self._stops = self._is_over = self._is_saving = False
@@ -128,10 +127,7 @@ class Recovery(Callback):
             self._note(pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Save if it is due: the step before is complete and logged.
-
-        The augmentation of this batch has drawn its random numbers already, so the state noted before is saved.
-        """
+        """Save if it is due, with the random state of before this batch was augmented."""
         if self._is_due and trainer.global_step > self._saved_at_step:
             self._save(trainer)
         self._is_due = False
@@ -214,37 +210,30 @@ class Recovery(Callback):
 
     def close(self) -> None:
         """Release the process group."""
-        self._group = self._asked = None
+        self._group = self._reduction = None
 
     def _agree(self, wish: int) -> int:
         """Return the maximum of all ranks' requests at the last call; with a single rank, its request."""
         if self._group is None:
             return wish
-        before, mine = self._asked, torch.tensor(wish)
-        self._asked = mine, dist.all_reduce(mine, dist.ReduceOp.MAX, self._group, async_op=True)
+        before, mine = self._reduction, torch.tensor(wish)
+        self._reduction = mine, dist.all_reduce(mine, dist.ReduceOp.MAX, self._group, async_op=True)
         if before is None:
             return _CONTINUE
         before[1].wait()
         return int(before[0])
 
     def _save(self, trainer: Trainer) -> None:
-        name = self.signals.signal or "a signal to another rank"
         if self.file is not None:
             disk = trainer.strategy.checkpoint_io
-            waits = self._stops or self._is_over
             for logger in trainer.loggers:
                 logger.save()
             if isinstance(disk, DurableCheckpointIO):
                 disk.metrics = [logger.file for logger in trainer.loggers if isinstance(logger, MetricsFile)]
-                if waits:
-                    disk.wait()  # otherwise this checkpoint would be skipped
+                disk.waits = self._stops or self._is_over
             self._is_saving = True
-            try:
-                trainer.save_checkpoint(self.file, weights_only=False)
-            finally:
-                self._is_saving = False
-            if waits and isinstance(disk, DurableCheckpointIO):
-                disk.wait()
+            trainer.save_checkpoint(self.file, weights_only=False)
+            self._is_saving = False
         self._saved_at_step, self._saved_at = trainer.global_step, time.monotonic()
         if self._stops:
-            raise Interrupted(name, is_agreed=True)
+            raise Interrupted(self.signals.signal or "a signal to another rank", is_agreed=True)

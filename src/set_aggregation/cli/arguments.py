@@ -15,9 +15,9 @@ from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.cli import LightningArgumentParser
 
 from set_aggregation.callbacks import BestCheckpoint, LearningCurves, NonFinite, Recovery
-from set_aggregation.reports.settings import WIDTH_KEYS
 from set_aggregation.runs.checkpoint import read_checkpoint
 from set_aggregation.runs.directory import RunDirectory
+from set_aggregation.runs.settings import WIDTH_KEYS
 
 _CHECKPOINT = {
     "monitor": "val/accuracy",

@@ -26,50 +26,33 @@ class _Parser(argparse.ArgumentParser):
 
 def run(arguments: Sequence[str]) -> int:
     """Read the runs, name those that are skipped, and draw the others."""
-    options = _parser().parse_args(arguments)
-    runs, skipped = find_runs(options.folders)
-    comparison = compare(runs, skipped)
-    for each in comparison.skipped:
-        print(f"skipped {each.folder}: {each.reason}", file=sys.stderr)
-    if not runs:
-        return _fail(f"got no finished run in {', '.join(map(str, options.folders))}, expected at least one")
-    for file in options.out:
-        try:
-            with needs("train", "for the learning curves"):
-                _write(file, comparison)
-        except MissingExtraError as error:
-            return _fail(str(error))
-        except OSError as error:
-            return _fail(f"got --out {file}, which cannot be written ({error.strerror}); give another file")
-        num = comparison.num_runs
-        print(f"wrote {file}: {num} run{'s' if num > 1 else ''}, {len(comparison.skipped)} left out")
-    return 0
-
-
-def _parser() -> _Parser:
     parser = _Parser(
         f"{Path(sys.argv[0]).name} curves",
         description=_DESCRIPTION,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "folders",
-        metavar="RUN_FOLDER",
-        nargs="+",
-        type=_folder,
-        help="The folder of a run, or one that holds such at any depth, such as lightning_logs/san_cifar.",
-    )
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        action="append",
-        required=True,
-        type=_file,
-        help="What to write: a figure (.pdf, .png, .svg) or a page with a table of the runs (.html); may be given "
-        "several times.",
-    )
-    return parser
+    folders_help = "The folder of a run, or one that holds such at any depth, such as lightning_logs/san_cifar."
+    parser.add_argument("folders", metavar="RUN_FOLDER", nargs="+", type=_folder, help=folders_help)
+    out_help = "A figure (.pdf, .png, .svg) or a page with a table of the runs (.html); may be given several times."
+    parser.add_argument("--out", metavar="FILE", action="append", required=True, type=_file, help=out_help)
+    options = parser.parse_args(arguments)
+    runs, skipped = find_runs(options.folders)
+    comparison = compare(runs, skipped)
+    for each in comparison.skipped:
+        print(f"skipped {each.folder}: {each.reason}", file=sys.stderr)
+    try:
+        if not runs:
+            raise ValueError(f"got no finished run in {', '.join(map(str, options.folders))}, expected at least one")
+        for file in options.out:
+            with needs("train", "for the learning curves"):
+                _write(file, comparison)
+            num = comparison.num_runs
+            print(f"wrote {file}: {num} run{'s' if num > 1 else ''}, {len(comparison.skipped)} left out")
+    except (ValueError, MissingExtraError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _folder(text: str) -> Path:
@@ -94,14 +77,12 @@ def _write(file: Path, comparison: Comparison) -> None:
     from set_aggregation.reports.rendering import as_file
 
     kind = file.suffix.lower()[1:]
-    is_page = kind == "html"
-    content = (
-        comparison_page(comparison, file.parent) if is_page else as_file(lambda: comparison_figure(comparison), kind)
-    )
-    with atomic_write(file) as temporary:
-        temporary.write_bytes(content)
-
-
-def _fail(line: str) -> int:
-    print(f"error: {line}", file=sys.stderr)
-    return 1
+    if kind == "html":
+        content = comparison_page(comparison, file.parent)
+    else:
+        content = as_file(lambda: comparison_figure(comparison), kind)
+    try:
+        with atomic_write(file) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise ValueError(f"got --out {file}, which cannot be written ({error.strerror}); give another file") from error

@@ -64,16 +64,6 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         images: an ``ImageDataModule.image_description``.
         training: data, accuracy and environment of the training, for the model card.
 
-    Attributes:
-        network: the ``SetClassifier``.
-        class_names: names of the classes, in the order of the logits.
-        in_channels: 1 for grey, 3 for RGB.
-        image_size: height and width that :meth:`preprocess` resizes to; None keeps the size, up to ``max_side``.
-        max_side: longest side of an image that keeps its proportions.
-        white: value of white in image files of more than 8 bits that do not state it.
-        mean, std: mean and standard deviation of each channel if images are normalised, otherwise None.
-        config: the three arguments, without what was dropped.
-
     Shape:
         - input: images :math:`(B, C, H, W)`, bytes (0 to 255) or floats in [0, 1].
         - output: logits :math:`(B, K)`.
@@ -98,15 +88,16 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
     ) -> None:
         super().__init__()
         kept = without_training(network)
-        # Through JSON, the format it is saved in.
+        # The arguments, without what was dropped, through JSON, the format they are saved in.
         self.config = json.loads(json.dumps({"network": kept, "images": images, "training": training or {}}))
-        self.class_names: list[str] = list(images["class_names"])
-        self.in_channels: int = images["in_channels"]
+        self.class_names: list[str] = list(images["class_names"])  # in the order of the logits
+        self.in_channels: int = images["in_channels"]  # 1 for grey, 3 for RGB
         size = images.get("image_size")
+        # Height and width that preprocess resizes to; None keeps the size, up to max_side.
         self.image_size: tuple[int, int] | None = size and (size[0], size[1])
         self.max_side: int | None = images.get("max_side")
-        self.white: float | None = images.get("white")
-        self.mean, self.std = images.get("mean"), images.get("std")
+        self.white: float | None = images.get("white")  # in files of more than 8 bits that do not state it
+        self.mean, self.std = images.get("mean"), images.get("std")  # of each channel; None without normalisation
         self.network = build_network(kept)
         self.eval()
 
@@ -126,26 +117,22 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         Raises:
             ValueError: it is none of these.
         """
-        if not isinstance(image, str | Path | Image.Image | np.ndarray):
-            raise ValueError(
-                f"ImageClassifier.preprocess: got a {type(image).__name__}, expected one image: a file, an image of "
-                "Pillow or an array; call it for each image"
-            )
-        if isinstance(image, np.ndarray):
-            is_image = image.ndim == 2 or image.shape[2:] in ((3,), (4,))
-            if image.dtype != np.uint8 or image.size == 0 or not is_image:
-                raise ValueError(
-                    f"ImageClassifier: got an array of {image.dtype} of shape {image.shape}, expected uint8 of shape "
-                    "(H, W), (H, W, 3) or (H, W, 4)"
-                )
+        is_array = isinstance(image, np.ndarray)
+        if is_array and image.dtype == np.uint8 and image.size and (image.ndim == 2 or image.shape[2:] in ((3,), (4,))):
             image = Image.fromarray(image)
         if isinstance(image, Image.Image):
-            size = self._size(ImageOps.exif_transpose(image).size[::-1])
+            size = self.image_size or self._own_size(ImageOps.exif_transpose(image).size[::-1])
             pixels = to_array(image, self.in_channels, size, self.white)
-        else:
+        elif isinstance(image, str | Path):
             file = Path(image)
-            size = self.image_size or self._size(upright_size(file))
+            size = self.image_size or self._own_size(upright_size(file))
             pixels = read_image(file, self.in_channels, size, self.white)
+        else:
+            got = f"an array of {image.dtype} of shape {image.shape}" if is_array else f"a {type(image).__name__}"
+            raise ValueError(
+                f"ImageClassifier.preprocess: got {got}, expected one image: a file, an image of Pillow, or uint8 of "
+                "shape (H, W), (H, W, 3) or (H, W, 4)"
+            )
         return torch.tensor(pixels).permute(2, 0, 1)[None]
 
     def forward(self, images: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
@@ -178,10 +165,8 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
     def _from_pretrained(cls, *, strict: bool = True, **kwargs: Any) -> Any:
         return super()._from_pretrained(strict=strict, **kwargs)  # missing weights are an error
 
-    def _size(self, own: tuple[int, int]) -> tuple[int, int]:
-        if self.image_size is not None:
-            return self.image_size
-        return own if self.max_side is None else shrink(own, self.max_side)
+    def _own_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size if self.max_side is None else shrink(size, self.max_side)
 
 
 def _check_floats(images: Tensor) -> None:

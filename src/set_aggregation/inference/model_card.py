@@ -1,13 +1,12 @@
 """The model card: description of a model in Markdown, saved beside its weights, and its speed."""
 
 import re
-import statistics
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.benchmark import Timer
 
 from set_aggregation.models import SetClassifier
 from set_aggregation.models.description import num_parameters
@@ -22,8 +21,7 @@ metrics:
 ---
 """
 _NUM_NAMES = 20  # classes whose names are listed
-_BATCHES = (1, 32)
-_REPEATS, _SECONDS = 20, 0.5
+_SECONDS = 0.5  # for each speed
 
 
 def model_card(
@@ -80,24 +78,14 @@ Output: logits (batch, {num}), in the order of the classes; softmax gives probab
 
 
 @torch.no_grad()
-def images_per_second(program: Callable[[Tensor], Tensor], images: Tensor) -> float:
-    """Return the median over up to 20 runs in half a second, after one warm-up run."""
-    program(images)
-    seconds: list[float] = []
-    while len(seconds) < _REPEATS and (not seconds or sum(seconds) < _SECONDS):
-        start = time.perf_counter()
-        program(images)
-        seconds.append(time.perf_counter() - start)
-    return len(images) / statistics.median(seconds)
-
-
 def speed_rows(program: Callable[[Tensor], Tensor], shape: tuple[int, int, int], runner: str) -> dict[str, str]:
-    """Return rows with the speed of a program on this machine's CPU."""
-    threads = torch.get_num_threads()
+    """Return rows with the speed of a program on this machine's CPU, medians over half a second."""
+    threads, rows = torch.get_num_threads(), {}
     where = f"{runner}, {processor()}, {threads} thread{'s' if threads > 1 else ''}"
-    rows = {}
-    for num in _BATCHES:
-        speed = images_per_second(program, torch.randint(256, (num, *shape), dtype=torch.uint8))
+    for num in (1, 32):
+        images = torch.randint(256, (num, *shape), dtype=torch.uint8)
+        timer = Timer("program(images)", globals={"program": program, "images": images}, num_threads=threads)
+        speed = num / timer.blocked_autorange(min_run_time=_SECONDS).median
         rows[f"speed, batches of {num}, {shape[1]}x{shape[2]}"] = f"{speed:,.0f} images/s ({where})"
     return rows
 

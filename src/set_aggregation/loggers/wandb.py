@@ -19,8 +19,6 @@ from set_aggregation.loggers.wandb_media import Misclassification, confusion_cha
 from set_aggregation.runs.files import warn
 
 PROJECT = "set-aggregation"  # unless the environment or the config names another
-_EACH_EPOCH = ("curve/", "val/", "test/")
-_WITH_BEST = ("curve/", "val/")
 _SUMMARY = {"accuracy": "max,last", "loss": "min,last"}
 _SETTINGS: dict[str, Any] = {  # of W&B, in seconds; environment variables such as WANDB_INIT_TIMEOUT override them
     "silent": True,
@@ -50,19 +48,17 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., None]:
 class SafeWandbLogger(WandbLogger):
     """Lightning's WandbLogger for runs that must survive W&B.
 
-    W&B's own process writes the files and talks to the server. If nobody is logged in or the server does not answer,
-    it warns once and keeps the run offline. If W&B raises an error later, it warns once and the run continues without
-    W&B.
+    If nobody is logged in or the server does not answer, it warns once and keeps the run offline. If W&B raises an
+    error later, it warns once and the run continues without W&B.
 
-    The id of the W&B run is stored in ``wandb_run_id`` in ``save_dir`` when it starts; a resumed run reads it there.
-    After a SIGKILL a few points may be missing, and points after the last checkpoint are logged again at the same step.
+    The id of the W&B run is stored in ``wandb_run_id`` in ``save_dir``, where a resumed run reads it. After a SIGKILL a
+    few points may be missing, and points after the last checkpoint are logged again at the same step.
 
-    ``epoch``, which counts from 1, is the x axis of ``curve/``, ``val/`` and ``test/``; the optimizer step that of all
+    ``epoch``, which counts from 1, is the x axis of ``curve/``, ``val/`` and ``test/``, the optimizer step that of all
     other metrics. The summary has best and last of each accuracy and loss in ``curve/`` and ``val/``, such as
     ``val/accuracy.max``, and the last of all other metrics.
 
-    The arguments are those of Lightning's WandbLogger. ``log_model`` works offline too: the best checkpoint becomes an
-    artifact when training ends.
+    The arguments are those of Lightning's WandbLogger. ``log_model`` works offline too.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -124,31 +120,22 @@ class SafeWandbLogger(WandbLogger):
         # Lightning counts epochs from 0 while it trains; in a test it gives the number of trained epochs.
         if "epoch" in row and not any(name.startswith("test/") for name in row):
             row["epoch"] += 1
-        prefix = f"{self._prefix}{self.LOGGER_JOIN_CHAR}" if self._prefix else ""
         for name in set(row) - self._axes:  # one by one: if two patterns match a name, either may apply
             kind = name.replace("_", "/").rsplit("/", 1)[-1]
-            self.experiment.define_metric(
-                f"{prefix}{name}",
-                step_metric=f"{prefix}epoch" if name.startswith(_EACH_EPOCH) else "trainer/global_step",
-                summary=_SUMMARY.get(kind) if name.startswith(_WITH_BEST) else None,
-            )
+            axis = "epoch" if name.startswith(("curve/", "val/", "test/")) else "trainer/global_step"
+            summary = _SUMMARY.get(kind) if name.startswith(("curve/", "val/")) else None
+            self.experiment.define_metric(name, step_metric=axis, summary=summary)
             self._axes.add(name)
         super().log_metrics(row, step)
 
     @_guarded
     def log_evaluation(
-        self,
-        confusion: np.ndarray,
-        class_names: Sequence[str],
-        misclassifications: Sequence[Misclassification],
+        self, confusion: np.ndarray, class_names: Sequence[str], misclassifications: Sequence[Misclassification]
     ) -> None:
         """Log the number of images of each class (rows) with each prediction (columns), and misclassifications."""
-        self.experiment.log(
-            {
-                "test/confusion_matrix": confusion_chart(confusion, class_names),
-                "test/worst_misclassifications": misclassification_images(misclassifications),
-            }
-        )
+        images = misclassification_images(misclassifications)
+        chart = confusion_chart(confusion, class_names)
+        self.experiment.log({"test/confusion_matrix": chart, "test/worst_misclassifications": images})
 
     log_hyperparams = _guarded(WandbLogger.log_hyperparams)
     after_save_checkpoint = _guarded(WandbLogger.after_save_checkpoint)

@@ -1,14 +1,18 @@
-"""Runs side by side: groups of seeds, in the order of the figure."""
+"""Runs side by side: groups of seeds, in the order of the figure, and the settings by which they differ."""
 
 import itertools
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from set_aggregation.reports.finished_run import Run, Skipped
-from set_aggregation.reports.settings import differences, same
+from set_aggregation.runs.settings import changed
 
 _ORDER = ("Flatten", "GlobalAvgPool", "GlobalMaxPool", "Conv1x1", "SAN")  # of the columns of the paper's Table 2
+_NULL = "null"  # value of a missing setting: versions of the project have different settings
+
+Settings = Mapping[str, str]
 
 
 class Row(NamedTuple):
@@ -70,6 +74,29 @@ def compare(runs: Sequence[Run], skipped: Sequence[Skipped] = ()) -> Comparison:
     )
 
 
+def differences(variants: Sequence[Settings]) -> list[tuple[str, ...]]:
+    """Return the settings by which each of several runs differs from the others, as short texts; none for a single run.
+
+    Example:
+        >>> differences([{"trainer.max_epochs": "15", "model.dropout": "0"}, {"trainer.max_epochs": "40"}])
+        [('dropout=0', 'max_epochs=15'), ('dropout=null', 'max_epochs=40')]
+    """
+    names = sorted({name for settings in variants for name in settings})
+    found = [[name for name in names if _differs(name, settings, variants)] for settings in variants]
+    used = sorted({name for names in found for name in names})
+    labels = [
+        tuple(f"{_short(name, used)}={_plain(name, settings.get(name, _NULL))}" for name in names)
+        for settings, names in zip(variants, found, strict=True)
+    ]
+    if len(set(labels)) == len(variants):
+        return labels
+    # Classes of the same name in two packages, or a text that looks like a number.
+    return [
+        tuple(f"{name}={settings.get(name, _NULL)}" for name in names)
+        for settings, names in zip(variants, found, strict=True)
+    ]
+
+
 def _place(run: Run) -> tuple[str, int, str]:
     known = run.aggregator in _ORDER
     return run.data, _ORDER.index(run.aggregator) if known else len(_ORDER), run.aggregator
@@ -79,7 +106,7 @@ def _variants(runs: Iterable[Run]) -> list[list[Run]]:
     """Return groups of runs that may be averaged."""
     variants: list[list[Run]] = []
     for run in runs:
-        alike = next((variant for variant in variants if same(variant[0].settings, run.settings)), None)
+        alike = next((variant for variant in variants if not changed(variant[0].settings, run.settings)), None)
         if alike is None:
             variants.append([run])
         else:
@@ -106,3 +133,30 @@ def _natural(text: str) -> list[tuple[float, str]]:
         (float(part), "") if index % 2 else (0.0, part)
         for index, part in enumerate(re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text))
     ]
+
+
+def _differs(name: str, settings: Settings, variants: Sequence[Settings]) -> bool:
+    """Return whether a setting differs among the runs whose classes take it."""
+    classes = [f"{name[: found.start()]}.class_path" for found in re.finditer(r"\.init_args\.", name)]
+    alike = [each for each in variants if all(each.get(key) == settings.get(key) for key in classes)]
+    return len({each.get(name, _NULL) for each in alike}) > 1
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.split(".") if part not in ("init_args", "class_path")]
+
+
+def _short(name: str, names: Sequence[str]) -> str:
+    """Return the shortest suffix of a dotted name that no other name has."""
+    parts = _parts(name)
+    for num in range(1, len(parts)):
+        if sum(_parts(other)[-num:] == parts[-num:] for other in names) == 1:
+            return ".".join(parts[-num:])
+    return ".".join(parts)
+
+
+def _plain(name: str, text: str) -> str:
+    value = json.loads(text)
+    if not isinstance(value, str):
+        return text
+    return value.rsplit(".", 1)[-1] if name.endswith(".class_path") else value

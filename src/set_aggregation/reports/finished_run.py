@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
-from set_aggregation.reports.settings import settings_of
+from set_aggregation.runs.settings import IRRELEVANT, WIDTH_KEYS, settings_of
 
 _NAMES = ("aggregator", "data", "width", "seed", "epochs")
 _NOT_BELOW_A_RUN = ("checkpoints", "wandb")  # W&B writes its own config.yaml
@@ -84,7 +84,7 @@ def read_run(folder: Path) -> Run:
         run = Run(
             folder=folder,
             **{name: results[name] for name in _NAMES},
-            settings=settings_of(config),
+            settings=comparable_settings(config),
             history=tuple(results["curves"]),
             parameters=results.get("parameters", {}).get("all"),
             best_test=results.get("metrics", {}).get("test/accuracy") if results.get("best") else None,
@@ -96,6 +96,18 @@ def read_run(folder: Path) -> Run:
     if not run.history:
         raise UnusableRunError("broken: got no curves in results.json; train it with --curves.every_n_epochs 1")
     return run
+
+
+def comparable_settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings that keep runs apart: those that can change a result, except seed and width.
+
+    Example:
+        >>> comparable_settings({"run": {"root": "logs"}, "model": {"hidden_features": 128, "dropout": 0.0}})
+        {'model.hidden_features': '"width"', 'model.dropout': '0'}
+    """
+    settings = settings_of(config, ("seed_everything", *IRRELEVANT))
+    width = next((name for name in WIDTH_KEYS if settings.get(name, "null") != "null"), None)
+    return settings if width is None else settings | {width: '"width"'}
 
 
 def _started(results_file: Path) -> float:

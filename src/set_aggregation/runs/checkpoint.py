@@ -102,6 +102,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
     def __init__(self, on_error: Literal["continue", "stop"] = "continue") -> None:
         self.on_error = on_error
         self.metrics: Sequence[Path] = ()  # files to fsync before last.ckpt, which stores their row counts
+        self.waits = False  # whether training waits for last.ckpt too
         self.failed: dict[Path, str] = {}  # files whose newest write failed, and the reason
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: tuple[Path, Future[None]] | None = None
@@ -111,13 +112,13 @@ class DurableCheckpointIO(TorchCheckpointIO):
     ) -> None:
         """Write a checkpoint."""
         file = Path(path)
-        if file.name != LAST:
+        previous = file.with_name(PREVIOUS) if file.name == LAST else None
+        if previous is None or self.waits:
             self.wait()
-            self._try(file, lambda: write_checkpoint(checkpoint, file))
+            self._try(file, lambda: write_checkpoint(checkpoint, file, previous, self.metrics))
         elif self._pending is None or self._pending[1].done():
             self.wait()
             copy = apply_to_collection(checkpoint, Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
-            previous = file.with_name(PREVIOUS)
             self._pending = file, self._writer.submit(write_checkpoint, copy, file, previous, self.metrics)
 
     def wait(self) -> None:

@@ -91,21 +91,18 @@ class RunDirectory:
             ) from error
 
     def _make(self, config: str) -> None:
-        """Make the folder in one step, with its configuration and lock.
-
-        A killed process leaves no folder or one that can be resumed; of several processes one gets it.
-        """
+        """Make the folder in one step, with its configuration and lock: a killed process leaves none or a whole one."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder.with_name(f".{self.name}.{secrets.token_hex(3)}.tmp")
         unfinished.mkdir()
         try:
             self._write_config(unfinished, config)
-            if self.folder.exists():
-                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+            if self.folder.exists():  # rename() replaces an empty folder
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.folder))
             unfinished.rename(self.folder)
         except OSError as error:
             self.unlock()
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            if error.errno == errno.ENOTEMPTY:  # made by another process in the meantime
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.folder)) from error
             raise
         finally:

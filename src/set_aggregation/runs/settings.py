@@ -25,6 +25,7 @@ IRRELEVANT = (
     "data.init_args.num_workers",
 )
 # Hardware may change when a run is resumed; several devices multiply the batch, so comparisons keep such runs apart.
+WIDTH_KEYS = ("model.hidden_features", "model.aggregator.init_args.out_features")  # the first that is not null
 HARDWARE = ("trainer.accelerator", "trainer.strategy", "trainer.devices", "trainer.num_nodes")
 
 
