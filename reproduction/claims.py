@@ -94,12 +94,7 @@ def at_sizes(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def epochs_to(level: float, curves: Sequence[Mapping[str, float]]) -> float:
-    """Return the epoch at which test accuracy first reaches a level, interpolated; one after the last if it never does.
-
-    Example:
-        >>> epochs_to(0.9, [{"epoch": 1, "test_accuracy": 0.8}, {"epoch": 2, "test_accuracy": 1.0}])
-        1.5
-    """
+    """Return the epoch at which test accuracy reaches a level, interpolated; one after the last if it never does."""
     before: Mapping[str, float] | None = None
     for row in curves:
         if row["test_accuracy"] >= level:

@@ -75,12 +75,7 @@ def expand(
     epochs: int | None = None,
     preset: str = "paper",
 ) -> list[RunSpec]:
-    """Return the runs of an experiment, each once: all of the first seed, then all of the second, and so on.
-
-    Example:
-        >>> len(expand("table2"))
-        250
-    """
+    """Return the runs of an experiment, each once: all of the first seed, then all of the second, and so on."""
     grid = EXPERIMENTS[experiment]
     _check(experiment, "data", data, (*grid.data, "digits"))
     _check(experiment, "aggregators", aggregators, grid.aggregators)

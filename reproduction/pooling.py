@@ -61,12 +61,7 @@ def pooling_figure(runs: pd.DataFrame, measurements: pd.DataFrame) -> Figure:
 
 
 def accuracy_after(epochs: float, curves: Sequence[Mapping[str, float]]) -> float:
-    """Return the validation accuracy after a number of epochs, interpolated; NaN before the first.
-
-    Example:
-        >>> accuracy_after(1.5, [{"epoch": 1, "val_accuracy": 0.5}, {"epoch": 2, "val_accuracy": 0.6}])
-        0.55
-    """
+    """Return the validation accuracy after a number of epochs, interpolated; NaN before the first."""
     points = {row["epoch"]: row["val_accuracy"] for row in curves if "val_accuracy" in row}
     before, after = math.floor(epochs), math.ceil(epochs)
     if not {before, after} <= points.keys():

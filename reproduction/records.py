@@ -44,26 +44,15 @@ _ENVIRONMENT = ["environment.commit", "environment.devices", "environment.system
 
 
 class Results(NamedTuple):
-    """Tables of all lines; the column ``place`` has file and line number.
+    """Tables of all lines; the column ``place`` has file and line number."""
 
-    Args:
-        runs: trainings. Columns are the settings (``overrides`` as JSON, ``train_sizes`` ``""`` for one size), ``best``
-            and ``last`` (test accuracy), ``sizes`` (test accuracy at each size of images), ``score`` (their mean, or
-            ``best``), ``curves``, ``parameters`` (of aggregator and head), ``seconds`` and ``environment.*``.
-        measurements: settings and measured values of what trains no network.
-    """
-
+    # Trainings: settings, best and last test accuracy, sizes (test accuracy at each), score (their mean, or best), ...
     runs: "pd.DataFrame"
-    measurements: "pd.DataFrame"
+    measurements: "pd.DataFrame"  # settings and measured values of what trains no network
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
-    """Return a text that identifies settings; 0 and 0.0 are equal.
-
-    Example:
-        >>> key_of({"dropout": 0.0, "size": 8})
-        '{"dropout": 0, "size": 8}'
-    """
+    """Return a text that identifies settings; 0 and 0.0 are equal."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):

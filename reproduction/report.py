@@ -20,10 +20,7 @@ _NO_RESULTS = "No results yet: `python -m reproduction run table2` makes some."
 
 
 def write_report(folder: Path) -> Path:
-    """Write the report into the folder of results, and the summaries into README.md and docs/pooling.md beside it.
-
-    ``REPORT.md`` has the same bytes for the same lines. The figures have them with the same version of matplotlib.
-    """
+    """Write the report and its figures into the folder of results, and the summaries into README and docs."""
     if not folder.is_dir():
         raise ValueError(f"got no folder {folder}; python -m reproduction run makes it")
     results = read(folder)

@@ -14,35 +14,18 @@ from reproduction.records import key_of
 
 @dataclass(frozen=True)
 class RunSpec:
-    """A run of the paper's experiments; equal settings mean the same run.
+    """A run of the paper's experiments; equal settings mean the same run."""
 
-    Args:
-        data: name of the data set: ``"cifar10"``, ``"fashion_mnist"``, or ``"digits"`` to try a grid quickly.
-        aggregator: short name of the aggregator; ``"original"`` is average pooling without a hidden dense layer.
-        size: the paper's size, the number of inputs of the last dense layer.
-        seed: of the run.
-        epochs: of training.
-        preset: one of :data:`PRESETS`.
-        backbone: ``"small_cnn"`` or ``"resnet56"``.
-        train_sizes: None for images of one size; with several sizes, the ones trained on: ``"all"`` or ``"original"``.
-        dropout: probability of dropping an input of the last dense layer.
-        overrides: values of single :data:`OPTIONS` that differ from the preset.
-
-    Example:
-        >>> RunSpec("cifar10", "san", size=1024, seed=0, epochs=15, train_sizes="all").label
-        'cifar10, san, 1024, seed 0, trained on all, 15 epochs'
-    """
-
-    data: str
-    aggregator: str
-    size: int
+    data: str  # cifar10, fashion_mnist or digits
+    aggregator: str  # short name; "original" is average pooling without a hidden dense layer
+    size: int  # the paper's, the number of inputs of the last dense layer
     seed: int
     epochs: int
     preset: str = "paper"
     backbone: str = "small_cnn"
-    train_sizes: str | None = None
+    train_sizes: str | None = None  # "all" or "original" of several sizes; None for images of one size
     dropout: float = 0.0
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # values of OPTIONS that differ from the preset
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -120,12 +103,7 @@ _FILES = {"avg": "global_avg_pool", "max": "global_max_pool"}  # in configs/aggr
 
 
 def aggregator_config(name: str) -> dict[str, Any]:
-    """Return class and arguments of an aggregator.
-
-    Example:
-        >>> aggregator_config("avg")["class_path"]
-        'GlobalAvgPool'
-    """
+    """Return class and arguments of an aggregator."""
     file = Path(__file__).parents[1] / "configs" / "aggregator" / f"{_FILES.get(name, name)}.yaml"
     return dict(yaml.safe_load(file.read_text()))
 

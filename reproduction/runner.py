@@ -57,21 +57,14 @@ class Runner:
 
     After any interruption, a SIGKILL included, the same command resumes: a line is written as a whole or not at all, a
     run whose process was killed resumes from its last checkpoint, and a run whose process still trains is waited for.
-    Several runners on the same folders share the runs.
-
-    Args:
-        file: of the results; runs that any file of its folder has are not made.
-        root: folder of all run folders.
-        environments: environment variables of each of the runs that are made at a time.
-        keep_checkpoints: whether to keep the checkpoints of finished runs.
     """
 
     def __init__(
         self, file: Path, root: Path, environments: Sequence[Mapping[str, str]], keep_checkpoints: bool = False
     ) -> None:
-        self.file = file
+        self.file = file  # of the results; runs that any file of its folder has are not made
         self.folder = root / _EXPERIMENT
-        self.environments = environments
+        self.environments = environments  # environment variables of each of the runs that are made at a time
         self.keep_checkpoints = keep_checkpoints
         self._missing: deque[RunSpec] = deque()
         self._jobs: list[_Job] = []

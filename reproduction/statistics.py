@@ -22,13 +22,7 @@ class Interval(NamedTuple):
 
 
 def t_interval(values: Iterable[float]) -> Interval:
-    r"""Return the mean and half its 95 % interval, :math:`t_{n-1} s / \sqrt n`.
-
-    Example:
-        >>> interval = t_interval([0.70, 0.72, 0.74])
-        >>> round(interval.mean, 4), round(interval.half_width, 4), interval.number
-        (0.72, 0.0497, 3)
-    """
+    """Return the mean and half its 95 % interval, t(n - 1) s / sqrt(n)."""
     found = np.array(list(values), dtype=float)
     if len(found) == 1:
         return Interval(float(found[0]), np.nan, 1)
@@ -38,23 +32,14 @@ def t_interval(values: Iterable[float]) -> Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference that a claim is about.
+    """Difference that a claim is about."""
 
-    Args:
-        name: what is subtracted from what.
-        values: by seed (first level of the index) and cell (the others).
-        places: lines of the results that it uses.
-        null: supported above it.
-        paper: the same difference in the paper's numbers.
-        unit: of the values: ``"points"`` (of accuracy, stored as a share), ``"epochs"`` or ``"%"``.
-    """
-
-    name: str
-    values: pd.Series
-    places: frozenset[str]
-    null: float = 0.0
-    paper: float | None = None
-    unit: str = "points"
+    name: str  # what is subtracted from what
+    values: pd.Series  # by seed (first level of the index) and cell (the others)
+    places: frozenset[str]  # lines of the results that it uses
+    null: float = 0.0  # supported above it
+    paper: float | None = None  # the same difference in the paper's numbers
+    unit: str = "points"  # of accuracy, stored as a share; or "epochs", "%"
 
     @property
     def over_cells(self) -> Interval:

@@ -20,13 +20,7 @@ _BATCH, _ROUNDS = 64, 15
 
 
 def measurements() -> Iterator[tuple[dict[str, Any], Callable[[], dict[str, float]]]]:
-    """Yield the settings of each measurement, and the function that makes it.
-
-    Example:
-        >>> settings, measure = next(measurements())
-        >>> settings["experiment"], settings["data"], settings["aggregator"], settings["size"]
-        ('pooling_time', 'cifar10', 'attention_pool', 1050)
-    """
+    """Yield the settings of each measurement, and the function that makes it."""
     runs = expand("pooling", seeds=[0])
     avg = {(run.data, run.train_sizes): run for run in runs if run.aggregator == "avg"}
     for run in runs:
@@ -35,11 +29,7 @@ def measurements() -> Iterator[tuple[dict[str, Any], Callable[[], dict[str, floa
 
 
 def time_of_a_step(run: RunSpec, avg: RunSpec) -> dict[str, float]:
-    """Train the network of a run and that with average pooling in turn, one step each at each size of the images.
-
-    Return ``milliseconds`` of a step on 64 images, and ``ratio`` of this time to that with average pooling; each is the
-    median of fifteen turns.
-    """
+    """Return the median milliseconds of a step on 64 images, and the ratio to average pooling, trained in turn."""
     channels, sizes = _IMAGES[run.data]
     batches = [torch.rand(_BATCH, channels, side, side) for side in (sizes if run.train_sizes else sizes[:1])]
     steps = [_step(network(each), batches) for each in (run, avg)]

@@ -10,11 +10,7 @@ from reproduction.run_spec import RunSpec, fit_arguments
 
 
 def sweep(experiment: str, runs: Sequence[RunSpec]) -> str:
-    """Return the YAML of a sweep over the runs.
-
-    A sweep is the product of its parameters' values. Aggregators that do not fit into one product with most of the
-    others, such as flatten, which has one size, are named in a comment.
-    """
+    """Return the YAML of a sweep, a product of values; a comment names the aggregators that do not fit into it."""
     values: dict[str, dict[str, list[Any]]] = {}
     for run in runs:
         of_aggregator = values.setdefault(run.aggregator, {})

@@ -23,12 +23,7 @@ class Table(NamedTuple):
 
 
 def measured(values: Iterable[float], digits: int = 3, factor: float = 1, sign: str = "") -> str:
-    """Return mean, interval and number of the values.
-
-    Example:
-        >>> measured([0.7, 0.72]), measured([0.7])
-        ('0.710 ± 0.127 (2)', '0.700')
-    """
+    """Return mean, interval and number of the values, such as ``0.710 ± 0.127 (2)``."""
     values = [factor * value for value in values]
     if not values:
         return NOT_RUN

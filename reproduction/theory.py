@@ -41,16 +41,10 @@ def measurements() -> Iterator[tuple[dict[str, Any], Measurement]]:
 
 @torch.no_grad()
 def difference_to_max(p: float, seed: int) -> dict[str, float]:
-    r"""Return the distance of a power-mean SAN from max pooling of the same projections.
+    """Return mean and largest distance of a power-mean SAN from max pooling of the same projections (Remark 1).
 
-    Remark 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_: the distance
-    :math:`|(\sum_i \mathrm{ReLU}(v^\top x_i + b)^p)^{1/p} - \max_i \mathrm{ReLU}(v^\top x_i + b)|` for 64 sets of 64
-    elements from the standard normal distribution in 8 dimensions, and 16 directions and biases as a layer draws them:
-    the mean (``difference``) and the ``largest``.
-
-    Example:
-        >>> difference_to_max(1.0, seed=0)["difference"] > 1 > 0.01 > difference_to_max(1000.0, seed=0)["difference"]
-        True
+    The 64 sets have 64 elements from the standard normal distribution in 8 dimensions. The 16 directions and biases are
+    drawn as a layer draws them.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -62,27 +56,17 @@ def difference_to_max(p: float, seed: int) -> dict[str, float]:
 
 
 def recover(elements: int, features: int, aggregator: Kind, size: int, seed: int, starts: int = 20) -> dict[str, float]:
-    r"""Draw a set, embed it, search for a set of this embedding, and return the distance of the two sets.
+    """Draw a set, embed it, search for a set of this embedding, and return the distance of the two sets (Theorem 1).
 
-    By Theorem 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_ the numbers
-    :math:`y_{v, b} = \sum_i \mathrm{ReLU}(v^\top x_i + b)` of all v and b determine a set. Here M of them are given: v
-    is uniform on the unit sphere, b in [-1, 1], and the points in the unit ball. The controls take the maximum, which
-    depends on the convex hull only, or the mean of the same projections. All draws depend on the seed, N and K only: a
-    larger M adds directions.
+    M directions are uniform on the unit sphere, biases in [-1, 1], and the points in the unit ball. The controls take
+    the maximum or the mean of the same projections. All draws depend on the seed, N and K only.
 
     Gauss-Newton steps in a trust region are exact in the right piece of a piecewise linear function. They start from up
     to ``starts`` sets drawn like the first one, until one has the given embedding.
 
     Return ``error``, mean distance of points in the best matching of the two sets; ``residual``, largest difference of
-    the two embeddings; ``starts``, the number made; ``chance``, the error of another random set. **A large error with a
-    residual near zero is another set of the same embedding**: the embedding does not determine the set. With a large
-    residual it is a failed search, from which nothing follows.
-
-    Example:
-        >>> recover(elements=4, features=2, aggregator="san", size=64, seed=0)["error"] < 1e-9
-        True
-        >>> recover(elements=4, features=2, aggregator="avg", size=64, seed=0)["error"] > 0.1
-        True
+    the two embeddings; ``starts``, the number made; ``chance``, the error of another random set. A large error with a
+    residual near zero means that the embedding does not determine the set. With a large residual the search failed.
     """
     for_set, for_directions, for_biases, for_starts = np.random.default_rng([seed, elements, features]).spawn(4)
     wanted = _points_in_ball(for_set, elements, features)
@@ -122,12 +106,7 @@ def embed(
 
 
 def matching_error(one: Points, other: Points) -> float:
-    """Return the smallest mean distance of points over all matchings of two sets.
-
-    Example:
-        >>> matching_error(np.array([[0.0], [1.0]]), np.array([[1.5], [0.0]]))
-        0.25
-    """
+    """Return the smallest mean distance of points over all matchings of two sets."""
     distances = np.linalg.norm(one[:, None] - other[None], axis=2)  # N N
     return float(distances[linear_sum_assignment(distances)].mean())
 

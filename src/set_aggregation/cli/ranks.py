@@ -27,8 +27,7 @@ def broadcast_from_rank_zero(value: Any, trainer: Trainer) -> Any:
 def disconnect() -> None:
     """Destroy the process group, once all ranks are done.
 
-    Otherwise a rank may end by SIGABRT, and torchrun on other machines waits five minutes for it: a thread of gloo that
-    holds a tensor asks for Python's lock while Python ends (PyTorch pull request 179291).
+    Otherwise a rank may end by SIGABRT (PyTorch pull request 179291), and torchrun elsewhere waits minutes for it.
     """
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

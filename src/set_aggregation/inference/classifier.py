@@ -117,8 +117,12 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         Raises:
             ValueError: it is none of these.
         """
-        is_array = isinstance(image, np.ndarray)
-        if is_array and image.dtype == np.uint8 and image.size and (image.ndim == 2 or image.shape[2:] in ((3,), (4,))):
+        if (
+            isinstance(image, np.ndarray)
+            and (image.ndim == 2 or image.shape[2:] in ((3,), (4,)))
+            and image.dtype == np.uint8
+            and image.size
+        ):
             image = Image.fromarray(image)
         if isinstance(image, Image.Image):
             size = self.image_size or self._own_size(ImageOps.exif_transpose(image).size[::-1])
@@ -128,7 +132,9 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
             size = self.image_size or self._own_size(upright_size(file))
             pixels = read_image(file, self.in_channels, size, self.white)
         else:
-            got = f"an array of {image.dtype} of shape {image.shape}" if is_array else f"a {type(image).__name__}"
+            got = f"a {type(image).__name__}"
+            if isinstance(image, np.ndarray):
+                got = f"an array of {image.dtype} of shape {image.shape}"
             raise ValueError(
                 f"ImageClassifier.preprocess: got {got}, expected one image: a file, an image of Pillow, or uint8 of "
                 "shape (H, W), (H, W, 3) or (H, W, 4)"

@@ -119,12 +119,7 @@ class Difference(NamedTuple):
 
 
 def three_shapes(in_channels: int, size: tuple[int, int], smallest: tuple[int, int] | None) -> list[Shape]:
-    """Return the shapes to compare at: one image, and more images of other sizes if these are free.
-
-    Example:
-        >>> three_shapes(3, (32, 32), smallest=(5, 5))
-        [(1, 3, 32, 32), (2, 3, 5, 5), (3, 3, 49, 64)]
-    """
+    """Return the shapes to compare at: one image, and more images of other sizes if these are free."""
     if smallest is None:
         return [(num, in_channels, *size) for num in (1, 2, 5)]
     odd_and_oblong = (size[0] * 3 // 2 | 1, 2 * size[1])

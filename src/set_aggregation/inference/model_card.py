@@ -27,15 +27,7 @@ _SECONDS = 0.5  # for each speed
 def model_card(
     network: SetClassifier, config: Mapping[str, Any], usage: str, takes: str, measured: Mapping[str, str]
 ) -> str:
-    """Return a page with the metadata that the Hugging Face Hub reads.
-
-    Args:
-        network: of an ``ImageClassifier``.
-        config: of it.
-        usage: lines of Python that run the model.
-        takes: description of the images that it takes.
-        measured: more rows of the table, such as the speed.
-    """
+    """Return a page with the Hugging Face Hub's metadata; ``takes`` describes the input, ``measured`` adds rows."""
     images, training, aggregator = config["images"], config["training"], network.aggregator
     name, names = type(aggregator).__name__, images["class_names"]
     num = len(names)

@@ -25,12 +25,7 @@ _REFUSED = "got a network that cannot be built here"
 
 
 def without_training(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a network without those of its training.
-
-    Example:
-        >>> without_training({"num_classes": 10, "compile": True})
-        {'num_classes': 10}
-    """
+    """Return the arguments of a network without those of its training."""
     return {name: value for name, value in arguments.items() if name not in (*_OF_TRAINING, "_instantiator")}
 
 

@@ -75,12 +75,7 @@ def compare(runs: Sequence[Run], skipped: Sequence[Skipped] = ()) -> Comparison:
 
 
 def differences(variants: Sequence[Settings]) -> list[tuple[str, ...]]:
-    """Return the settings by which each of several runs differs from the others, as short texts; none for a single run.
-
-    Example:
-        >>> differences([{"trainer.max_epochs": "15", "model.dropout": "0"}, {"trainer.max_epochs": "40"}])
-        [('dropout=0', 'max_epochs=15'), ('dropout=null', 'max_epochs=40')]
-    """
+    """Return the settings by which each of several runs differs from the others, as short texts."""
     names = sorted({name for settings in variants for name in settings})
     found = [[name for name in names if _differs(name, settings, variants)] for settings in variants]
     used = sorted({name for names in found for name in names})

@@ -99,12 +99,7 @@ def read_run(folder: Path) -> Run:
 
 
 def comparable_settings(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings that keep runs apart: those that can change a result, except seed and width.
-
-    Example:
-        >>> comparable_settings({"run": {"root": "logs"}, "model": {"hidden_features": 128, "dropout": 0.0}})
-        {'model.hidden_features': '"width"', 'model.dropout': '0'}
-    """
+    """Return the settings that keep runs apart: those that can change a result, except seed and width."""
     settings = settings_of(config, ("seed_everything", *IRRELEVANT))
     width = next((name for name in WIDTH_KEYS if settings.get(name, "null") != "null"), None)
     return settings if width is None else settings | {width: '"width"'}

@@ -8,11 +8,7 @@ from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcess
 
 
 def take_over_signals(trainer: Trainer) -> None:
-    """Keep Lightning from handling signals.
-
-    It would end with exit code 0 and without a checkpoint, requeue SLURM jobs itself, and make every step of every rank
-    wait for a broadcast.
-    """
+    """Keep Lightning from handling signals: it would leave no checkpoint, and make every step wait for a broadcast."""
     trainer._signal_connector.register_signal_handlers = _do_nothing  # type: ignore[method-assign]
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _do_nothing  # type: ignore[method-assign]
 

@@ -53,15 +53,12 @@ def write_checkpoint(
 
 
 def read_checkpoint(path: Path, model: nn.Module | None = None) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU and validate it.
-
-    ``torch.load`` does not verify the CRC of its archive, so ``zipfile.testzip`` does. With ``weights_only=True`` no
-    code in the file is executed.
-    """
+    """Read a checkpoint onto the CPU without executing code in it, and validate it."""
     if not path.is_file():
         raise ValueError(f"checkpoint not found: {path}; expected a file such as checkpoints/best.ckpt")
     try:
         with zipfile.ZipFile(path) as archive:
+            # torch.load does not verify the CRC.
             if (member := archive.testzip()) is not None:
                 raise ValueError(f"wrong CRC of {member}")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
