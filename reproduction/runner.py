@@ -53,7 +53,7 @@ class _Job:
 
 
 class Runner:
-    """Makes runs in child processes and appends a line of results for each.
+    """Make runs in child processes, and append a line of results for each.
 
     After any interruption, a SIGKILL included, the same command resumes: a line is written as a whole or not at all, a
     run whose process was killed resumes from its last checkpoint, and a run whose process still trains is waited for.

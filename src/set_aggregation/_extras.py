@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 
 class MissingExtraError(ModuleNotFoundError):
-    """Something needs packages that an extra of this one brings."""
+    """Error for a missing package that an extra of this project installs."""
 
 
 @contextmanager
 def needs(extra: str, what: str) -> Iterator[None]:
-    """Names the extra that brings what cannot be imported.
+    """Name the extra that installs a package that cannot be imported.
 
     Example:
         >>> with needs("train", "to fly"):

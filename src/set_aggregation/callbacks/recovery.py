@@ -36,8 +36,8 @@ class Recovery(Callback):
     Args:
         every_n_minutes: maximum time between two checkpoints.
         every_n_steps: maximum number of optimizer steps between two checkpoints; None sets none.
-        on_write_error: what a checkpoint that cannot be written does, for example on a full disk: ``"continue"`` warns
-            and trains on, ``"stop"`` ends training. The checkpoint before it stays.
+        on_write_error: ``"continue"`` warns if a checkpoint cannot be written, for example on a full disk, and
+            ``"stop"`` ends training. The checkpoint before it stays.
     """
 
     def __init__(

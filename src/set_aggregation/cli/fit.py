@@ -111,10 +111,7 @@ class Fit(SetAggregationCLI):
             )
 
     def _prepare(self) -> bool:
-        """Check everything on the first rank before any logger starts a run, and tell the others which run it is.
-
-        Return whether anything is left to train.
-        """
+        """Check everything and create the folder on the first rank; return whether anything is left to train."""
         run, has_work, problem = self.run_directory, False, None
         self._ckpt_path: Path | None = self.config_init["ckpt_path"]
         if self.trainer.is_global_zero:
@@ -140,8 +137,8 @@ class Fit(SetAggregationCLI):
         run = self.run_directory
         if spawns_processes(self.trainer):
             raise ValueError(
-                f"got --trainer.strategy {self.config.trainer.strategy}, which trains in processes that "
-                "keep their results; use --trainer.strategy ddp"
+                f"got --trainer.strategy {self.config.trainer.strategy}, whose processes do not return "
+                "their results; use --trainer.strategy ddp"
             )
         if self._is_resumed and self._resume == "auto" and run.results.exists():
             print(f"{relative(run.folder)} has finished; there is nothing left to do")

@@ -1,6 +1,5 @@
 """The model card: description of a model in Markdown, saved beside its weights, and its speed."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch.utils.benchmark import Timer
 
 from set_aggregation.models import SetClassifier
 from set_aggregation.models.description import num_parameters
+from set_aggregation.reports.summary import accuracy_by_size
 from set_aggregation.runs.environment import processor
 
 _HEAD = """\
@@ -84,7 +84,7 @@ def speed_rows(program: Callable[[Tensor], Tensor], shape: tuple[int, int, int],
 
 def _training_rows(training: Mapping[str, Any]) -> dict[str, str]:
     metrics = training.get("metrics", {})
-    sizes = [f"{found[1]} {metrics[key]:.4f}" for key in metrics if (found := re.fullmatch(r"test/accuracy/(.+)", key))]
+    sizes = [f"{size} {accuracy:.4f}" for size, accuracy in accuracy_by_size(metrics).items()]
     accuracy = f"{metrics['test/accuracy']:.4f}" if "test/accuracy" in metrics else "not measured"
     settings = [f"{name} {value}" for name, value in training.get("data_settings", {}).items() if value is not None]
     rows = {

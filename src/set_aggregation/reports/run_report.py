@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from PIL import Image
 
 from set_aggregation.reports.curves import run_figure
 from set_aggregation.reports.rendering import page, svg
+from set_aggregation.reports.summary import accuracy_by_size
 from set_aggregation.runs.files import atomic_write
 
 _MOST_CLASSES = 30  # in a table; with more classes, the most frequent confusions are listed
@@ -48,8 +48,7 @@ def write_report(
 ) -> None:
     """Write the page of a run."""
     history = results["curves"]
-    metrics = results["metrics"].items()
-    sizes = _by_pixels({key.rsplit("/", 1)[1]: value for key, value in metrics if "test/accuracy/" in key})
+    sizes = accuracy_by_size(results["metrics"])
     content = page(
         "run_report.html.jinja",
         results=results,
@@ -76,10 +75,6 @@ def _most_confused(confusion: NDArray[np.int64], class_names: Sequence[str]) -> 
     return [
         (class_names[i], class_names[j], int(wrong[i, j]), int(confusion[i].sum())) for i, j in pairs if wrong[i, j]
     ]
-
-
-def _by_pixels(sizes: Mapping[str, float]) -> dict[str, float]:
-    return dict(sorted(sizes.items(), key=lambda item: (math.prod(map(int, item[0].split("x"))), item[0])))
 
 
 def _size_figure(sizes: Mapping[str, float]) -> Figure:

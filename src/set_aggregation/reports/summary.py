@@ -1,5 +1,6 @@
 """The table and the commands that the console shows at the end of training."""
 
+import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,9 +23,16 @@ def print_summary(rows: Mapping[str, str], commands: Mapping[str, str]) -> None:
 
 def test_rows(metrics: Mapping[str, SupportsFloat], weights: str) -> dict[str, str]:
     """Return the rows of the test: accuracy on all images, then at each size."""
-    name = "test/accuracy"
-    sizes = sorted((key for key in metrics if key.startswith(f"{name}/")), key=_height_and_width)
-    return {f"{key}, {weights}": f"{float(metrics[key]):.4f}" for key in (name, *sizes)}
+    sizes = {f"test/accuracy/{size}": accuracy for size, accuracy in accuracy_by_size(metrics).items()}
+    values = {"test/accuracy": float(metrics["test/accuracy"]), **sizes}
+    return {f"{name}, {weights}": f"{value:.4f}" for name, value in values.items()}
+
+
+def accuracy_by_size(metrics: Mapping[str, SupportsFloat]) -> dict[str, float]:
+    """Return the test accuracy at each size, such as ``"8x12"``, by number of pixels."""
+    start = "test/accuracy/"
+    sizes = {name.removeprefix(start): float(value) for name, value in metrics.items() if name.startswith(start)}
+    return dict(sorted(sizes.items(), key=lambda item: (math.prod(map(int, item[0].split("x"))), item[0])))
 
 
 def next_commands(folder: Path, url: str | None, checkpoint: str) -> dict[str, str]:
@@ -54,7 +62,3 @@ def relative(path: Path) -> str:
     """Return a path relative to the working folder if it is below it, else the absolute path."""
     path, here = path.absolute(), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-def _height_and_width(metric: str) -> list[int]:
-    return [int(side) for side in metric.rsplit("/", 1)[-1].split("x")]
