@@ -20,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and return the exit code: 0, 1 if something failed, 75 if interrupted."""
     try:
         options = vars(parser().parse_args(arguments))
+        if seeds := options.get("seeds"):
+            options["seeds"] = sorted({*chain(*seeds)})
         commands: dict[str, Callable[..., int]] = {"run": _run, "report": _report, "sweep": _sweep}
         return commands[options.pop("command")](**options)
     except (ValueError, OSError) as error:
@@ -108,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--aggregators", nargs="+", choices=AGGREGATORS, help="by default the paper's")
         command.add_argument("--sizes", nargs="+", type=_positive, help="inputs of the last dense layer")
         command.add_argument("--train_sizes", nargs="+", choices=("all", "original"), help="of Table 3; default: both")
-        command.add_argument("--seeds", nargs="+", type=_seeds, action=_Seeds, help="such as 0-4 (default) or 0 2 3")
+        command.add_argument("--seeds", nargs="+", type=_seeds, help="such as 0-4 (default) or 0 2 3")
         command.add_argument("--epochs", type=_positive, help="default: 15, for Table 4 200")
         command.add_argument("--preset", choices=PRESETS, default="paper", help="values of what the paper leaves open")
     run.add_argument("--jobs", type=_positive, help="runs at a time; default: one an accelerator, or one")
@@ -119,11 +121,6 @@ def parser() -> argparse.ArgumentParser:
     for command in (run, report):
         command.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
     return top
-
-
-class _Seeds(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
-        setattr(namespace, self.dest, sorted({*chain(*values)}))
 
 
 def _positive(text: str) -> int:

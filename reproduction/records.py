@@ -104,7 +104,11 @@ def run_line(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     results = json.loads(file.read_text())
     config = yaml.safe_load((folder / "config.yaml").read_text())
     weights = {"best": results["metrics"], "last": results["last"]}
-    per_size = {which: _starting_with("test/accuracy/", metrics) for which, metrics in weights.items()}
+    start = "test/accuracy/"
+    per_size = {
+        which: {name.removeprefix(start): value for name, value in metrics.items() if name.startswith(start)}
+        for which, metrics in weights.items()
+    }
     command = shlex.split(results["environment"]["command"])
     return {
         "settings": dict(settings),
@@ -196,7 +200,3 @@ def _short_name(name: str) -> str:
         return "sizes"
     group, _, last = name.rpartition(".")
     return last if group in ("settings", "measured", "test_accuracy") else name
-
-
-def _starting_with(start: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name.removeprefix(start): value for name, value in metrics.items() if name.startswith(start)}

@@ -136,17 +136,13 @@ def fit_arguments(run: RunSpec) -> dict[str, Any]:
         arguments["data.train_sizes"] = "original"
     if run.dropout:
         arguments["model.dropout"] = run.dropout
-    return arguments | _preset_arguments(run)
+    preset = dict(PRESETS[run.preset])
+    if (run.preset, run.data) == ("authors_code", "fashion_mnist"):
+        preset |= _AUTHORS_FASHION_MNIST
+    values = {name: value for name, value in preset.items() if OPTIONS[name].applies(run)} | dict(run.overrides)
+    return arguments | {OPTIONS[name].name: value for name, value in values.items()}
 
 
 def as_words(arguments: Mapping[str, Any]) -> list[str]:
     """Return the words of a command line."""
     return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in arguments.items()]
-
-
-def _preset_arguments(run: RunSpec) -> dict[str, Any]:
-    preset = dict(PRESETS[run.preset])
-    if (run.preset, run.data) == ("authors_code", "fashion_mnist"):
-        preset |= _AUTHORS_FASHION_MNIST
-    values = {name: value for name, value in preset.items() if OPTIONS[name].applies(run)} | dict(run.overrides)
-    return {OPTIONS[name].name: value for name, value in values.items()}

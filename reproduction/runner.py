@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -43,13 +43,16 @@ class _Job:
     log: IO[bytes]
     process: subprocess.Popen[bytes]
 
-    @property
-    def failure(self) -> str:
-        """Describe how the process ended, with the last lines of its log."""
-        code = self.process.returncode
-        ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        lines = Path(self.log.name).read_text(errors="replace").splitlines()[-_LOG_LINES:]
-        return "\n    ".join([f"{ended}; {self.log.name} ends with", *lines])
+    def line(self, folder: Path) -> dict[str, Any]:
+        """Return the line of results, or raise with the reason of the failure."""
+        if code := self.process.returncode:
+            ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            lines = Path(self.log.name).read_text(errors="replace").splitlines()[-_LOG_LINES:]
+            raise ChildProcessError("\n    ".join([f"{ended}; {self.log.name} ends with", *lines]))
+        try:
+            return run_line(self.run.settings, folder)
+        except (OSError, ValueError, LookupError) as error:
+            raise ChildProcessError(f"got no results: {type(error).__name__}: {error}") from error
 
 
 class Runner:
@@ -146,17 +149,16 @@ class Runner:
 
     def _finish(self, job: _Job) -> None:
         """Record the result of a run whose process has ended, and release its lock."""
-        if job.process.returncode == os.EX_TEMPFAIL or (job.process.returncode and self._has_stopped_jobs):
+        code, folder = job.process.returncode, self.folder / job.run.name
+        if code == os.EX_TEMPFAIL or (code and self._has_stopped_jobs):
             self._is_interrupted = True
             self._print(f"stopped {job.run.label}")
-        elif job.process.returncode:
-            self._fail(job, job.failure)
         else:
-            folder = self.folder / job.run.name
             try:
-                line = run_line(job.run.settings, folder)
-            except (OSError, ValueError, LookupError) as error:
-                self._fail(job, f"got no results: {type(error).__name__}: {error}")
+                line = job.line(folder)
+            except ChildProcessError as error:
+                self._failures.append((job.run, str(error)))
+                self._print(f"failed {job.run.label}")
             else:
                 append(self.file, line)
                 self._num_made += 1
@@ -164,10 +166,6 @@ class Runner:
                     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
                 self._print(f"made {job.run.label}: test accuracy {line['test_accuracy']['best']:.4f}")
         job.log.close()
-
-    def _fail(self, job: _Job, reason: str) -> None:
-        self._failures.append((job.run, reason))
-        self._print(f"failed {job.run.label}")
 
     def _stop_jobs(self) -> None:
         """Signal the training processes once to save and exit."""

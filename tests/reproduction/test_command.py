@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from reproduction.__main__ import main, parser
+from reproduction.__main__ import main
 from tests.support.cli_runner import ROOT
 
 
@@ -30,8 +30,9 @@ def test_wrong_arguments_are_named_in_one_line(capsys, arguments, words):
     assert error.count("\n") == 1
 
 
-def test_seeds():
-    assert parser().parse_args(["run", "table2", "--seeds", "0-2", "7", "1"]).seeds == [0, 1, 2, 7]
+def test_seeds(capsys):
+    main(["sweep", "table2", "--data", "cifar10", "--seeds", "0-2", "7", "1"])
+    assert yaml.safe_load(capsys.readouterr().out)["parameters"]["seed_everything"] == {"values": [0, 1, 2, 7]}
 
 
 def test_options_of_trainings_are_refused_for_measurements(capsys, monkeypatch):
