@@ -132,14 +132,14 @@ def test_path_below_the_working_folder_is_short(tmp_path, monkeypatch):
     assert relative(tmp_path.parent / "c") == str(tmp_path.parent / "c")
 
 
-def test_rows_of_sizes_follow_each_other_by_height_then_width():
+def test_rows_of_sizes_follow_each_other_by_number_of_pixels():
     sizes = ["100x9", "16x16", "8x100", "8x8", "24x8", "8x12"]
     metrics = {f"test/accuracy/{size}": torch.tensor(number / 7) for number, size in enumerate(sizes)}
     metrics |= {"test/accuracy": torch.tensor(0.25), "test/loss": torch.tensor(2.0), "val/accuracy/8x8": torch.ones(())}
     rows = summary.test_rows(metrics, "last")
     assert list(rows) == [
         "test/accuracy, last",
-        *(f"test/accuracy/{size}, last" for size in ("8x8", "8x12", "8x100", "16x16", "24x8", "100x9")),
+        *(f"test/accuracy/{size}, last" for size in ("8x8", "8x12", "24x8", "16x16", "8x100", "100x9")),
     ]
     assert rows["test/accuracy, last"] == "0.2500"
     assert rows["test/accuracy/8x12, last"] == "0.7143"
