@@ -166,6 +166,20 @@ LOSSES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (nn.MSELoss(), "MSELoss, which fails .* labels"),
+        (nn.CrossEntropyLoss(weight=torch.ones(2)), "CrossEntropyLoss, which fails .*weight"),
+        (nn.CrossEntropyLoss(reduction="none"), "expected their mean or sum"),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_refused_in_one_line(loss, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        make_model(loss=loss)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 def test_any_loss_is_trained_and_evaluated_on_the_whole_split(loss, make_trainer):
     model, split, batch = make_model(loss=loss), Batches(5, 3, 1), Batches(4)

@@ -1,6 +1,7 @@
 """The LightningModule of image classification: backbone, feature set, aggregator and head."""
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -134,6 +135,7 @@ class SetClassifier(LightningModule):
         self.backbone.to(memory_format=torch.channels_last)
         self.init_from = init_from
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
+        _check_loss(self.loss, num_classes)
         self.optimizer = optimizer
         self.decay_norms_and_biases = decay_norms_and_biases
         self.scheduler = scheduler
@@ -298,6 +300,21 @@ def _empty_feature_map(backbone: Backbone, image_size: tuple[int, int]) -> Float
     like = next(backbone.parameters(), torch.empty(0))
     with evaluation_mode(backbone):
         return backbone(torch.zeros(1, backbone.in_channels, *image_size, dtype=like.dtype, device=like.device))
+
+
+def _check_loss(loss: nn.Module, num_classes: int) -> None:
+    """Refuse a loss that does not map logits (B, K) and labels (B,) to one number."""
+    name, labels = type(loss).__name__, torch.arange(num_classes + 1) % num_classes
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            # One row more than columns: labels are not broadcast.
+            value = loss(torch.zeros(num_classes + 1, num_classes), labels)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        expected = f"logits (B, {num_classes}) and labels (B,), as CrossEntropyLoss does"
+        raise ValueError(f"got the loss {name}, which fails ({reason}), expected one that takes {expected}") from error
+    if value.numel() != 1:
+        raise ValueError(f"got the loss {name} with values of shape {tuple(value.shape)}, expected their mean or sum")
 
 
 def _glorot_uniform_(module: nn.Module) -> None:
