@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from set_aggregation.data.permutation import permuted
+from set_aggregation.data.epoch_plan import permuted
 
 LARGE = 10007  # a prime beyond those orders that are drawn as a whole
 NUMS = [1, 2, 100, 4096, 4097, 4489, 4490, LARGE]

@@ -3,7 +3,7 @@
 import operator
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch.distributed
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from set_aggregation.data.epoch_plan import EpochPlan, Remainder
+from set_aggregation.data.epoch_plan import EpochPlan, Remainder, members
 
 _MANY_SIZES = 10  # smallest number of sizes that may cause the warning about small batches
 
@@ -37,7 +37,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
     ``Trainer(use_distributed_sampler=False)``.
 
     Args:
-        sizes: height and width of each image of the data set, N pairs. For photographs of many sizes see
+        sizes: height and width of each image, N pairs. For photographs of many sizes see
             :func:`~set_aggregation.data.choose_buckets`.
         batch_size: largest number of images in a batch on one rank. The batches of a size are equally large, up to one
             image, so that no small batch with a noisy gradient ends the epoch.
@@ -54,15 +54,14 @@ class ResolutionBatchSampler(Sampler[list[int]]):
             generator of its own. The number of batches may differ a little between epochs.
 
     Raises:
-        ValueError: an argument out of its range; the message names it.
+        ValueError: an argument out of its range.
 
     Warns:
         UserWarning: so many sizes that batches hold about one image.
 
     Example:
         >>> sizes = [(32, 32), (16, 16), (32, 32), (16, 16), (32, 32)]
-        >>> sampler = ResolutionBatchSampler(sizes, batch_size=2, shuffle=False)
-        >>> list(sampler)
+        >>> list(ResolutionBatchSampler(sizes, batch_size=2, shuffle=False))
         [[1, 3], [0], [2, 4]]
     """
 
@@ -79,28 +78,22 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         num_replicas: int | None = None,
         sampler: Iterable[int] | None = None,
     ) -> None:
-        if (batch_size is None) == (max_pixels_per_batch is None):
-            raise _error(
-                f"got batch_size={batch_size} and max_pixels_per_batch={max_pixels_per_batch}, expected one of them"
-            )
-        if remainder not in ("drop", "pad", "keep"):
-            raise _error(f"got remainder={remainder!r}, expected 'drop', 'pad' or 'keep'")
+        one_of_them = (batch_size is None) != (max_pixels_per_batch is None)
+        _check(one_of_them, f"{batch_size=} and {max_pixels_per_batch=}", "one of them")
+        _check(remainder in ("drop", "pad", "keep"), f"{remainder=}", "'drop', 'pad' or 'keep'")
         self._rank = None if rank is None else _integer("rank", rank, 0)
         self._num_replicas = None if num_replicas is None else _integer("num_replicas", num_replicas, 1)
         rank, num_replicas = self._ranks()
         self.sizes, self._groups = _group(sizes)
-        self._members = _members(np.arange(len(self._groups)), self._groups, len(self.sizes))
+        self._members = members(np.arange(len(self._groups)), self._groups, len(self.sizes))
         pixels = self.sizes.prod(1)
         if batch_size is not None:
             batch_sizes = np.full(len(pixels), _integer("batch_size", batch_size, 1))
         else:
             batch_sizes = min(_integer("max_pixels_per_batch", max_pixels_per_batch, 1), 2**62) // pixels
-            if not batch_sizes.all():
-                h, w = self.sizes[pixels.argmax()]
-                raise _error(
-                    f"got max_pixels_per_batch={max_pixels_per_batch}, expected at least the {h * w} pixels of an "
-                    f"image of {h}x{w}"
-                )
+            h, w = self.sizes[pixels.argmax()]
+            expected = f"at least the {h * w} pixels of an image of {h}x{w}"
+            _check(bool(batch_sizes.all()), f"{max_pixels_per_batch=}", expected)
         if len(pixels) >= _MANY_SIZES and len(self._groups) < 2 * len(pixels) and batch_sizes.min() > 1:
             warnings.warn(
                 f"ResolutionBatchSampler: {len(self._groups)} images have {len(pixels)} different sizes, so that "
@@ -130,13 +123,8 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order; Lightning calls this before each epoch.
-
-        Args:
-            epoch: number of the epoch, from 0. The epoch of a state that was just loaded continues where it was.
-        """
-        epoch = _integer("epoch", epoch, 0)
-        if epoch != self.epoch:
+        """Choose the order; Lightning calls this before each epoch. The epoch of a state just loaded is continued."""
+        if _integer("epoch", epoch, 0) != self.epoch:
             self._begin(epoch)
 
     @property
@@ -157,10 +145,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
 
     @property
     def num_replanned(self) -> int:
-        """Return the batches of a whole epoch less those of a resumed and replanned one, otherwise 0.
-
-        Another number of ranks or other batch sizes give a new plan of the epoch.
-        """
+        """The batches of a whole epoch less those of one that was resumed with other ranks or batch sizes, or 0."""
         return len(self) - len(self._plan)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -179,11 +164,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
             yield self._members[size][batch].tolist()
 
     def batch_of_step(self, step: int) -> list[int]:
-        """Return the indices of a batch of this rank in the current epoch.
-
-        Args:
-            step: number of the batch in the whole epoch, from 0.
-        """
+        """Return the indices of a batch of this rank in the current epoch, numbered from 0."""
         order = self._plan.order()
         number = step - self.num_replanned
         size = int(order[number])
@@ -198,17 +179,9 @@ class ResolutionBatchSampler(Sampler[list[int]]):
                 with another number of ranks). None counts the batches that were yielded; worker processes of a data
                 loader fetch more than were used, so give the number then.
         """
-        plan = self._plan
-        return {
-            "seed": plan.seed,
-            "epoch": plan.epoch,
-            "start": list(plan.start),
-            "num_batches": self._num_batches if num_batches is None else num_batches,
-            "batch_sizes": list(plan.batch_sizes),
-            "num_replicas": plan.num_replicas,
-            "num_samples": list(plan.num_samples),
-            "kind": [plan.shuffle, plan.drop_last, plan.remainder],
-        }
+        plan = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self._plan).items()}
+        del plan["rank"]
+        return {**plan, "num_batches": self._num_batches if num_batches is None else num_batches}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume the position of another sampler of the same data: the next iteration yields the remaining batches.
@@ -224,53 +197,45 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         self._loaded = dict(state)
 
     def _apply(self, state: Mapping[str, Any]) -> None:
-        plan = replace(self._plan, **self._draw(state["seed"], state["epoch"]))
-        if tuple(state["num_samples"]) != plan.num_samples:
-            raise _error(f"got a state of {state['num_samples']} images by size, expected {list(plan.num_samples)}")
-        if list(state["kind"]) != (kind := [plan.shuffle, plan.drop_last, plan.remainder]):
-            raise _error(f"got a state of shuffle, drop_last and remainder {list(state['kind'])}, expected {kind}")
-        past = replace(
-            plan,
-            seed=state["seed"],
-            epoch=state["epoch"],
-            start=tuple(state["start"]),
-            batch_sizes=tuple(state["batch_sizes"]),
-            num_replicas=state["num_replicas"],
-        )
+        values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
+        num_batches = int(values.pop("num_batches"))
+        past = EpochPlan(**values, rank=0)  # this rank may be new
+        plan = replace(self._plan, seed=past.seed, epoch=past.epoch, num_samples=self._draw(past.seed, past.epoch))
+        for name, of_state, own in (
+            ("images by size", list(past.num_samples), list(plan.num_samples)),
+            ("shuffle, drop_last and remainder", past.kind, plan.kind),
+        ):
+            _check(of_state == own, f"a state of {name} {of_state}", f"{own}")
         if (past.num_replicas, past.batch_sizes) == (plan.num_replicas, plan.batch_sizes):
-            self._plan, self._num_batches = past, state["num_batches"]
+            self._plan, self._num_batches = replace(past, rank=plan.rank), num_batches
             return
-        if plan.remainder == "keep":
-            raise _error(
-                f"got a state of num_replicas={past.num_replicas} and batches of {list(past.batch_sizes)}, expected "
-                f"{plan.num_replicas} and {list(plan.batch_sizes)} with remainder='keep'"
-            )
-        used = replace(past, rank=0).used(state["num_batches"])  # this rank may be new
-        self._plan, self._num_batches = replace(plan, seed=past.seed, epoch=past.epoch, start=used), 0
+        got = f"a state of num_replicas={past.num_replicas} and batches of {list(past.batch_sizes)}"
+        expected = f"{plan.num_replicas} and {list(plan.batch_sizes)} with remainder='keep'"
+        _check(plan.remainder != "keep", got, expected)
+        self._plan, self._num_batches = replace(plan, start=past.used(num_batches)), 0
 
     def _begin(self, epoch: int) -> None:
-        drawn = self._draw(self._plan.seed, epoch)
-        self._plan = replace(self._plan, epoch=epoch, start=(0,) * len(self.sizes), **drawn)
+        num_samples = self._draw(self._plan.seed, epoch)
+        self._plan = replace(self._plan, epoch=epoch, start=(0,) * len(self.sizes), num_samples=num_samples)
         self._num_batches, self._loaded = 0, None
 
-    def _draw(self, seed: int, epoch: int) -> dict[str, Any]:
+    def _draw(self, seed: int, epoch: int) -> tuple[int, ...]:
         """Draw the indices of an epoch from the wrapped sampler, and return the number of images of each size."""
         if self._wrapped is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0]))
                 indices = np.array(list(self._wrapped), dtype=np.int64)
-            if not len(indices) or indices.min() < 0 or indices.max() >= len(self._groups):
-                raise _error(f"got a sampler of no index from 0 to {len(self._groups) - 1}, or of others")
-            self._members = _members(indices, self._groups[indices], len(self.sizes))
-        return {"num_samples": tuple(map(len, self._members))}
+            inside = len(indices) > 0 and indices.min() >= 0 and indices.max() < len(self._groups)
+            _check(inside, "a sampler of no indices or of others", f"indices from 0 to {len(self._groups) - 1}")
+            self._members = members(indices, self._groups[indices], len(self.sizes))
+        return tuple(map(len, self._members))
 
     def _ranks(self) -> tuple[int, int]:
         in_use = torch.distributed.is_available() and torch.distributed.is_initialized()
         rank, num = self._rank, self._num_replicas
         rank = (torch.distributed.get_rank() if in_use else 0) if rank is None else rank
         num = (torch.distributed.get_world_size() if in_use else 1) if num is None else num
-        if rank >= num:
-            raise _error(f"got rank={rank}, expected less than num_replicas={num}")
+        _check(rank < num, f"{rank=}", f"less than num_replicas={num}")
         return rank, num
 
     def _update_ranks(self) -> None:
@@ -282,28 +247,17 @@ class ResolutionBatchSampler(Sampler[list[int]]):
                 self._apply(self._loaded)
 
 
-def _group(
-    sizes: Sequence[tuple[int, int]] | NDArray[np.integer[Any]],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _group(sizes: Sequence[tuple[int, int]] | NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the different sizes, ascending, and the index of the size of each image."""
-    try:
-        pairs = np.asarray(sizes)
-    except ValueError as error:  # lists of several lengths
-        raise _error("got sizes of several lengths, expected N > 0 pairs (height, width)") from error
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or pairs.dtype.kind not in "iu":
-        raise _error(f"got sizes of shape {pairs.shape} and type {pairs.dtype}, expected N > 0 pairs (height, width)")
-    if pairs.min() < 1 or pairs.max() >= 2**31:
-        raise _error(f"got sizes from {pairs.min()} to {pairs.max()}, expected heights and widths from 1 to 2**31 - 1")
+    pairs = np.asarray(sizes)
+    fine = pairs.ndim == 2 and pairs.shape[1] == 2 and len(pairs) > 0 and pairs.dtype.kind in "iu"
+    _check(fine, f"sizes of shape {pairs.shape} and type {pairs.dtype}", "N > 0 pairs (height, width)")
+    fine = pairs.min() >= 1 and pairs.max() < 2**31
+    _check(fine, f"sizes from {pairs.min()} to {pairs.max()}", "heights and widths from 1 to 2**31 - 1")
     pairs = pairs.astype(np.int64)
     # Sorting one number per pair is many times faster than sorting pairs.
     keys, groups = np.unique(pairs[:, 0] << 32 | pairs[:, 1], return_inverse=True)
     return np.stack((keys >> 32, keys & (2**32 - 1)), axis=1), groups
-
-
-def _members(indices: NDArray[np.int64], groups: NDArray[np.int64], num: int) -> list[NDArray[np.int64]]:
-    """Return the indices in each group, in their order."""
-    ends = np.cumsum(np.bincount(groups, minlength=num))[:-1]
-    return np.split(indices[np.argsort(groups, kind="stable")], ends)
 
 
 def _integer(name: str, value: Any, minimum: int) -> int:
@@ -311,10 +265,10 @@ def _integer(name: str, value: Any, minimum: int) -> int:
         number = operator.index(value)
     except TypeError:
         number = minimum - 1
-    if number < minimum:
-        raise _error(f"got {name}={value!r}, expected a whole number of at least {minimum}")
+    _check(number >= minimum, f"{name}={value!r}", f"a whole number of at least {minimum}")
     return number
 
 
-def _error(message: str) -> ValueError:
-    return ValueError(f"ResolutionBatchSampler: {message}")
+def _check(fine: Any, got: str, expected: str) -> None:
+    if not fine:
+        raise ValueError(f"ResolutionBatchSampler: got {got}, expected {expected}")

@@ -1,14 +1,16 @@
 """The images that one rank reads at each step of an epoch."""
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from set_aggregation.data.permutation import permuted
-
 Remainder = Literal["drop", "pad", "keep"]
+
+_ROUNDS = 8
+_SMALL = 4096  # smaller permutations are drawn whole: cheap, and so few pairs would not be mixed evenly
 
 
 @dataclass(frozen=True)
@@ -17,17 +19,10 @@ class EpochPlan:
 
     The images of each size have a random order that is the same on all ranks. Entry p of it goes to rank p mod R, and
     the share of a rank is cut into batches.
-
-    Args:
-        num_samples: number of images of each size.
-        batch_sizes: largest batch of each size.
-        shuffle, drop_last, remainder, seed, rank, num_replicas: see :class:`ResolutionBatchSampler`.
-        epoch: number of the epoch.
-        start: number of images of each size that an earlier plan of this epoch has used.
     """
 
-    num_samples: tuple[int, ...]
-    batch_sizes: tuple[int, ...]
+    num_samples: tuple[int, ...]  # of each size
+    batch_sizes: tuple[int, ...]  # the largest of each size
     shuffle: bool
     drop_last: bool
     remainder: Remainder
@@ -35,7 +30,12 @@ class EpochPlan:
     rank: int
     num_replicas: int
     epoch: int
-    start: tuple[int, ...]
+    start: tuple[int, ...]  # number of images of each size that an earlier plan of this epoch has used
+
+    @property
+    def kind(self) -> list[Any]:
+        """What two plans of one epoch have in common."""
+        return [self.shuffle, self.drop_last, self.remainder]
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -90,3 +90,48 @@ class EpochPlan:
             return np.arange(1, share // batch_size + 1) * batch_size
         num = -(-share // batch_size)
         return np.arange(1, num + 1) * share // max(num, 1)
+
+
+def members(indices: NDArray[np.int64], groups: NDArray[np.int64], num: int) -> list[NDArray[np.int64]]:
+    """Return the indices in each group, in their order."""
+    ends = np.cumsum(np.bincount(groups, minlength=num))[:-1]
+    return np.split(indices[np.argsort(groups, kind="stable")], ends)
+
+
+def permuted(places: NDArray[np.int64], num: int, seed: np.random.SeedSequence) -> NDArray[np.int64]:
+    """Return some entries of a random permutation of 0 ... num - 1.
+
+    A Feistel network is a bijection of the pairs (left, right) for any round functions. Results outside the range are
+    sent through again until they are inside (cycle walking, `Black and Rogaway (2002)
+    <https://doi.org/10.1007/3-540-45760-7_9>`_). One of a thousand ranks thus computes its thousandth of the
+    permutation in a thousandth of the time and memory.
+
+    Example:
+        >>> permuted(np.arange(4), 1_000_000, np.random.SeedSequence(0)).tolist()
+        [819842, 182997, 612676, 861167]
+    """
+    if num <= _SMALL:
+        return np.random.default_rng(seed).permutation(num)[places]
+    keys = seed.generate_state(_ROUNDS, np.uint64).astype(np.uint64)  # for the type checker
+    # The smallest square that holds all, so that few entries need another pass.
+    side = np.uint64(math.isqrt(num - 1) + 1)
+    found = _feistel(places.astype(np.uint64), side, keys)
+    outside = np.flatnonzero(found >= num)
+    while len(outside):
+        found[outside] = _feistel(found[outside], side, keys)
+        outside = outside[found[outside] >= num]
+    return found.astype(np.int64)
+
+
+def _feistel(values: NDArray[np.uint64], side: np.uint64, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    left, right = np.divmod(values, side)
+    for key in keys:
+        left, right = right, (left + _hashed(right ^ key) % side) % side
+    return left * side + right
+
+
+def _hashed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Apply the finaliser of SplitMix64: each input bit changes about half of the output bits."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
