@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from set_aggregation.data import CIFAR10, FashionMNIST, cifar10, downloads, fashion_mnist
-from set_aggregation.data.downloads import default_data_dir, download, read_verified
+from set_aggregation.data import CIFAR10, FashionMNIST, downloads
+from set_aggregation.data.downloads import download
 
 FILES = {"images/a.bin": b"a" * 500, "images/b.bin": b"b" * 300}
 
@@ -48,17 +48,21 @@ def test_failure_names_the_cause_and_leaves_no_files(asked, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_content_is_compared_with_its_checksum(tmp_path):
+def test_content_is_compared_with_its_checksum(tmp_path, monkeypatch):
+    data = CIFAR10(tmp_path)
     (tmp_path / "a").write_bytes(b"content")
-    assert read_verified(tmp_path / "a", md5(b"content")) == b"content"
-    for name, expected in (("a", md5(b"other")), ("missing", md5(b"content"))):
-        with pytest.raises(ValueError, match=rf"{name}, .*damaged.*delete it"):
-            read_verified(tmp_path / name, expected)
+    for files in ({"a": md5(b"content")}, {"a": md5(b"other")}, {"missing": md5(b"content")}):
+        monkeypatch.setattr(CIFAR10, "files", files)
+        if files == {"a": md5(b"content")}:
+            assert data.contents() == {"a": b"content"}
+            continue
+        with pytest.raises(ValueError, match=rf"{next(iter(files))}, .*damaged.*delete it"):
+            data.contents()
 
 
 def test_default_folder(monkeypatch):
     monkeypatch.delenv("SAN_DATA_DIR", raising=False)
-    assert default_data_dir() == Path("data")
+    assert CIFAR10().data_dir == Path("data")
     monkeypatch.setenv("SAN_DATA_DIR", "/elsewhere")
     assert CIFAR10().data_dir == FashionMNIST().data_dir == Path("/elsewhere")
 
@@ -70,7 +74,7 @@ def batch(label):
 @pytest.fixture
 def tiny_cifar10(tmp_path, monkeypatch):
     contents = {f"cifar-10-batches-py/{i}": batch(i) for i in range(3)}
-    monkeypatch.setattr(cifar10, "_CHECKSUMS", {name: md5(content) for name, content in contents.items()})
+    monkeypatch.setattr(CIFAR10, "files", {name: md5(content) for name, content in contents.items()})
     (tmp_path / "cifar-10-batches-py").mkdir()
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -101,14 +105,14 @@ def test_fashion_mnist_is_read(tmp_path, monkeypatch):
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     checksums = {}
-    for part, num, value in (("train", 3, 7), ("t10k", 2, 9)):
+    for part, num, value in (("train", 3, 7), ("t10k", 2, 9)):  # in the order of FashionMNIST.files
         for kind, content in (
             ("images-idx3", bytes(16) + bytes([value]) * (784 * num)),
             ("labels-idx1", bytes(8 + num)),
         ):
             (raw / f"{part}-{kind}-ubyte").write_bytes(content)
             checksums[f"{part}-{kind}-ubyte"] = md5(content)
-    monkeypatch.setattr(fashion_mnist, "_CHECKSUMS", checksums)
+    monkeypatch.setattr(FashionMNIST, "files", checksums)
     images, labels, num_test = FashionMNIST(tmp_path).load()
     assert images[:, 0, 0, 0].tolist() == [7, 7, 7, 9, 9]
     assert (images.shape, labels.tolist(), num_test) == ((5, 1, 28, 28), [0] * 5, 2)
@@ -117,7 +121,7 @@ def test_fashion_mnist_is_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize("cls", [CIFAR10, FashionMNIST])
 def test_missing_files_are_downloaded(cls, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(f"{cls.__module__}.download", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(downloads, "download", lambda *arguments: calls.append(arguments))
     cls(tmp_path).prepare_data()
     ((folder, archives, addresses, files),) = calls
     assert tmp_path in (folder, *folder.parents)

@@ -1,4 +1,4 @@
-"""Download and verification of the files of a published data set."""
+"""Base class of published data sets: download and verification of their files."""
 
 import hashlib
 import os
@@ -7,26 +7,50 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any, ClassVar
 
 from torchvision.datasets.utils import download_and_extract_archive
+
+from set_aggregation.data.in_memory import InMemoryImages
 
 _TIMEOUT = 20.0  # seconds without data; torchvision sets none
 
 
-def default_data_dir() -> Path:
-    """Return the folder of the data: ``$SAN_DATA_DIR``, otherwise ``data`` in the working folder."""
-    return Path(os.environ.get("SAN_DATA_DIR") or "data")
+class PublishedImages(InMemoryImages):
+    """Images in memory from published files, which are downloaded if missing and verified when they are read.
 
+    Args:
+        data_dir: folder of the data; by default ``$SAN_DATA_DIR``, otherwise ``data``.
+        **arguments: see :class:`~set_aggregation.data.InMemoryImages`.
+    """
 
-def read_verified(file: Path, md5: str) -> bytes:
-    """Return the content of a file after comparing it with its MD5 checksum."""
-    content = file.read_bytes() if file.is_file() else b""
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise ValueError(
-            f"got {file}, which is damaged or not the published file (expected MD5 {md5}); delete it and run again to "
-            "download it"
-        )
-    return content
+    folder: str  # of the unpacked archives, below data_dir
+    files: ClassVar[Mapping[str, str]]  # names and MD5
+    archives: ClassVar[Mapping[str, str]]
+    addresses: Sequence[str]
+
+    def __init__(self, data_dir: Path | None = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.data_dir = Path(data_dir or os.environ.get("SAN_DATA_DIR") or "data").expanduser()
+
+    def prepare_data(self) -> None:
+        """Download the archives if a file is missing."""
+        folder = self.data_dir / self.folder
+        if not all((folder / name).exists() for name in self.files):
+            download(folder, self.archives, self.addresses, list(self.files))
+
+    def contents(self) -> dict[str, bytes]:
+        """Read the files, each once, and compare them with their checksums."""
+        contents = {}
+        for name, md5 in self.files.items():
+            file = self.data_dir / self.folder / name
+            contents[name] = file.read_bytes() if file.is_file() else b""
+            if hashlib.md5(contents[name], usedforsecurity=False).hexdigest() != md5:
+                raise ValueError(
+                    f"got {file}, which is damaged or not the published file (expected MD5 {md5}); delete it and run "
+                    "again to download it"
+                )
+        return contents
 
 
 def download(folder: Path, archives: Mapping[str, str], addresses: Sequence[str], files: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Data set of image files, decoded batch by batch."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,18 +15,10 @@ from set_aggregation.data.image_files import read_image, read_images, upright_si
 from set_aggregation.data.image_set import Size
 
 
-class FileSet(Dataset[tuple[Tensor, ...]]):
-    """Image files with the size to which each is resized and, optionally, labels.
+class FileSet(Dataset[tuple[Tensor, Tensor]]):
+    """Image files with labels and the size (height, width) to which each is resized.
 
-    Args:
-        files: the image files.
-        sizes: height and width of each after resizing.
-        in_channels: 3 for colour, 1 for grey.
-        labels: their labels.
-        white: the value of white in images of more than 8 bits that do not state it.
-
-    Attributes:
-        image_sizes: the different sizes.
+    ``white`` is the value of white in images of more than 8 bits that do not state it.
     """
 
     def __init__(
@@ -34,7 +26,7 @@ class FileSet(Dataset[tuple[Tensor, ...]]):
         files: Sequence[Path],
         sizes: NDArray[np.int64],
         in_channels: int,
-        labels: Int[Tensor, "N"] | None = None,
+        labels: Int[Tensor, "N"],
         white: float | None = None,
     ) -> None:
         self.files = files
@@ -48,32 +40,24 @@ class FileSet(Dataset[tuple[Tensor, ...]]):
         """Return the number of images."""
         return len(self.files)
 
-    def __getitem__(self, indices: Sequence[int]) -> tuple[Tensor, ...]:
+    def __getitem__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Decode a batch of images of one size."""
         h, w = self.sizes[indices[0]].tolist()
         images = read_images([self.files[index] for index in indices], self.in_channels, (h, w), self.white)
-        return (images,) if self.labels is None else (images, self.labels[indices])
+        return images, self.labels[indices]
 
 
-def sizes_of_files(files: Sequence[Path], decode: bool = False) -> tuple[dict[Path, Size], dict[Path, str]]:
+def sizes_of_files(files: Sequence[Path], decode: bool = False) -> dict[Path, Size | str]:
     """Return the upright size of each readable image file, and the reason for each unreadable one.
 
     The headers are read in threads. A damaged body is found only with ``decode``.
     """
-    measure = _decoded_size if decode else upright_size
+
+    def measure(file: Path) -> Size | str:
+        try:
+            return read_image(file, in_channels=3).shape[:2] if decode else upright_size(file)
+        except ValueError as error:
+            return str(error.__cause__)
+
     with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:  # Pillow releases Python's lock
-        results = list(pool.map(lambda file: _attempt(measure, file), files))
-    sizes = {file: result for file, result in zip(files, results, strict=True) if not isinstance(result, str)}
-    return sizes, {file: result for file, result in zip(files, results, strict=True) if isinstance(result, str)}
-
-
-def _attempt(measure: Callable[[Path], Size], file: Path) -> Size | str:
-    try:
-        return measure(file)
-    except ValueError as error:
-        return str(error.__cause__)
-
-
-def _decoded_size(file: Path) -> Size:
-    h, w, _ = read_image(file, in_channels=3).shape
-    return h, w
+        return dict(zip(files, pool.map(measure, files), strict=True))

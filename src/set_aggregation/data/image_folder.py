@@ -24,14 +24,12 @@ _NAMED = 10  # files named in a message
 class ImageFolder(ImageDataModule):
     """Images in a folder per class, as ``torchvision.datasets.ImageFolder`` has them, but of any size.
 
-    Each image is resized to one of a few sizes, chosen from the data so that aspect ratios change little and images
-    are hardly enlarged (see :func:`~set_aggregation.data.choose_buckets`); a batch has images of one size. Worker
-    processes decode them.
+    Each image is resized to one of a few sizes that :func:`~set_aggregation.data.choose_buckets` chooses from the data.
+    A batch has images of one size. Worker processes decode them.
 
     ``root`` contains the class folders, or the folders ``train``, ``val`` and ``test`` that contain them (or
     ``Training``, ``valid``, ``validation``, ``testing``). A missing part is held out of the training images, the same
-    fraction of each class. Files at any depth below a class folder count if Pillow decodes
-    their format.
+    fraction of each class. Files at any depth below a class folder count if Pillow decodes their format.
 
     With ``labels`` the classes come from a CSV file with the columns ``file`` (relative to ``root``) and ``label``, and
     optionally ``split`` (train, val or test).
@@ -121,10 +119,11 @@ class ImageFolder(ImageDataModule):
 
     def load_parts(self, names: Sequence[str]) -> Mapping[str, FileSet]:
         """Read the headers of the files, split the images and choose their sizes."""
-        files = [file for pairs in self._found.values() for file, _ in pairs]
-        own_sizes, reasons = sizes_of_files(files, decode=self.unreadable == "skip")
-        if reasons:
-            self._report(reasons, len(files))
+        found = sizes_of_files(
+            [file for pairs in self._found.values() for file, _ in pairs], decode=self.unreadable == "skip"
+        )
+        self._report({file: size for file, size in found.items() if isinstance(size, str)}, len(found))
+        own_sizes = {file: size for file, size in found.items() if not isinstance(size, str)}
         readable = {part: [pair for pair in pairs if pair[0] in own_sizes] for part, pairs in self._found.items()}
         fractions = {"val": self.val_fraction, "test": self.test_fraction}
         parts = hold_out(readable, self.class_names, fractions, self.split_seed)
@@ -174,11 +173,11 @@ class ImageFolder(ImageDataModule):
 
     def _report(self, reasons: Mapping[Path, str], num_files: int) -> None:
         """Raise an error for unreadable files, or warn about them."""
+        if not reasons:
+            return
         named = [f"{file} ({reason})" for file, reason in reasons.items()]
         more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
         message = f"{len(named)} of {num_files} files that cannot be read: {', '.join(named[:_NAMED])}{more}"
-        if self.unreadable == "stop":
-            raise ValueError(
-                f"ImageFolder: got {message}; repair or remove them, or skip them with --data.unreadable skip"
-            )
+        expected = "images; repair or remove the files, or skip them with --data.unreadable skip"
+        self._check(self.unreadable == "skip", message, expected)
         rank_zero_warn(f"leaving out {message}", category=UserWarning)
