@@ -20,7 +20,7 @@ class CIFAR10(PublishedImages):
 
     `Krizhevsky (2009) <https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf>`_. The ``"official"`` split
     has 45,000 / 5,000 / 10,000 images, the ``"paper"`` split 50,000 / 5,000 / 5,000 out of both published parts.
-    It lies in the folder ``cifar-10-batches-py`` of ``data_dir``.
+    The files are read from ``cifar-10-batches-py`` in ``data_dir``.
     """
 
     num_classes = 10

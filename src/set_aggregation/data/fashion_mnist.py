@@ -19,7 +19,7 @@ class FashionMNIST(PublishedImages):
 
     `Xiao, Rasul and Vollgraf (2017) <https://arxiv.org/abs/1708.07747>`_. The ``"official"`` split has
     55,000 / 5,000 / 10,000 images, the ``"paper"`` split 60,000 / 5,000 / 5,000 out of both published parts.
-    It lies in the folder ``FashionMNIST/raw`` of ``data_dir``.
+    The files are read from ``FashionMNIST/raw`` in ``data_dir``.
     """
 
     num_classes = 10
