@@ -34,7 +34,7 @@ class EpochPlan:
 
     @property
     def kind(self) -> list[Any]:
-        """What two plans of one epoch have in common."""
+        """Settings that two plans of one epoch share."""
         return [self.shuffle, self.drop_last, self.remainder]
 
     def __len__(self) -> int:
