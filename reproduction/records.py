@@ -95,7 +95,9 @@ def read(folder: Path) -> Results:
         needed = _RUN if experiment is None else dict.fromkeys(_MEASURED.get(experiment, ()), (int, float))
         _check(place, line, needed)
         (runs if experiment is None else measurements).append({**line, "place": place})
-    return Results(_as_runs(runs), _as_measurements(measurements))
+    names = {_short_name(name) for needed in _MEASURED.values() for name in needed}
+    columns = [*names, "experiment", "aggregator", "residual", "data", "train_sizes", "place"]
+    return Results(_as_runs(runs), _table(measurements, columns))
 
 
 def run_line(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -188,11 +190,6 @@ def _as_runs(lines: list[dict[str, Any]]) -> "pd.DataFrame":
         for run in runs.to_dict("records")
     ]
     return runs
-
-
-def _as_measurements(lines: list[dict[str, Any]]) -> "pd.DataFrame":
-    names = {_short_name(name) for needed in _MEASURED.values() for name in needed}
-    return _table(lines, [*names, "experiment", "aggregator", "residual", "data", "train_sizes", "place"])
 
 
 def _short_name(name: str) -> str:

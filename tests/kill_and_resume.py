@@ -140,7 +140,7 @@ def places() -> dict[str, tuple[Any, str]]:
     """The calls before, after or within which a process may be killed."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from set_aggregation.callbacks import LearningCurves, PlotCurves, Recovery
+    from set_aggregation.callbacks import LearningCurves, Recovery
     from set_aggregation.cli.fit import Fit
     from set_aggregation.loggers.csv import MetricsFile
     from set_aggregation.models.classifier import SetClassifier
@@ -166,7 +166,7 @@ def places() -> dict[str, tuple[Any, str]]:
         "Recovery.on_train_end": (Recovery, "on_train_end"),
         "ModelCheckpoint.on_validation_end": (ModelCheckpoint, "on_validation_end"),
         "LearningCurves.on_train_epoch_end": (LearningCurves, "on_train_epoch_end"),
-        "PlotCurves.on_fit_end": (PlotCurves, "on_fit_end"),
+        "LearningCurves.on_fit_end": (LearningCurves, "on_fit_end"),
         "MetricsFile.save": (MetricsFile, "save"),
         "MetricsFile.load_state_dict": (MetricsFile, "load_state_dict"),
         "end_run": (sys.modules["set_aggregation.cli.fit"], "end_run"),

@@ -5,7 +5,6 @@ from set_aggregation.callbacks.best_checkpoint import BestCheckpoint
 from set_aggregation.callbacks.learning_curves import LearningCurves
 from set_aggregation.callbacks.misclassifications import Misclassification, Misclassifications
 from set_aggregation.callbacks.non_finite import NonFinite
-from set_aggregation.callbacks.plot_curves import PlotCurves
 from set_aggregation.callbacks.progress import ProgressBar
 from set_aggregation.callbacks.recovery import Recovery
 from set_aggregation.callbacks.throughput import Throughput
@@ -17,7 +16,6 @@ __all__ = [
     "Misclassification",
     "Misclassifications",
     "NonFinite",
-    "PlotCurves",
     "ProgressBar",
     "Recovery",
     "Throughput",

@@ -2,16 +2,18 @@
 
 import itertools
 import time
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from set_aggregation.models.evaluation_mode import evaluation_mode
+from set_aggregation.runs.files import atomic_write, warn
 
+_PLOTTING = 0.02  # largest share of the training time
 _SEED = 0  # of the subset of images, equal in all runs on the same data
 
 
@@ -29,7 +31,7 @@ class LearningCurves(Callback):
     of the validation are those of Lightning's validation of these weights; an epoch without one has none. Training does
     not change: no random number is drawn, and the test set selects nothing.
 
-    Exact for any distribution of the images over ranks.
+    Exact for any distribution of the images over ranks. :attr:`file`, if set, is a PNG of the curves so far.
 
     Args:
         every_n_epochs: period; the last of ``max_epochs`` is always measured. 0 measures nothing.
@@ -48,10 +50,12 @@ class LearningCurves(Callback):
         self.every_n_epochs = every_n_epochs
         self.num_images = num_images
         self.history: list[dict[str, float]] = []  # epochs, step and values of each measurement
-        self.seconds = 0.0  # of the measurements of this process
+        self.file: Path | None = None  # figure of the history
+        self.seconds = 0.0  # of measuring and plotting in this process
         self._loaders: dict[str, DataLoader[Any]] = {}
         self._validated_at = -1
         self._is_training = True
+        self._num_plotted, self._next_plot = 0, 0.0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the step of the validation."""
@@ -59,10 +63,19 @@ class LearningCurves(Callback):
             self._validated_at = trainer.global_step
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure and log."""
+        """Measure, log and plot, unless the last plot is too recent."""
         epochs = trainer.current_epoch + 1
-        if not self.every_n_epochs or (epochs % self.every_n_epochs and epochs != trainer.max_epochs):
-            return
+        if self.every_n_epochs and (epochs % self.every_n_epochs == 0 or epochs == trainer.max_epochs):
+            self._log(trainer, pl_module, epochs)
+        if time.perf_counter() >= self._next_plot:
+            self._plot(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Plot the last epochs, and release the loaders and their worker processes."""
+        self._plot(trainer)
+        self._loaders.clear()
+
+    def _log(self, trainer: Trainer, pl_module: LightningModule, epochs: int) -> None:
         started = time.perf_counter()
         values: dict[str, float] = {}
         for split in ("train", "test"):
@@ -78,9 +91,23 @@ class LearningCurves(Callback):
         self.history.append({"epoch": epochs, "step": trainer.global_step, **values})
         self.seconds += time.perf_counter() - started
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Release the loaders and their worker processes."""
-        self._loaders.clear()
+    def _plot(self, trainer: Trainer) -> None:
+        """Replace the figure atomically; if it cannot be written, warn once."""
+        if self.file is None or len(self.history) == self._num_plotted or not trainer.is_global_zero:
+            return
+        started = time.perf_counter()
+        from set_aggregation.reports.curves import run_figure  # matplotlib takes a second
+
+        try:
+            with atomic_write(self.file) as temporary:
+                run_figure(self.history).savefig(temporary, format="png", dpi=100)
+        except OSError as error:
+            warn(f"got {self.file}, which cannot be written ({error}); training continues without it")
+            self.file = None
+        self._num_plotted = len(self.history)
+        seconds = time.perf_counter() - started
+        self.seconds += seconds
+        self._next_plot = started + seconds + seconds / _PLOTTING
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Note the stage."""
@@ -113,15 +140,13 @@ class LearningCurves(Callback):
             num_batches = trainer.fast_dev_run or None  # type: ignore[attr-defined]
             for batch in itertools.islice(self._loader(trainer, split), num_batches):
                 images, labels = trainer.strategy.batch_to_device(batch)
-                sums.append(_sums(pl_module(images), labels))
+                logits = pl_module(images)
+                loss = F.cross_entropy(logits.float(), labels, reduction="sum")
+                correct = (logits.argmax(1) == labels).sum().float()
+                sums.append(torch.stack([loss, correct, loss.new_tensor(len(labels))]))
         # On the device until here, so that no batch waits for the previous one.
         total = torch.stack(sums).cpu().double().sum(0)
         if trainer.world_size > 1:
             total = trainer.strategy.reduce(total.to(pl_module.device), reduce_op="sum")
-        loss, correct, num = total.tolist()
-        return loss / num, correct / num
-
-
-def _sums(logits: Tensor, labels: Tensor) -> Tensor:
-    loss = F.cross_entropy(logits.float(), labels, reduction="sum")
-    return torch.stack([loss, (logits.argmax(1) == labels).sum().float(), loss.new_tensor(len(labels))])
+        sum_of_losses, num_correct, num = total.tolist()
+        return sum_of_losses / num, num_correct / num

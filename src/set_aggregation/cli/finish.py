@@ -57,7 +57,7 @@ def end_run(cli: "Fit", seconds: float) -> None:
         metrics |= tested
     if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
         return
-    curves_seconds, counts = cli.curves.seconds + cli.plot.seconds, num_parameters(model)
+    curves_seconds, counts = cli.curves.seconds, num_parameters(model)
     rows |= {
         "parameters, aggregator + head": f"{counts['aggregator'] + counts['head']:,}",
         "parameters, all": f"{counts['all']:,}",

@@ -13,7 +13,6 @@ from set_aggregation.callbacks import (
     LearningCurves,
     Misclassifications,
     NonFinite,
-    PlotCurves,
     Recovery,
 )
 from set_aggregation.cli.arguments import check_callbacks, complete, tags
@@ -58,14 +57,13 @@ class Fit(SetAggregationCLI):
         """Add the callbacks of training."""
         check_callbacks([*callbacks, self.config_init["checkpoint"]], self.config.model.scheduler)
         self.curves: LearningCurves = self.config_init["curves"]
-        self.plot = PlotCurves(self.run_directory.folder / "curves.png", self.curves)
         self.misclassified = Misclassifications()
         self.recovery: Recovery = self.config_init["recovery"]
         self.non_finite: NonFinite = self.config_init["non_finite"]
         self.checkpoint: BestCheckpoint = self.config_init["checkpoint"]
         self.disk.on_error = self.recovery.on_write_error
         # Callbacks that detect broken weights precede those that save weights.
-        all_callbacks = [self.non_finite, *callbacks, self.curves, self.plot, self.misclassified, self.recovery]
+        all_callbacks = [self.non_finite, *callbacks, self.curves, self.misclassified, self.recovery]
         self._writes_checkpoints = not self._is_dry_run and self.config.trainer.enable_checkpointing is not False
         return (
             [*all_callbacks, self.checkpoint] if self._writes_checkpoints else super().complete_callbacks(all_callbacks)
@@ -128,7 +126,7 @@ class Fit(SetAggregationCLI):
         if ckpt_path is not None:
             self._ckpt_path, self.model.init_from = Path(ckpt_path), None  # the checkpoint has all weights
         if not self._is_dry_run:
-            self.non_finite.folder = run.folder
+            self.non_finite.folder, self.curves.file = run.folder, run.folder / "curves.png"
         if self._writes_checkpoints:
             self.recovery.file = run.checkpoints / LAST
         return bool(has_work)

@@ -29,7 +29,9 @@ _LIGHTNING = ("lightning.pytorch", "lightning.fabric")
 
 def silence_libraries() -> None:
     """Hide advertisements, harmless warnings and Lightning's messages before training."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: not record.getMessage().startswith(_ADVERTISEMENT)
+    )
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message=message)
     _set_level(logging.WARNING)
@@ -48,7 +50,3 @@ def lightning_messages() -> Iterator[None]:
 def _set_level(level: int) -> None:
     for name in _LIGHTNING:
         logging.getLogger(name).setLevel(level)
-
-
-def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(_ADVERTISEMENT)

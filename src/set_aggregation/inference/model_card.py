@@ -21,6 +21,7 @@ metrics:
 ---
 """
 _NUM_NAMES = 20  # classes whose names are listed
+_ENVIRONMENT = {"devices": "trained on", **{name: name for name in ("system", "versions", "commit", "command")}}
 _SECONDS = 0.5  # for each speed
 
 
@@ -39,13 +40,15 @@ def model_card(
         if size
         else f"left at their own size{f', up to {side} pixels a side' if side else ''}"
     )
-    numbers = num_parameters(network)
+    numbers, environment = num_parameters(network), dict(training.get("environment", {}))
+    if "command" in environment:
+        environment["command"] = f"`{environment['command']}`"
     parts = ", ".join(f"{part} {count:,}" for part, count in numbers.items() if part != "all")
     rows = {
         **_training_rows(training),
         "parameters": f"{numbers['all']:,} ({parts})",
         **measured,
-        **_environment_rows(training.get("environment", {})),
+        **{row: environment[name] for name, row in _ENVIRONMENT.items() if name in environment},
     }
     table = "".join(f"| {key} | {' '.join(value.split()).replace('|', '&#124;')} |\n" for key, value in rows.items())
     return f"""{_HEAD}
@@ -96,9 +99,3 @@ def _training_rows(training: Mapping[str, Any]) -> dict[str, str]:
     if "epoch" in training:
         rows["epochs"] = f"{training['epoch']}" + (f" of {training['epochs']}" if "epochs" in training else "")
     return rows
-
-
-def _environment_rows(environment: Mapping[str, str]) -> dict[str, str]:
-    names = {"devices": "trained on", "system": "system", "versions": "versions", "commit": "commit"}
-    rows = {row: environment[name] for name, row in names.items() if name in environment}
-    return rows | ({"command": f"`{environment['command']}`"} if "command" in environment else {})

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 History = Sequence[Mapping[str, float]]
 TRAIN, TEST, VAL, GAP = "tab:blue", "tab:red", "0.45", "0.87"
@@ -39,7 +38,8 @@ def draw_panel(
     epochs = common_epochs(histories)
     means = {}
     for part, color in (("train", TRAIN), ("test", TEST)):
-        values = _values(histories, epochs, f"curve/{part}_{quantity}")
+        rows = [{int(row["epoch"]): row[f"curve/{part}_{quantity}"] for row in history} for history in histories]
+        values = np.array([[row[epoch] for epoch in epochs] for row in rows])
         means[part] = values.mean(0)
         if len(histories) > 1:
             axes.fill_between(epochs, values.min(0), values.max(0), color=color, alpha=0.25, linewidth=0)
@@ -63,11 +63,6 @@ def draw_panel(
 def common_epochs(histories: Sequence[History]) -> list[int]:
     """Return the epochs that were measured in all runs."""
     return sorted(set.intersection(*({int(row["epoch"]) for row in history} for history in histories)))
-
-
-def _values(histories: Sequence[History], epochs: Sequence[int], key: str) -> NDArray[np.float64]:
-    chosen = [{int(row["epoch"]): row[key] for row in history} for history in histories]
-    return np.array([[values[epoch] for epoch in epochs] for values in chosen])
 
 
 def _markers(points: Sequence[object]) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def settings_of(config: Any, ignored: tuple[str, ...] = IRRELEVANT) -> dict[str,
         >>> settings_of({"run": {"root": "logs"}, "model": {"hidden_features": 128, "dropout": 0.0}})
         {'model.hidden_features': '128', 'model.dropout': '0'}
     """
-    return {name: text for name, text in _flat(config, "").items() if not _is_below(name, ignored)}
+    tops = tuple(f"{name}." for name in ignored)
+    return {name: text for name, text in _flat(config, "").items() if not f"{name}.".startswith(tops)}
 
 
 def _flat(value: Any, name: str) -> dict[str, str]:
@@ -48,10 +49,6 @@ def _flat(value: Any, name: str) -> dict[str, str]:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # 1 and 1.0 are equal settings
     return {name: json.dumps(value, ensure_ascii=False, default=str)}
-
-
-def _is_below(name: str, tops: tuple[str, ...]) -> bool:
-    return any(name == top or name.startswith(f"{top}.") for top in tops)
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

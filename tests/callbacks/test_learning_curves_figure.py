@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-import set_aggregation.callbacks.plot_curves as module
-from set_aggregation.callbacks import LearningCurves, PlotCurves
+import set_aggregation.callbacks.learning_curves as module
+from set_aggregation.callbacks import LearningCurves
 from tests.support.noise import noise, small_classifier
 from tests.support.quiet_trainer import quiet_trainer
 
@@ -46,17 +46,17 @@ class Run:
     """Epochs that end, as a callback sees them."""
 
     def __init__(self, folder, rank=0):
-        self.trainer = SimpleNamespace(is_global_zero=rank == 0)
-        self.curves, self.file = LearningCurves(), folder / "curves.png"
-        self.plot = PlotCurves(self.file, self.curves)
+        self.trainer = SimpleNamespace(is_global_zero=rank == 0, current_epoch=0)
+        self.curves, self.file = LearningCurves(every_n_epochs=0), folder / "curves.png"
+        self.curves.file = self.file
 
     def end_epoch(self, measured=True):
         if measured:
             self.curves.history.append({"epoch": len(self.curves.history) + 1})
-        self.plot.on_train_epoch_end(self.trainer, None)
+        self.curves.on_train_epoch_end(self.trainer, None)
 
     def end(self):
-        self.plot.on_fit_end(self.trainer, None)
+        self.curves.on_fit_end(self.trainer, None)
 
 
 def test_plotted_after_the_first_epoch_then_for_two_percent_of_the_time(tmp_path, figure):
@@ -65,7 +65,7 @@ def test_plotted_after_the_first_epoch_then_for_two_percent_of_the_time(tmp_path
         figure.now += 1
         run.end_epoch()
     assert figure.drawn == list(range(1, 500, 50))
-    assert run.plot.seconds == 10
+    assert run.curves.seconds == 10
     run.end()
     assert run.file.read_bytes() == b"whole 500"
 
@@ -81,9 +81,10 @@ def test_nothing_new_is_not_plotted(tmp_path, figure):
     assert figure.drawn == [1]
 
 
-@pytest.mark.parametrize(("folder", "rank"), [(".", 1), ("missing", 0)])
-def test_other_ranks_and_dry_runs_write_nothing(tmp_path, figure, folder, rank):
-    run = Run(tmp_path / folder, rank)
+@pytest.mark.parametrize(("has_file", "rank"), [(True, 1), (False, 0)])
+def test_other_ranks_and_dry_runs_write_nothing(tmp_path, figure, has_file, rank):
+    run = Run(tmp_path, rank)
+    run.curves.file = run.file if has_file else None
     run.end_epoch()
     run.end()
     assert (figure.drawn, list(tmp_path.iterdir())) == ([], [])
@@ -106,8 +107,8 @@ def test_one_warning_if_it_cannot_be_written_and_the_old_one_stays(tmp_path, fig
 @pytest.mark.slow
 def test_real_figure(tmp_path):
     curves, file = LearningCurves(num_images=3), tmp_path / "curves.png"
-    callbacks = [curves, PlotCurves(file, curves)]
-    quiet_trainer(tmp_path, callbacks=callbacks, max_epochs=2, limit_train_batches=1).fit(small_classifier(), noise())
+    curves.file = file
+    quiet_trainer(tmp_path, callbacks=curves, max_epochs=2, limit_train_batches=1).fit(small_classifier(), noise())
     with Image.open(file) as image:
         image.load()
         assert (image.format, image.size) == ("PNG", (1000, 400))
