@@ -1,5 +1,6 @@
 """Checks the shapes in the library's signatures while the tests run."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ jaxtyping.install_import_hook(
     "beartype.beartype",
 )
 
+gc.disable()  # while tests are collected: importing makes much and drops little
+
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("unhurried")
 
@@ -29,6 +32,11 @@ def pytest_configure(config):
     if not torch.cuda.is_available():  # Triton's interpreter takes the place of a GPU; Triton looks when imported
         os.environ["TRITON_INTERPRET"] = "1"
     torch.set_num_threads(1)  # the tensors here are too small to share
+
+
+def pytest_collection_finish(session):
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
