@@ -31,11 +31,12 @@ def pytest_configure(config):
 
     if not torch.cuda.is_available():  # Triton's interpreter takes the place of a GPU; Triton looks when imported
         os.environ["TRITON_INTERPRET"] = "1"
+    if not torch.accelerator.is_available():  # torch's own formats a stack trace for each kind of accelerator
+        torch.manual_seed = torch.default_generator.manual_seed
     torch.set_num_threads(1)  # the tensors here are too small to share
 
 
 def pytest_collection_finish(session):
-    gc.freeze()
     gc.enable()
 
 
