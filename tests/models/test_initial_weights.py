@@ -16,7 +16,7 @@ def test_what_fits_is_taken_and_the_rest_is_listed():
 
 
 def test_weights_of_another_network_are_refused():
-    with pytest.raises(ValueError, match="none of the 2 weights"):
+    with pytest.raises(ValueError, match="2 weights, none of which fits"):
         take_weights(nn.Linear(2, 3), nn.Linear(3, 4).state_dict())
 
 

@@ -179,21 +179,11 @@ class ImageDataModule(LightningDataModule, ABC):
         return {"sampler": self._training.state_dict(batches.processed - self._training.num_replanned)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the next training data loader continue from a position.
-
-        Args:
-            state_dict: position in data with the same number of images.
-        """
+        """Let the next training data loader continue from a position in data with the same number of images."""
         self._sampler_state = state_dict["sampler"]
 
     def evaluation_dataloader(self, part: str, num_images: int | None = None, seed: int = 0) -> DataLoader[Any]:
-        """Return batches of a part of the data, each image once over all ranks.
-
-        Args:
-            part: ``"train"``, ``"val"`` or ``"test"``.
-            num_images: size of a random subset; None takes all images.
-            seed: seed of the subset.
-        """
+        """Return batches of a part of the data or of a random subset of it, each image once over all ranks."""
         images: Any = self.parts[part]
         sizes = images.sizes
         if num_images is not None and num_images < len(images):
@@ -202,12 +192,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._loader(images, ResolutionBatchSampler(sizes, shuffle=False, remainder="keep", **self._batching()))
 
     def image(self, part: str, index: int) -> UInt8[NDArray[np.uint8], "H W C"]:
-        """Return an image as it was read, to be displayed.
-
-        Args:
-            part: ``"train"``, ``"val"`` or ``"test"``.
-            index: its index in that part.
-        """
+        """Return an image of a part as it was read, to be displayed."""
         return self.parts[part][[index]][0][0].permute(1, 2, 0).cpu().numpy()
 
     def on_after_batch_transfer(self, batch: list[Tensor], dataloader_idx: int) -> tuple[Tensor, ...]:

@@ -1,7 +1,5 @@
 """The LightningModule of image classification: backbone, feature set, aggregator and head."""
 
-import copy
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +23,7 @@ from set_aggregation.models._lightning import is_built_by_cli
 from set_aggregation.models.evaluation_mode import evaluation_mode
 from set_aggregation.models.head import Head
 from set_aggregation.models.initial_weights import read_weights, take_weights
+from set_aggregation.models.loss import MeanLoss, check_loss
 from set_aggregation.models.schedule import build_schedule, takes_total_steps
 from set_aggregation.pooling import FeatureSet, Pool2d
 from set_aggregation.pooling.feature_set import Positions
@@ -41,14 +40,13 @@ class SetClassifier(LightningModule):
     .. math::
         \mathrm{logits} = \mathrm{head}(\mathrm{aggregator}(\mathrm{set}(\mathrm{backbone}(\mathrm{image}))))
 
-    Logs ``train/loss``, ``train/accuracy`` (of the batch) and ``train/learning_rate`` every
-    ``Trainer(log_every_n_steps)`` steps, and loss and accuracy of the whole split under ``val/`` and ``test/``.
+    Logs loss, accuracy and learning rate of a batch under ``train/`` every ``Trainer(log_every_n_steps)`` steps, and
+    loss and accuracy of the whole split under ``val/`` and ``test/``.
 
     Args:
         backbone: network that computes the feature map.
-        aggregator: factory of the aggregator, called with the number D of channels of the feature map: a class, or
-            ``functools.partial(SAN, out_features=1024)``. ``position_features`` and ``set_size`` are filled in if the
-            aggregator takes them and they are not given.
+        aggregator: factory of the aggregator, called with the number D of channels: a class, or
+            ``functools.partial(SAN, out_features=1024)``. ``position_features`` and ``set_size`` are filled in.
         num_classes: number K of classes.
         image_size: height and width of the images in pixels, if all have one size. Aggregators for sets of one size
             need it.
@@ -56,12 +54,10 @@ class SetClassifier(LightningModule):
         hidden_features: width of the head's hidden layer; None for no hidden layer.
         hidden_activation: activation of the hidden layer.
         dropout: probability of dropping each input of the last dense layer.
-        initialization: ``"torch"`` keeps the initial weights of the layers; ``"glorot"`` draws all dense and
-            convolutional weights from Glorot's uniform distribution and sets the biases to zero, as the authors'
-            code does.
-        init_from: file of weights to start from, such as a checkpoint of another run. Weights whose name and shape
-            fit are copied before training; the others are listed and stay as they are, for instance the last layer of
-            another number of classes.
+        initialization: ``"torch"`` keeps the initial weights of the layers; ``"glorot"`` draws dense and convolutional
+            weights from Glorot's uniform distribution and sets biases to zero, as the authors' code does.
+        init_from: file of weights to start from, such as a checkpoint. Weights whose name and shape fit are copied
+            before training; the others are listed, for instance the last layer of another number of classes.
         loss: module that computes the loss of logits (B, K) and labels (B,); None for ``nn.CrossEntropyLoss()``. The
             command line takes its arguments: ``--model.loss CrossEntropyLoss --model.loss.label_smoothing 0.1
             --model.loss.weight '[1, 2.5]'``.
@@ -69,13 +65,11 @@ class SetClassifier(LightningModule):
             1e-3, as in the paper.
         decay_norms_and_biases: whether ``weight_decay`` of the optimizer acts on biases, norms and other parameters of
             fewer than two dimensions.
-        scheduler: factory of the learning-rate schedule, called with the optimizer. ``total_steps`` is filled in if
-            the schedule takes it and it is not given.
+        scheduler: factory of the learning-rate schedule, called with the optimizer; ``total_steps`` is filled in.
         scheduler_interval: whether the schedule advances each ``"epoch"`` or each ``"step"``; None for each step if
             it takes ``total_steps``, otherwise each epoch.
-        compile: run the network through ``torch.compile``, once for images of all sizes (before torch 2.15, where
-            pooling rounds up, once for each pattern of odd and even sizes). It fails rather than fall back to slow
-            code; for that ``torch._dynamo.config.recompile_limit`` is raised to 64.
+        compile: run the network through ``torch.compile``, once for images of all sizes. It fails rather than fall back
+            to slow code; for that ``torch._dynamo.config.recompile_limit`` is raised to 64.
 
     Shape:
         - input: images :math:`(B, C, H, W)`.
@@ -121,7 +115,7 @@ class SetClassifier(LightningModule):
         self.backbone = backbone
         sizes = {"position_features": FeatureSet(positions).position_features}
         if image_size is not None:
-            sizes["set_size"] = _empty_feature_map(backbone, image_size).shape[2:].numel()
+            sizes["set_size"] = _set_size(backbone, image_size)
         self.pool = Pool2d(build_aggregator(aggregator, backbone.out_features, sizes), positions)
         self.head = Head(self.pool.out_features, num_classes, hidden_features, hidden_activation, dropout)
         if initialization == "glorot" and backbone.is_pretrained:
@@ -135,7 +129,7 @@ class SetClassifier(LightningModule):
         self.backbone.to(memory_format=torch.channels_last)
         self.init_from = init_from
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
-        _check_loss(self.loss, num_classes)
+        check_loss(self.loss, num_classes)
         self.optimizer = optimizer
         self.decay_norms_and_biases = decay_norms_and_biases
         self.scheduler = scheduler
@@ -147,8 +141,8 @@ class SetClassifier(LightningModule):
         self._norms_and_biases = {name for name, parameter in self.named_parameters() if parameter.ndim < 2}
 
         accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.val_accuracy, self.val_loss = accuracy, _MeanLoss()
-        self.test_accuracy, self.test_loss = accuracy.clone(), _MeanLoss()
+        self.val_accuracy, self.val_loss = accuracy, MeanLoss()
+        self.test_accuracy, self.test_loss = accuracy.clone(), MeanLoss()
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         """Return the logits."""
@@ -164,30 +158,17 @@ class SetClassifier(LightningModule):
         """Check the image sizes, load the weights of ``init_from``, and compile the network if ``compile`` is set."""
         self.check_image_sizes(getattr(getattr(self.trainer, "datamodule", None), "image_sizes", {}))
         if stage == "fit" and self.init_from is not None:
-            weights = read_weights(Path(self.init_from))
-            try:
-                left_out = take_weights(self, weights)
-            except ValueError as error:
-                raise ValueError(f"got init_from={self.init_from}: {error}") from error
+            left_out = take_weights(self, read_weights(Path(self.init_from)))
             rank_zero_info(f"Initial weights from {self.init_from}; left out: {', '.join(left_out) or 'none'}")
         self._compile_if_asked()  # copies are not compiled
         for loss in (self.val_loss, self.test_loss):
             loss.set_dtype(torch.float32 if self.device.type == "mps" else torch.float64)
 
     def check_image_sizes(self, image_sizes: Mapping[str, Iterable[tuple[int, int]]]) -> None:
-        """Refuse images of sizes that the aggregator cannot take.
-
-        Args:
-            image_sizes: height and width of the images in each split.
-
-        Raises:
-            ValueError: the images give sets of several sizes, and the aggregator takes one.
-        """
+        """Refuse images of each split that give sets of sizes that the aggregator cannot take."""
         sizes = sorted({size for part in image_sizes.values() for size in part})
-        expected = getattr(self.aggregator, "set_size", None)
-        if self.aggregator.any_set_size or expected is None:
-            return
-        if any(_empty_feature_map(self.backbone, size).shape[2:].numel() != expected for size in sizes):
+        expected = None if self.aggregator.any_set_size else getattr(self.aggregator, "set_size", None)
+        if expected and any(_set_size(self.backbone, size) != expected for size in sizes):
             raise ValueError(
                 f"{type(self.aggregator).__name__}: got images of {', '.join(f'{h}x{w}' for h, w in sizes)}, expected "
                 f"one size, whose feature map has {expected} elements; use an aggregator for sets of any size, such as "
@@ -259,7 +240,7 @@ class SetClassifier(LightningModule):
             torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
             self.compile(dynamic=True, fullgraph=True)
 
-    def _evaluate(self, batch: Batch, split: str, loss: "_MeanLoss", accuracy: Metric) -> Tensor:
+    def _evaluate(self, batch: Batch, split: str, loss: MeanLoss, accuracy: Metric) -> Tensor:
         images, labels = batch
         logits = self(images)
         # Metrics, not means over batches: exact if batches differ in size or are on several ranks.
@@ -270,51 +251,12 @@ class SetClassifier(LightningModule):
         return logits
 
 
-class _MeanLoss(Metric):
-    """Loss of a whole split, summed in double precision: independent of how ranks and batches share the images."""
-
-    total: Tensor
-    weight: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("total", "weight"):
-            self.add_state(name, torch.zeros(()), dist_reduce_fx="sum")
-
-    def update(self, loss: nn.Module, logits: Tensor, labels: Tensor) -> None:
-        each: Any = copy.copy(loss)
-        each.reduction = "none"  # ignored by a loss without it, which then returns the mean of the batch
-        values = each(logits, labels)
-        weights = torch.ones(len(labels), device=values.device)
-        if isinstance(loss, nn.CrossEntropyLoss) and loss.weight is not None:
-            weights = loss.weight[labels]  # the mean is over the class weights, as in torch
-        self.total = self.total + values.to(self.total.dtype).sum() * (1 if values.ndim else len(labels))
-        self.weight = self.weight + weights.to(self.weight.dtype).sum()
-
-    def compute(self) -> Tensor:
-        return (self.total / self.weight).float()
-
-
 @torch.no_grad()
-def _empty_feature_map(backbone: Backbone, image_size: tuple[int, int]) -> Float[Tensor, "1 D h w"]:
+def _set_size(backbone: Backbone, image_size: tuple[int, int]) -> int:
     like = next(backbone.parameters(), torch.empty(0))
     with evaluation_mode(backbone):
-        return backbone(torch.zeros(1, backbone.in_channels, *image_size, dtype=like.dtype, device=like.device))
-
-
-def _check_loss(loss: nn.Module, num_classes: int) -> None:
-    """Refuse a loss that does not map logits (B, K) and labels (B,) to one number."""
-    name, labels = type(loss).__name__, torch.arange(num_classes + 1) % num_classes
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            # One row more than columns: labels are not broadcast.
-            value = loss(torch.zeros(num_classes + 1, num_classes), labels)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        expected = f"logits (B, {num_classes}) and labels (B,), as CrossEntropyLoss does"
-        raise ValueError(f"got the loss {name}, which fails ({reason}), expected one that takes {expected}") from error
-    if value.numel() != 1:
-        raise ValueError(f"got the loss {name} with values of shape {tuple(value.shape)}, expected their mean or sum")
+        images = torch.zeros(1, backbone.in_channels, *image_size, dtype=like.dtype, device=like.device)
+        return backbone(images).shape[2:].numel()
 
 
 def _glorot_uniform_(module: nn.Module) -> None:

@@ -38,7 +38,7 @@ def take_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
     unfit = {name for name, weight in weights.items() if name not in own or own[name].shape != weight.shape}
     fitting = {name: weight for name, weight in weights.items() if name not in unfit}
     if not fitting:
-        raise ValueError(f"none of the {len(weights)} weights fits the {type(module).__name__}")
+        raise ValueError(f"got init_from with {len(weights)} weights, none of which fits the {type(module).__name__}")
     module.load_state_dict(fitting, strict=False)
     left_out = [
         f"{name} (is {tuple(weights[name].shape)}, expected {tuple(own[name].shape)})"
