@@ -56,7 +56,7 @@ class RunSpec:
 
 
 class Option(NamedTuple):
-    """Option of ``main.py fit`` that a preset or an ablation sets, and a test whether it applies to a run."""
+    """Option of ``main.py fit`` that a preset or an ablation sets, and the runs to which it applies."""
 
     name: str
     applies: Callable[[RunSpec], bool] = lambda run: True

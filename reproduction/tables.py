@@ -159,7 +159,9 @@ def _ablations(runs: pd.DataFrame) -> Table:
         if baseline is None or group is baseline or (overrides != "{}" and epochs != 15):
             continue
         change = overrides.strip("{}").replace('"', "") if overrides != "{}" else f"epochs: {epochs}"
-        effects = [_effect(group, baseline, name) for name in ("san", "max", "conv1x1")]
+        scores = [runs.set_index(["aggregator", "seed"])["score"] for runs in (group, baseline)]
+        difference = (scores[0] - scores[1]).dropna()
+        effects = [list(difference[difference.index.get_level_values(0) == n]) for n in ("san", "max", "conv1x1")]
         if any(effects):
             texts = (measured(each, digits=1, factor=100, sign="+") for each in effects)
             rows.append((change, _TEXTS[train_sizes], *texts))
@@ -168,11 +170,6 @@ def _ablations(runs: pd.DataFrame) -> Table:
     )
     header = ("changed to", "images of", "SAN, 1024", "max, 1024", "conv-1x1, 1024")
     return Table("Ablations: what a single change does on CIFAR-10", note, header, rows)
-
-
-def _effect(changed: pd.DataFrame, baseline: pd.DataFrame, name: str) -> list[float]:
-    one, other = (runs[runs["aggregator"] == name].set_index("seed")["score"] for runs in (changed, baseline))
-    return list((one - other).dropna())
 
 
 def _titles(*names: str) -> dict[str, str]:
