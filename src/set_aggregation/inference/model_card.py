@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.benchmark import Timer
 
 from set_aggregation.models import SetClassifier
 from set_aggregation.models.description import num_parameters
@@ -75,6 +74,8 @@ Output: logits (batch, {num}), in the order of the classes; softmax gives probab
 @torch.no_grad()
 def speed_rows(program: Callable[[Tensor], Tensor], shape: tuple[int, int, int], runner: str) -> dict[str, str]:
     """Return rows with the speed of a program on this machine's CPU, medians over half a second."""
+    from torch.utils.benchmark import Timer  # looks for a C++ compiler and warns if CUDA's has no GPU
+
     threads, rows = torch.get_num_threads(), {}
     where = f"{runner}, {processor()}, {threads} thread{'s' if threads > 1 else ''}"
     for num in (1, 32):
