@@ -101,7 +101,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
         self.metrics: Sequence[Path] = ()  # files to fsync before last.ckpt, which stores their row counts
         self.waits = False  # whether training waits for last.ckpt too
         self.failed: dict[Path, str] = {}  # files whose newest write failed, and the reason
-        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writer: ThreadPoolExecutor | None = None  # made when needed: weight averaging copies what has none
         self._pending: tuple[Path, Future[None]] | None = None
 
     def save_checkpoint(
@@ -116,6 +116,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
         elif self._pending is None or self._pending[1].done():
             self.wait()
             copy = apply_to_collection(checkpoint, Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
+            self._writer = self._writer or ThreadPoolExecutor(1, "checkpoint")
             self._pending = file, self._writer.submit(write_checkpoint, copy, file, previous, self.metrics)
 
     def wait(self) -> None:
