@@ -121,7 +121,8 @@ class TestPredict:
     def test_prints_file_class_probability_from_a_checkpoint_alone(self, here, run_folder, images):
         names, pixels = images
         best = shutil.copy(run_folder / "checkpoints" / "best.ckpt", here / "moved.ckpt")
-        code, out, err = run_cli(here, "predict", "--ckpt_path", "moved.ckpt", "--images", "one.png", "some")
+        words = ("predict", "--ckpt_path", "moved.ckpt", "--images", "one.png", "some")
+        code, out, err = run_cli(here, *words)
         model = SetClassifier.load_from_checkpoint(best, weights_only=True).eval()
         with torch.no_grad():
             probabilities, classes = model(pixels.float() / 255).softmax(1).max(1)
@@ -131,6 +132,7 @@ class TestPredict:
         ]
         assert (code, err) == (0, "")
         assert out.splitlines() == expected
+        assert run_cli(here, *words, "--config", run_folder / "config.yaml") == (0, out, "")
 
 
 class TestSwitches:

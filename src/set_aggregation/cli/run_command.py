@@ -64,8 +64,10 @@ def _use_model(command: str, arguments: Sequence[str]) -> None:
     parser.add_function_arguments(function, as_group=False, skip={"images"})
     if command == "predict":
         parser.add_argument("--images", type=Path, nargs="+", required=True, help="Image files and folders of them.")
+        parser.add_argument("--config", help="Ignored: the checkpoint has the configuration.")
     try:
         options = parser.parse_args(arguments)
     except ArgumentError as error:
         raise ArgumentError(None, one_line(str(error), arguments, parser)) from error
+    options.pop("config", None)
     function(**options.as_dict())
