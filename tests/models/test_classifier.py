@@ -441,3 +441,8 @@ def test_accuracy_of_mixed_labels_counts_the_larger_share():
     assert keep.outputs["accuracy"] == 1
     entropy = -(probabilities * probabilities.log()).sum(1).mean()
     torch.testing.assert_close(keep.outputs["loss"], entropy)
+
+
+def test_predictions_are_probabilities():
+    model, images = make_model().eval(), torch.rand(4, 3, 8, 8)
+    assert_close(model.predict_step((images,), 0), model(images).softmax(1))

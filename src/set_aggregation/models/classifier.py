@@ -211,6 +211,10 @@ class SetClassifier(LightningModule):
         """Update the test metrics with a batch, and return its logits."""
         return self._evaluate(batch, "test", self.test_loss, self.test_accuracy)
 
+    def predict_step(self, batch: tuple[Float[Tensor, "B C H W"], ...], batch_idx: int) -> Float[Tensor, "B K"]:
+        """Return the probability of each class for each image, without labels or with them."""
+        return self(batch[0]).softmax(1)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build optimizer and schedule."""
         parameters = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
