@@ -444,5 +444,5 @@ def test_accuracy_of_mixed_labels_counts_the_larger_share():
 
 
 def test_predictions_are_probabilities():
-    model, images = make_model().eval(), torch.rand(4, 3, 8, 8)
+    model, (images, _) = make_model().eval(), Batches(4).joined()
     assert_close(model.predict_step((images,), 0), model(images).softmax(1))
