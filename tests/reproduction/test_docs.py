@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import chain
 
 import pytest
 
@@ -24,6 +25,7 @@ def test_command_is_taken(command):
     assert words[:3] == ["python", "-m", "reproduction"]
     options = vars(parser().parse_args([word for word in words[3:] if word not in (">", "sweep.yaml")]))
     if options.get("experiment") in EXPERIMENTS:
+        options["seeds"] = [*chain(*options["seeds"] or ())]
         assert expand(options["experiment"], **{name: options[name] for name in CHOICE})
 
 
