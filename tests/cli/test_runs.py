@@ -103,6 +103,12 @@ class TestCheckpoint:
         assert shown(out, f"{split}/accuracy") == pytest.approx(expected[f"{split}/accuracy"], rel=1e-5)
         assert files_in(here) == {"moved.ckpt"}
 
+    def test_best_of_several_is_linked_with_its_test(self, here):
+        assert run_cli(here, "fit", *DIGITS, *SHORT, *CSV, "--checkpoint.save_top_k=2").code == 0
+        best = only_run(here) / "checkpoints" / "best.ckpt"
+        assert any(best.samefile(path) for path in best.parent.glob("epoch=*.ckpt"))
+        assert "test/accuracy" in torch.load(best, weights_only=True)["training"]["metrics"]
+
 
 class TestPredict:
     @pytest.fixture

@@ -35,14 +35,15 @@ class BestCheckpoint(ModelCheckpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the checkpoint, and link the best one."""
         super().on_validation_end(trainer, pl_module)
-        self._link(trainer)
+        self.link_best(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the checkpoint, and link the best one."""
         super().on_train_epoch_end(trainer, pl_module)
-        self._link(trainer)
+        self.link_best(trainer)
 
-    def _link(self, trainer: Trainer) -> None:
+    def link_best(self, trainer: Trainer) -> None:
+        """Make ``best.ckpt`` a link to the best file."""
         if not trainer.is_global_zero or not Path(self.best_model_path).is_file():
             return
         file = Path(self.best_model_path)

@@ -95,6 +95,7 @@ def end_run(cli: "Fit", seconds: float) -> None:
             tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
             saved["training"] = {**saved.get("training", {}), "epochs": epochs, "metrics": tested}
             write_checkpoint(saved, Path(best_path))
+            keeper.link_best(trainer)  # the file is a new one
         write_report(run.report, results, rows, names, confusion, worst, run.config_file.read_text())
         # Written last: a run with results has finished and is not resumed.
         with atomic_write(run.results) as temporary:
