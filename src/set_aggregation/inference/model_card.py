@@ -1,5 +1,7 @@
 """The model card: description of a model in Markdown, saved beside its weights, and its speed."""
 
+import statistics
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -74,14 +76,17 @@ Output: logits (batch, {num}), in the order of the classes; softmax gives probab
 @torch.no_grad()
 def speed_rows(program: Callable[[Tensor], Tensor], shape: tuple[int, int, int], runner: str) -> dict[str, str]:
     """Return rows with the speed of a program on this machine's CPU, medians over half a second."""
-    from torch.utils.benchmark import Timer  # looks for a C++ compiler and warns if CUDA's has no GPU
-
     threads, rows = torch.get_num_threads(), {}
     where = f"{runner}, {processor()}, {threads} thread{'s' if threads > 1 else ''}"
     for num in (1, 32):
         images = torch.randint(256, (num, *shape), dtype=torch.uint8)
-        timer = Timer("program(images)", globals={"program": program, "images": images}, num_threads=threads)
-        speed = num / timer.blocked_autorange(min_run_time=_SECONDS).median
+        program(images)  # warms up
+        seconds: list[float] = []
+        while sum(seconds) < _SECONDS:
+            start = time.perf_counter()
+            program(images)
+            seconds.append(time.perf_counter() - start)
+        speed = num / statistics.median(seconds)
         rows[f"speed, batches of {num}, {shape[1]}x{shape[2]}"] = f"{speed:,.0f} images/s ({where})"
     return rows
 
