@@ -2,7 +2,7 @@
 
 from set_aggregation.aggregators.attention_pool import AttentionPool
 from set_aggregation.aggregators.avg_max_pool import AvgMaxPool
-from set_aggregation.aggregators.base import Aggregator
+from set_aggregation.aggregators.base import Aggregator, SetReduction
 from set_aggregation.aggregators.concat import Concat
 from set_aggregation.aggregators.conv1x1 import Conv1x1
 from set_aggregation.aggregators.covariance_pool import CovariancePool
@@ -19,7 +19,6 @@ from set_aggregation.aggregators.pma import PMA
 from set_aggregation.aggregators.power_mean_san import PowerMeanSAN
 from set_aggregation.aggregators.quantile import Quantile
 from set_aggregation.aggregators.san import SAN
-from set_aggregation.aggregators.set_reduction import SetReduction
 from set_aggregation.aggregators.set_transformer import SetTransformer
 from set_aggregation.aggregators.sim_pool import SimPool
 from set_aggregation.aggregators.std_pool import StdPool

@@ -4,10 +4,41 @@ import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from set_aggregation.aggregators.sets import Sets, accumulation_dtype
-from set_aggregation.aggregators.softmax_pool import SoftmaxPool
+from set_aggregation.aggregators.base import SetReduction
+from set_aggregation.aggregators.sets import Mask, PaddedSets, Sets, accumulation_dtype
+
+
+class SoftmaxPool(SetReduction):
+    """Average of the elements, weighted by the softmax over the set of a subclass's ``scores``."""
+
+    def __init__(self, in_features: int) -> None:
+        super().__init__(in_features, in_features)
+
+    def scores(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "*sets 1"]:
+        """Return the logarithm of each element's weight, up to a constant."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement scores")
+
+    def pool(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "B D"]:
+        """Return the weighted average."""
+        return sets.sum(sets.softmax(self.scores(x, sets)) * x)
+
+    def forward(  # type: ignore[override]
+        self,
+        x: Float[Tensor, "B N D"],
+        mask: Mask | None = None,
+        positions: Float[Tensor, "*B N P"] | None = None,
+        return_weights: bool = False,
+    ) -> Float[Tensor, "B D"] | tuple[Float[Tensor, "B D"], Float[Tensor, "B N"]]:
+        """Aggregate each set; with ``return_weights`` also return the weight of each element, zero at padding."""
+        if isinstance(x, fx.Proxy):
+            return self._traced(x, mask, positions, return_weights)
+        y = super().forward(x, mask, positions)
+        if not return_weights:
+            return y
+        sets = PaddedSets(self._checked(x, mask, positions))
+        return y, sets.softmax(self.scores(sets.mask_padding(x), sets)).squeeze(2).to(y.dtype)
 
 
 class AttentionPool(SoftmaxPool):
@@ -16,9 +47,9 @@ class AttentionPool(SoftmaxPool):
     .. math::
         y = \sum_{i=1}^{N} a_i x_i, \qquad a = \mathrm{softmax}_i (q^\top x_i / \sqrt D).
 
-    It has one query and one head, and neither keys nor values are projected: the values are the elements. A matrix for
-    the keys would change nothing, since with one query :math:`q^\top W x_i = (W^\top q)^\top x_i`. For multihead
-    attention with projections see :class:`PMA`, for a query computed from the set :class:`SimPool`.
+    It has one query and one head, and neither keys nor values are projected. A matrix for the keys would change
+    nothing, since with one query :math:`q^\top W x_i = (W^\top q)^\top x_i`. For multihead attention with projections
+    see :class:`PMA`, for a query computed from the set :class:`SimPool`.
 
     The query is initially zero, which is average pooling.
 
@@ -26,9 +57,7 @@ class AttentionPool(SoftmaxPool):
         in_features: size D of an element, and of the output.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, D)`; an empty set gives zeros. With ``return_weights=True`` also the weights,
-          :math:`(B, N)`.
+        - output: :math:`(B, D)`; with ``return_weights=True`` also the weights, :math:`(B, N)`.
 
     Example:
         >>> import torch

@@ -18,8 +18,7 @@ class AvgMaxPool(Concat):
         in_features: size D of an element.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, 2D)`, the average first; an empty set gives zeros.
+        - output: :math:`(B, 2D)`.
 
     Example:
         >>> import torch

@@ -1,12 +1,12 @@
 """The interface of all aggregators."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, fx, nn
 
-from set_aggregation.aggregators.sets import Mask, PaddedSets, RaggedSets, as_bool, as_ragged
+from set_aggregation.aggregators.sets import Mask, PaddedSets, RaggedSets, Sets, as_bool, as_ragged
 
 
 class Aggregator(nn.Module):
@@ -20,11 +20,8 @@ class Aggregator(nn.Module):
       of elements is fixed when the layer is built.
     - ``uses_positions``: positions of the elements are part of the input; otherwise they are ignored.
 
-    An aggregator of sums, means and maxima derives from
-    :class:`~set_aggregation.aggregators.SetReduction`, which needs no padding for ragged sets.
-
-    The output has the dtype of x. Under autocast it keeps the dtype it was computed in, float32 for sums, since a sum
-    may exceed the range of float16.
+    An empty set gives zeros. The output has the dtype of x. Under autocast it keeps the dtype it was computed in,
+    float32 for sums, since a sum may exceed the range of float16.
 
     ``torch.compile``, ``torch.export``, ``torch.func`` and ``torch.fx`` work, the last with the layer as one node of a
     larger module. TorchScript (``torch.jit.script``) is not supported; use ``torch.export``.
@@ -41,13 +38,14 @@ class Aggregator(nn.Module):
         - output: :math:`(B, M)`.
 
     Raises:
-        ValueError: a size below 1, an input of sizes other than the layer was built for, or a mask with values other
-            than 0 and 1.
+        ValueError: an argument outside its range, an input of sizes other than the layer was built for, or a mask with
+            values other than 0 and 1.
     """
 
     permutation_invariant: bool
     any_set_size: bool
     uses_positions: bool = False
+    shown: ClassVar[tuple[str, ...]] = ("in_features", "out_features")  # attributes that repr prints
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -81,23 +79,16 @@ class Aggregator(nn.Module):
     ) -> Float[Tensor, "B M"]:
         r"""Aggregate concatenated sets of different sizes, as nested tensors and graphs have them.
 
-        The output equals ``forward`` of the padded sets, to rounding. Aggregators of sums, means and maxima do not pad
-        and compile, given offsets, to one graph. Other aggregators pad to the largest set; without ``max_set_size`` the
-        host waits for its size.
+        The output equals ``forward`` of the padded sets, to rounding. A :class:`SetReduction` does not pad and
+        compiles, given offsets, to one graph. Other aggregators pad to the largest set.
 
         Args:
-            values: the T elements of all sets, or a nested tensor of layout ``torch.jagged``, which needs no other
-                argument.
+            values: the T elements (T, D) of all sets, or a nested tensor (B, \*, D) of layout ``torch.jagged``.
             offsets: set b consists of the elements ``offsets[b]`` to ``offsets[b + 1] - 1`` (PyG calls it ``ptr``).
             index: instead of offsets, the number of the set of each element, in any order (PyG calls it ``batch``).
             num_sets: number B of sets in ``index``; by default its largest number plus 1, for which the host waits.
             positions: the position of each element.
-            max_set_size: an upper bound of the number of elements of a set.
-
-        Shape:
-            - values: :math:`(T, D)`, or nested :math:`(B, *, D)`; positions: :math:`(T, P)`.
-            - offsets: :math:`(B + 1,)`; index: :math:`(T,)`.
-            - output: :math:`(B, M)`.
+            max_set_size: an upper bound of the size of a set, without which aggregators that pad wait for the device.
 
         Raises:
             ValueError: sizes that do not fit, or not exactly one of offsets, index and a nested tensor. The numbers in
@@ -118,14 +109,13 @@ class Aggregator(nn.Module):
         if values.ndim != 2 or values.shape[1] != self.in_features:
             raise ValueError(f"{name}: got values of shape {tuple(values.shape)}, expected (T, D={self.in_features})")
         if positions is not None and positions.shape[:-1] != values.shape[:1]:
-            raise ValueError(
-                f"{name}: got positions of shape {tuple(positions.shape)}, expected (T={values.shape[0]}, P)"
-            )
+            shape = tuple(positions.shape)
+            raise ValueError(f"{name}: got positions of shape {shape}, expected (T={values.shape[0]}, P)")
         return self._cast(self._ragged(values, sets, positions), values)
 
     def extra_repr(self) -> str:
-        """Return the sizes, as ``nn.Linear`` prints them."""
-        return f"in_features={self.in_features}, out_features={self.out_features}"
+        """Return the arguments, as ``nn.Linear`` prints them."""
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.shown)
 
     def _padded(self, x: Tensor, sets: PaddedSets, positions: Tensor | None) -> Tensor:
         return self.pool(sets.mask_padding(x), sets)
@@ -137,9 +127,8 @@ class Aggregator(nn.Module):
         """Record this call as one node of a torch.fx graph, as for the layers of torch.nn."""
         target = x.tracer.path_of_module(self)  # type: ignore[attr-defined]
         if not target:
-            raise ValueError(
-                f"{type(self).__name__}: torch.fx cannot trace this layer alone; trace a module that contains it"
-            )
+            name = type(self).__name__
+            raise ValueError(f"{name}: torch.fx cannot trace this layer alone; trace a module that contains it")
         return x.tracer.create_proxy("call_module", target, (x, *arguments), {})
 
     def _cast(self, y: Tensor, x: Tensor) -> Tensor:
@@ -164,33 +153,18 @@ class Aggregator(nn.Module):
         return as_bool(name, mask)
 
 
-class FixedSizeAggregator(Aggregator):
-    """Aggregator of sets of one fixed size N, whose order matters.
+class SetReduction(Aggregator):
+    """Aggregator composed of the reductions of :class:`~set_aggregation.aggregators.sets.Sets`: sums, means, maxima.
 
-    Args:
-        in_features: size D of an element.
-        features_per_element: number of outputs for each element.
-        set_size: number N of elements.
+    A subclass implements ``pool`` once, for padded and for ragged sets, and handles neither masks nor padding.
     """
 
-    permutation_invariant = False
-    any_set_size = False
+    permutation_invariant = True
+    any_set_size = True
 
-    def __init__(self, in_features: int, features_per_element: int, set_size: int | None) -> None:
-        if set_size is None:
-            raise ValueError(
-                f"{type(self).__name__}: got set_size=None, expected the number of elements of its sets; for images of "
-                "several sizes use SAN, GlobalAvgPool or GlobalMaxPool"
-            )
-        super().__init__(in_features, self._positive("set_size", set_size) * features_per_element)
-        self.set_size = set_size
+    def pool(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "B M"]:
+        """Aggregate the elements, (B, N, D) with zeros at padding or (T, D), by ``sets.sum(...)`` and its siblings."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement pool")
 
-    def _checked(self, x: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor | None:
-        mask = super()._checked(x, mask, positions)
-        if x.shape[1] != self.set_size:
-            raise ValueError(
-                f"{type(self).__name__}: got sets of {x.shape[1]} elements, but this layer was built for "
-                f"{self.set_size}; use one image size, or an aggregator for sets of any size, such as SAN or "
-                "GlobalAvgPool"
-            )
-        return mask
+    def _ragged(self, values: Tensor, sets: RaggedSets, positions: Tensor | None) -> Tensor:
+        return self.pool(values, sets)

@@ -24,18 +24,11 @@ class Concat(Aggregator):
         in_features: size D of an element.
         aggregators: factories that take D: classes, or ``functools.partial(SAN, out_features=128)``. None takes
             :class:`GlobalAvgPool` and :class:`GlobalMaxPool`.
-        position_features: size P of a position, given to the aggregators that take it; None takes no positions (in a
-            ``SetClassifier``: takes those it makes).
-        set_size: number N of elements, given to the aggregators that need it (in a ``SetClassifier``, None takes it
-            from the image size).
+        position_features: size P of a position, given to the aggregators that take it, as in :class:`SAN`.
+        set_size: number N of elements, given to the aggregators that need it, as in :class:`Flatten`.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements.
-        - positions: :math:`(N, P)` or :math:`(B, N, P)`.
-        - output: :math:`(B, M)`, M the sum of the sizes of the outputs; an empty set gives zeros.
-
-    Raises:
-        ValueError: no aggregators, or sizes that an aggregator does not take.
+        - output: :math:`(B, M)`, M the sum of the sizes of the outputs.
 
     Example:
         >>> import torch

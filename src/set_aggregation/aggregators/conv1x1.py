@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from set_aggregation.aggregators.base import FixedSizeAggregator
+from set_aggregation.aggregators.flatten import FixedSizeAggregator
 from set_aggregation.aggregators.sets import PaddedSets
 
 
@@ -15,16 +15,14 @@ class Conv1x1(FixedSizeAggregator):
     .. math::
         y = (W x_1 + b, \dots, W x_N + b), \qquad W \in \mathbb{R}^{c \times D}.
 
-    A linear map of single elements is a 1x1 convolution of the feature map. With one channel, as in the text, the
-    output is D times smaller than that of :class:`Flatten`; the authors' code uses 32.
+    A linear map of single elements is a 1x1 convolution of the feature map. Masked elements give zeros.
 
     Args:
         in_features: size D of an element.
-        channels: number c of channels.
+        channels: number c of channels, one in the text of the paper, 32 in the authors' code.
         set_size: number N of elements (in a ``SetClassifier``, None takes it from the image size).
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, masked elements give zeros; positions are ignored.
         - output: :math:`(B, N c)`.
 
     Example:

@@ -11,8 +11,7 @@ from set_aggregation.aggregators.sets import PaddedSets, accumulation_dtype
 class CovariancePool(Aggregator):
     r"""Square root of the covariance matrix of the elements, its upper triangle as a vector.
 
-    iSQRT-COV of `Li et al. (2018) <https://arxiv.org/abs/1712.01034>`_, Section 3: the covariance is divided by
-    its trace, its square root approximated by K coupled Newton-Schulz iterations, and scaled back:
+    iSQRT-COV of `Li et al. (2018) <https://arxiv.org/abs/1712.01034>`_, Section 3:
 
     .. math::
         \Sigma = \frac{1}{N} \sum_{i=1}^{N} (x_i - \mu)(x_i - \mu)^\top, \qquad
@@ -25,19 +24,15 @@ class CovariancePool(Aggregator):
     small by 0.3, 34 or 76 %; after K = 10 by less than 1e-10 for the first two and 2 % for the third. A covariance of
     rank below D, as for N <= D, diverges beyond about 20 iterations.
 
-    It is computed in float32 at least, also under autocast. Where all elements of a set are equal, output and gradient
-    are zero. The output grows with the square of D: the authors reduce the channels to 256 by a 1x1 convolution first.
+    Where all elements of a set are equal, output and gradient are zero. The output grows with the square of D: the
+    authors reduce the channels to 256 by a 1x1 convolution first.
 
     Args:
         in_features: size D of an element.
         num_iterations: number K of iterations, 5 as in the paper.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, D (D + 1) / 2)`, row by row; an empty set gives zeros.
-
-    Raises:
-        ValueError: a number below 1.
+        - output: :math:`(B, D (D + 1) / 2)`, row by row.
 
     Example:
         >>> import torch
@@ -47,6 +42,7 @@ class CovariancePool(Aggregator):
 
     permutation_invariant = True
     any_set_size = True
+    shown = ("in_features", "out_features", "num_iterations")
 
     def __init__(self, in_features: int, num_iterations: int = 5) -> None:
         super().__init__(in_features, in_features * (in_features + 1) // 2)
@@ -69,7 +65,3 @@ class CovariancePool(Aggregator):
             y = (trace.masked_fill(constant, 1).sqrt() * y).masked_fill(constant, 0)
         rows, columns = torch.triu_indices(self.in_features, self.in_features, device=y.device)
         return y[:, rows, columns]
-
-    def extra_repr(self) -> str:
-        """Return the sizes and the number of iterations."""
-        return f"{super().extra_repr()}, num_iterations={self.num_iterations}"

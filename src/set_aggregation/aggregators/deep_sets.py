@@ -24,16 +24,10 @@ class DeepSets(ElementSum):
         phi: a network for single elements, from (..., D + P) to (..., M); None builds two dense layers of M units, each
             followed by a ReLU.
         reduction: ``"sum"`` as in the paper, or ``"mean"``, whose scale does not grow with N.
-        position_features: size P of a position. Positions are P more features of every element, as for SAN. None takes
-            no positions (in a ``SetClassifier``: takes those it makes).
+        position_features: size P of a position, as in :class:`SAN`.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements.
-        - positions: :math:`(N, P)` or :math:`(B, N, P)`.
-        - output: :math:`(B, M)`; an empty set gives zeros.
-
-    Raises:
-        ValueError: an unknown reduction, or positions of another size than the layer was built for.
+        - output: :math:`(B, M)`.
 
     Example:
         >>> import torch

@@ -26,13 +26,10 @@ def build_aggregator(factory: Callable[..., Aggregator], in_features: int, sizes
     taken, given = arguments_of(factory)
     missing = {name: size for name, size in sizes.items() if name in taken and given.get(name) is None}
     aggregator = factory(in_features, **missing)
-    wrong = {name: size for name, size in sizes.items() if getattr(aggregator, name, size) != size}
-    if wrong:
-        got = ", ".join(f"{name}={getattr(aggregator, name)}" for name in wrong)
-        expected = ", ".join(f"{name}={size}" for name, size in wrong.items())
-        raise ValueError(
-            f"{type(aggregator).__name__}: got {got}, but the sets have {expected}; omit it to have it filled in"
-        )
+    for name, size in sizes.items():
+        if (got := getattr(aggregator, name, size)) != size:
+            kind = type(aggregator).__name__
+            raise ValueError(f"{kind}: got {name}={got}, but the sets have {name}={size}; omit it to have it filled in")
     return aggregator
 
 

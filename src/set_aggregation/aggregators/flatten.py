@@ -3,25 +3,49 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from set_aggregation.aggregators.base import FixedSizeAggregator
+from set_aggregation.aggregators.base import Aggregator
 from set_aggregation.aggregators.sets import PaddedSets
 
 
+class FixedSizeAggregator(Aggregator):
+    """Aggregator with ``features_per_element`` outputs for each of the N elements, whose order matters."""
+
+    permutation_invariant = False
+    any_set_size = False
+
+    def __init__(self, in_features: int, features_per_element: int, set_size: int | None) -> None:
+        if set_size is None:
+            raise ValueError(
+                f"{type(self).__name__}: got set_size=None, expected the number of elements of its sets; for images of "
+                "several sizes use SAN, GlobalAvgPool or GlobalMaxPool"
+            )
+        super().__init__(in_features, self._positive("set_size", set_size) * features_per_element)
+        self.set_size = set_size
+
+    def _checked(self, x: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor | None:
+        mask = super()._checked(x, mask, positions)
+        if x.shape[1] != self.set_size:
+            raise ValueError(
+                f"{type(self).__name__}: got sets of {x.shape[1]} elements, but this layer was built for "
+                f"{self.set_size}; use one image size, or an aggregator for sets of any size, such as SAN or "
+                "GlobalAvgPool"
+            )
+        return mask
+
+
 class Flatten(FixedSizeAggregator):
-    r"""Concatenates the elements of sets of one fixed size N.
+    r"""Concatenates the elements of sets of one fixed size N; masked elements are zeros.
 
     .. math::
         y = (x_1, x_2, \dots, x_N).
 
-    No information is lost, and the next layer has N times the parameters that it has after average pooling. The order
-    of the elements matters.
+    No information is lost, and the next layer has N times the parameters that it has after average pooling.
 
     Args:
         in_features: size D of an element.
         set_size: number N of elements (in a ``SetClassifier``, None takes it from the image size).
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, masked elements are zeros; positions are ignored.
         - output: :math:`(B, N D)`.
 
     Example:

@@ -17,18 +17,14 @@ class FSPool(Aggregator):
 
     where :math:`w_d` is a continuous, piecewise linear function on [0, 1] with k pieces of equal length. Its k + 1
     values at their ends are learned, and sets of all sizes share it. For N = 1 the rank is 0/0 in the formula and 0 in
-    the layer: :math:`y_d = w_d(0) \, x_{1d}`. Max, min, sum and median pooling are special cases.
+    the layer. Max, min, sum and median pooling are special cases.
 
     Args:
         in_features: size D of an element, and of the output.
         num_pieces: number k of pieces; 20 in the authors' code.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, D)`; an empty set gives zeros.
-
-    Raises:
-        ValueError: a number below 1.
+        - output: :math:`(B, D)`.
 
     Example:
         >>> import torch
@@ -38,10 +34,12 @@ class FSPool(Aggregator):
 
     permutation_invariant = True
     any_set_size = True
+    shown = ("in_features", "out_features", "num_pieces")
 
     def __init__(self, in_features: int, num_pieces: int = 20) -> None:
         super().__init__(in_features, in_features)
-        self.weight = nn.Parameter(torch.empty(in_features, self._positive("num_pieces", num_pieces) + 1))
+        self.num_pieces = self._positive("num_pieces", num_pieces)
+        self.weight = nn.Parameter(torch.empty(in_features, num_pieces + 1))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -50,7 +48,7 @@ class FSPool(Aggregator):
 
     def pool(self, x: Float[Tensor, "B N D"], sets: PaddedSets) -> Float[Tensor, "B D"]:
         """Sum the sorted features with the weights of their ranks."""
-        dtype, pieces = accumulation_dtype(x.dtype), self.weight.shape[1] - 1
+        dtype, pieces = accumulation_dtype(x.dtype), self.num_pieces
         with torch.autocast(x.device.type, enabled=False):  # it would sum in half precision
             rank = torch.arange(x.shape[1], device=x.device) * pieces / sets.last_rank(x).clamp(min=1).to(dtype)
             # A rank is between two nodes; this is the share of each node in its weight.
@@ -58,7 +56,3 @@ class FSPool(Aggregator):
             share = (1 - (rank[..., None] - nodes).abs()).relu()  # 1|B N k+1
             per_node = share.mT @ sets.sort(x).to(dtype)  # B k+1 D
             return (per_node * self.weight.T).sum(1)
-
-    def extra_repr(self) -> str:
-        """Return the sizes and the number of pieces."""
-        return f"{super().extra_repr()}, num_pieces={self.weight.shape[1] - 1}"

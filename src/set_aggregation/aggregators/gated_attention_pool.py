@@ -3,8 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from set_aggregation.aggregators.attention_pool import SoftmaxPool
 from set_aggregation.aggregators.sets import Sets
-from set_aggregation.aggregators.softmax_pool import SoftmaxPool
 
 
 class GatedAttentionPool(SoftmaxPool):
@@ -24,12 +24,7 @@ class GatedAttentionPool(SoftmaxPool):
         hidden_features: size L of the hidden layer, 128 in the authors' code.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, D)`; an empty set gives zeros. With ``return_weights=True`` also the weights,
-          :math:`(B, N)`.
-
-    Raises:
-        ValueError: a size below 1.
+        - output: :math:`(B, D)`; with ``return_weights=True`` also the weights, :math:`(B, N)`.
 
     Example:
         >>> import torch

@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from set_aggregation.aggregators.power_mean import power_mean
-from set_aggregation.aggregators.set_reduction import SetReduction
+from set_aggregation.aggregators.base import SetReduction
 from set_aggregation.aggregators.sets import Sets, accumulation_dtype
 
 
@@ -16,22 +15,17 @@ class GeM(SetReduction):
     .. math::
         y_d = \Big( \frac{1}{N} \sum_{i=1}^{N} \max(x_{id}, 0)^p \Big)^{1/p}, \qquad p \ge 1.
 
-    On elements that are not negative, p = 1 is average pooling and :math:`p \to \infty` max pooling. Negative elements
-    are set to zero by a ReLU. The authors' code clamps elements to at least 1e-6; this layer keeps zeros. No power
-    overflows, and no partial derivative by an element exceeds 1; where all elements are zero, it is zero.
+    On elements that are not negative, p = 1 is average pooling and :math:`p \to \infty` max pooling. The authors' code
+    clamps elements to at least 1e-6; this layer keeps zeros. No power overflows, and no partial derivative by an
+    element exceeds 1; where all elements are zero, it is zero.
 
     Args:
         in_features: size D of an element, and of the output.
-        p: the initial exponent, 3 as in the authors' code. A learned p below 1, where derivatives are unbounded, is
-            replaced by 2 - p.
+        p: the initial exponent. A learned p below 1, where derivatives are unbounded, is replaced by 2 - p.
         per_channel: learn one exponent for each feature instead of one for all.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, D)`; an empty set gives zeros.
-
-    Raises:
-        ValueError: p below 1.
+        - output: :math:`(B, D)`.
 
     Example:
         >>> import torch
@@ -39,11 +33,13 @@ class GeM(SetReduction):
         tensor([[5.0000, 2.8284]], grad_fn=<MaskedFillBackward0>)
     """
 
+    shown = ("in_features", "out_features", "initial_p", "per_channel")
+
     def __init__(self, in_features: int, p: float = 3.0, per_channel: bool = False) -> None:
         super().__init__(in_features, in_features)
         if not 1 <= p < float("inf"):
             raise ValueError(f"GeM: got p={p}, expected a number of at least 1")
-        self.initial_p = p
+        self.initial_p, self.per_channel = p, per_channel
         self.p = nn.Parameter(torch.empty(in_features if per_channel else 1))
         self.reset_parameters()
 
@@ -56,6 +52,22 @@ class GeM(SetReduction):
         p = torch.where(self.p < 1, 2 - self.p, self.p).to(accumulation_dtype(x.dtype))
         return power_mean(x.to(p.dtype).relu(), p, sets)
 
-    def extra_repr(self) -> str:
-        """Return the sizes and the initial exponent."""
-        return f"{super().extra_repr()}, p={self.initial_p}, per_channel={len(self.p) > 1}"
+
+def power_mean(
+    x: Float[Tensor, "*sets M"], p: float | Float[Tensor, "_"], sets: Sets, mean: bool = True
+) -> Float[Tensor, "B M"]:
+    r"""Return :math:`(\frac{1}{N} \sum_i x_i^p)^{1/p}`, or the same without 1/N.
+
+    The largest element is factored out, so that no power overflows. Where all elements are zero, so are the output and
+    its derivatives of every order.
+    """
+    x = sets.mask_padding(x)
+    largest = sets.max(x).detach()  # cancels out: derivatives of every order may take it for a constant
+    all_zero = largest == 0
+    largest = largest.masked_fill(all_zero, 1)
+    ratio = x / sets.broadcast(largest)
+    # Neither a power nor a root of zero is taken: some of their derivatives are infinite.
+    is_zero = ratio == 0
+    powers = (ratio.masked_fill(is_zero, 1) ** p).masked_fill(is_zero, 0)
+    total = sets.mean(powers) if mean else sets.sum(powers)
+    return (largest * total.masked_fill(all_zero, 1) ** (1 / p)).masked_fill(all_zero, 0)

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from set_aggregation.aggregators.set_reduction import SetReduction
+from set_aggregation.aggregators.base import SetReduction
 from set_aggregation.aggregators.sets import Sets
 
 
@@ -13,14 +13,13 @@ class GlobalAvgPool(SetReduction):
     .. math::
         y = \frac{1}{N} \sum_{i=1}^{N} x_i.
 
-    It has no parameters. Sets of equal mean have the same output.
+    Sets of equal mean have the same output.
 
     Args:
         in_features: size D of an element, and of the output.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, D)`; an empty set gives zeros.
+        - output: :math:`(B, D)`.
 
     Example:
         >>> import torch

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from set_aggregation.aggregators.set_reduction import SetReduction
+from set_aggregation.aggregators.base import SetReduction
 from set_aggregation.aggregators.sets import Sets
 
 
@@ -13,15 +13,13 @@ class GlobalMaxPool(SetReduction):
     .. math::
         y_d = \max_{i=1..N} x_{id}.
 
-    It has no parameters and keeps D numbers, each from one element. It is the limit of a power-mean SAN
-    (Remark 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_).
+    It is the limit of a power-mean SAN (Remark 1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_).
 
     Args:
         in_features: size D of an element, and of the output.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, D)`; an empty set gives zeros.
+        - output: :math:`(B, D)`.
 
     Example:
         >>> import torch

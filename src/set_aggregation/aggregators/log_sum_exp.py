@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from set_aggregation.aggregators.set_reduction import SetReduction
+from set_aggregation.aggregators.base import SetReduction
 from set_aggregation.aggregators.sets import Sets, accumulation_dtype
 
 
@@ -18,8 +18,8 @@ class LogSumExp(SetReduction):
     .. math::
         y_d = \frac{1}{r} \log \Big( \frac{1}{N} \sum_{i=1}^{N} \exp(r x_{id}) \Big).
 
-    As :math:`r \to 0` it is average pooling, as :math:`r \to \infty` max pooling. It never overflows,
-    and near r = 0 it keeps full precision.
+    As :math:`r \to 0` it is average pooling, as :math:`r \to \infty` max pooling. It never overflows, and near r = 0 it
+    keeps full precision.
 
     Args:
         in_features: size D of an element, and of the output.
@@ -27,11 +27,7 @@ class LogSumExp(SetReduction):
         learn: learn the logarithm of r; otherwise r is fixed.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, D)`; an empty set gives zeros.
-
-    Raises:
-        ValueError: r not above 0.
+        - output: :math:`(B, D)`.
 
     Example:
         >>> import torch
@@ -39,11 +35,13 @@ class LogSumExp(SetReduction):
         tensor([[2.5222]], grad_fn=<AddBackward0>)
     """
 
+    shown = ("in_features", "out_features", "initial_r", "learn")
+
     def __init__(self, in_features: int, r: float = 1.0, learn: bool = True) -> None:
         super().__init__(in_features, in_features)
         if not 0 < r < float("inf"):
             raise ValueError(f"LogSumExp: got r={r}, expected a number above 0")
-        self.initial_r = r
+        self.initial_r, self.learn = r, learn
         self.log_r = nn.Parameter(torch.empty(1), requires_grad=learn)
         self.reset_parameters()
 
@@ -54,17 +52,15 @@ class LogSumExp(SetReduction):
     def pool(self, x: Float[Tensor, "*sets D"], sets: Sets) -> Float[Tensor, "B D"]:
         """Return the smooth maximum of each feature."""
         x = x.to(accumulation_dtype(x.dtype))
-        r = self.log_r.to(x.dtype).exp()
-        largest = sets.max(x).detach()  # cancels out: derivatives of every order may take it for a constant
-        u = r * (x - sets.broadcast(largest))
-        # Only padding is above the maximum; its power may be infinite and would turn the zero gradient into NaN.
-        u = u.masked_fill(u > 0, 0)
-        # Near u = 0 only exp(u) - 1 keeps the digits in which exponentials differ, far below zero only exp(u) does.
-        small = sets.mean(u.expm1())
-        near = small.clamp(min=-0.5).log1p()
-        far = sets.mean(u.exp()).clamp(min=torch.finfo(x.dtype).tiny).log()
-        return largest + torch.where(small > -0.5, near, far) / r
+        return log_mean_exp(x, self.log_r.to(x.dtype).exp(), sets)
 
-    def extra_repr(self) -> str:
-        """Return the sizes, the initial sharpness and whether it is learned."""
-        return f"{super().extra_repr()}, r={self.initial_r}, learn={self.log_r.requires_grad}"
+
+def log_mean_exp(x: Float[Tensor, "*sets M"], r: float | Float[Tensor, "_"], sets: Sets) -> Float[Tensor, "B M"]:
+    r"""Return :math:`\frac{1}{r} \log \frac{1}{N} \sum_i \exp(r x_i)`."""
+    largest, below = sets.split_maximum(x)
+    u = r * below
+    # Near u = 0 only exp(u) - 1 keeps the digits in which exponentials differ, far below zero only exp(u) does.
+    small = sets.mean(u.expm1())
+    near = small.clamp(min=-0.5).log1p()
+    far = sets.mean(u.exp()).clamp(min=torch.finfo(x.dtype).tiny).log()
+    return largest + torch.where(small > -0.5, near, far) / r

@@ -6,10 +6,9 @@ from set_aggregation.aggregators.std_pool import StdPool
 
 
 class MeanStdPool(Concat):
-    r"""Mean and standard deviation of each feature, concatenated.
+    r"""Mean and standard deviation of each feature, concatenated: :class:`GlobalAvgPool` and :class:`StdPool`.
 
-    The statistics pooling layer of x-vectors, `Snyder et al. (2018)
-    <https://doi.org/10.1109/ICASSP.2018.8461375>`_: :class:`GlobalAvgPool` and :class:`StdPool`.
+    The statistics pooling layer of x-vectors, `Snyder et al. (2018) <https://doi.org/10.1109/ICASSP.2018.8461375>`_:
 
     .. math::
         y = (\mu, \sigma), \qquad \mu = \frac{1}{N} \sum_{i=1}^{N} x_i, \qquad
@@ -19,8 +18,7 @@ class MeanStdPool(Concat):
         in_features: size D of an element.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, 2D)`, the mean first; an empty set gives zeros.
+        - output: :math:`(B, 2D)`.
 
     Example:
         >>> import torch

@@ -1,12 +1,44 @@
 """Pooling by multihead attention, of the Set Transformer."""
 
+import math
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from set_aggregation.aggregators.attention_block import AttentionBlock
 from set_aggregation.aggregators.base import Aggregator
-from set_aggregation.aggregators.sets import PaddedSets
+from set_aggregation.aggregators.sets import PaddedSets, accumulation_dtype
+
+
+class AttentionBlock(nn.Module):
+    r"""Multihead attention block MAB(x, y) of the Set Transformer (eq. 6 and 7), with ``num_heads`` heads.
+
+    Attention is computed by its formula, whose derivatives of every order exist, not by a fused kernel.
+    """
+
+    def __init__(self, features: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query_projection = nn.Linear(features, features)
+        self.key_value_projection = nn.Linear(features, 2 * features)
+        self.out_projection = nn.Linear(features, features)
+        self.norm_1 = nn.LayerNorm(features)
+        self.feed_forward = nn.Linear(features, features)
+        self.norm_2 = nn.LayerNorm(features)
+
+    def forward(
+        self, x: Float[Tensor, "B k D"], y: Float[Tensor, "B N D"], mask: Bool[Tensor, "B N"] | None
+    ) -> Float[Tensor, "B k D"]:
+        """Attend from the rows of x to those of y at which the mask is True, at least one in each set."""
+        key, value = self.key_value_projection(y).chunk(2, dim=2)
+        query = self.query_projection(x)
+        q, k, v = (t.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for t in (query, key, value))  # B h k|N D/h
+        scores = q @ k.mT / math.sqrt(q.shape[3])  # B h k N
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None], float("-inf"))
+        weights = scores.softmax(3, dtype=accumulation_dtype(scores.dtype)).to(v.dtype)
+        hidden = self.norm_1(x + self.out_projection((weights @ v).transpose(1, 2).flatten(2)))
+        return self.norm_2(hidden + self.feed_forward(hidden).relu())
 
 
 class PMA(Aggregator):
@@ -29,11 +61,7 @@ class PMA(Aggregator):
         num_heads: number h of heads, which divides D.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, k D)`, one query after the other; an empty set gives zeros.
-
-    Raises:
-        ValueError: a number below 1, or heads that do not divide the features.
+        - output: :math:`(B, k D)`, one query after the other.
 
     Example:
         >>> import torch
@@ -43,12 +71,14 @@ class PMA(Aggregator):
 
     permutation_invariant = True
     any_set_size = True
+    shown = ("in_features", "out_features", "num_queries", "num_heads")
 
     def __init__(self, in_features: int, num_queries: int = 1, num_heads: int = 4) -> None:
         super().__init__(in_features, in_features * self._positive("num_queries", num_queries))
         if in_features % self._positive("num_heads", num_heads) != 0:
             name = type(self).__name__
             raise ValueError(f"{name}: got num_heads={num_heads}, expected a divisor of in_features={in_features}")
+        self.num_queries, self.num_heads = num_queries, num_heads
         self.queries = nn.Parameter(torch.empty(num_queries, in_features))
         self.feed_forward = nn.Linear(in_features, in_features)
         self.block = AttentionBlock(in_features, num_heads)
@@ -70,7 +100,3 @@ class PMA(Aggregator):
     def elements(self, x: Float[Tensor, "B N D"], mask: Tensor | None) -> Float[Tensor, "B N D"]:
         """Return the elements that the queries attend to."""
         return x
-
-    def extra_repr(self) -> str:
-        """Return the sizes and the numbers of queries and heads."""
-        return f"{super().extra_repr()}, num_queries={len(self.queries)}, num_heads={self.block.num_heads}"

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from set_aggregation.aggregators.element_sum import ElementSum
-from set_aggregation.aggregators.power_mean import power_mean
+from set_aggregation.aggregators.gem import power_mean
+from set_aggregation.aggregators.log_sum_exp import log_mean_exp
 from set_aggregation.aggregators.sets import Sets, accumulation_dtype
 
 
@@ -22,9 +23,8 @@ class PowerMeanSAN(ElementSum):
         y_m = \Big( \frac{1}{N} \sum_{i=1}^{N} \mathrm{ReLU}(v_m^\top x_i + b_m)^p \Big)^{1/p}
         \;\longrightarrow\; \max_i \mathrm{ReLU}(v_m^\top x_i + b_m), \qquad p \to \infty.
 
-    At p = 1 it is a :class:`SAN`. With M = D, the identity for directions and no bias it is the generalized-mean
-    (GeM) pooling of `Radenović et al. (2018) <https://arxiv.org/abs/1711.02512>`_. Its relative distance from the
-    maximum is at most log(N) / p. A learned p chooses between the two.
+    At p = 1 it is a :class:`SAN`; with the identity for directions and no bias it is :class:`GeM`. Its relative
+    distance from the maximum is at most log(N) / p.
 
     For projections of either sign the remark takes "first the exponent followed by logarithm after the aggregation",
     which is log-sum-exp pooling of temperature 1/p:
@@ -32,8 +32,7 @@ class PowerMeanSAN(ElementSum):
     .. math::
         y_m = \frac{1}{p} \log \frac{1}{N} \sum_{i=1}^{N} \exp(p \, (v_m^\top x_i + b_m)).
 
-    The largest element is factored out of the sums, so that they stay finite at any p. Powers are taken in float32 at
-    least.
+    The sums stay finite at any p. Powers are taken in float32 at least.
 
     Args:
         in_features: size D of an element.
@@ -45,12 +44,7 @@ class PowerMeanSAN(ElementSum):
         position_features: size P of a position, as in :class:`SAN`.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements.
-        - positions: :math:`(N, P)` or :math:`(B, N, P)`.
-        - output: :math:`(B, M)`; an empty set gives zeros.
-
-    Raises:
-        ValueError: p below 1, or not above 1 if it is learned; an unknown transform or reduction.
+        - output: :math:`(B, M)`.
 
     Example:
         >>> import torch
@@ -97,17 +91,12 @@ class PowerMeanSAN(ElementSum):
 
     def pool(self, x: Float[Tensor, "*sets K"], sets: Sets) -> Float[Tensor, "B M"]:
         """Return the power mean of the projections."""
-        z, p, mean = self.projection(x), self.p, self.reduction == "mean"
+        z, mean = self.projection(x), self.reduction == "mean"
         z = z.to(accumulation_dtype(z.dtype))
         if self.transform == "relu":
-            return power_mean(z.relu(), p, sets, mean)
-        largest = sets.max(z).detach()  # cancels out: derivatives of every order may take it for a constant
-        above = z - sets.broadcast(largest)
-        # Only padding is above the maximum; its power may be infinite and would turn the zero gradient into NaN.
-        powers = (above.masked_fill(above > 0, 0) * p).exp()
-        total = sets.mean(powers) if mean else sets.sum(powers)
-        # The largest element alone gives 1 / N, an empty set 0.
-        return largest + total.masked_fill(total == 0, 1).log() / p
+            return power_mean(z.relu(), self.p, sets, mean)
+        y = log_mean_exp(z, self.p, sets)
+        return y if mean else y + sets.sum(torch.ones_like(z)).clamp(min=1).log() / self.p
 
     def extra_repr(self) -> str:
         """Return the sizes, the exponent, the transform and the reduction."""

@@ -15,19 +15,15 @@ class Quantile(Aggregator):
         y_d = (1 - f) \, x_{(j) d} + f \, x_{(j + 1) d}, \qquad x_{(0) d} \le \dots \le x_{(N - 1) d}, \qquad
         j + f = q (N - 1), \quad 0 \le f < 1.
 
-    It has no parameters. The median ignores outliers: fewer than half of the elements, however large, cannot move it
-    beyond the others. NaN in a feature of a real element makes its output NaN.
+    The median ignores outliers: fewer than half of the elements, however large, cannot move it beyond the others. NaN
+    in a feature of a real element makes its output NaN.
 
     Args:
         in_features: size D of an element, and of the output.
         q: the quantile, from 0, the minimum, to 1, the maximum.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, D)`; an empty set gives zeros.
-
-    Raises:
-        ValueError: q outside 0 to 1.
+        - output: :math:`(B, D)`.
 
     Example:
         >>> import torch
@@ -37,6 +33,7 @@ class Quantile(Aggregator):
 
     permutation_invariant = True
     any_set_size = True
+    shown = ("in_features", "out_features", "q")
 
     def __init__(self, in_features: int, q: float = 0.5) -> None:
         super().__init__(in_features, in_features)
@@ -58,7 +55,3 @@ class Quantile(Aggregator):
         high, low = ordered.gather(1, index.expand(x.shape[0], 2, x.shape[2])).unbind(1)  # B D
         y = torch.where(share > 0, (1 - share) * high + share * low, high)  # 0 times an infinite neighbour is NaN
         return y.masked_fill(x.isnan().any(1), float("nan"))
-
-    def extra_repr(self) -> str:
-        """Return the sizes and the quantile."""
-        return f"{super().extra_repr()}, q={self.q}"

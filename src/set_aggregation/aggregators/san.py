@@ -19,35 +19,27 @@ class SAN(ElementSum):
     .. math::
         y_m = \sum_{i=1}^{N} \mathrm{ReLU}(v_m^\top x_i + b_m), \qquad m = 1, \dots, M.
 
-    Taken over all directions and biases these sums determine the set (Theorem 1); the layer learns
-    M of them. Average and max pooling keep D numbers, SAN keeps as many as the task needs.
+    Taken over all directions and biases these sums determine the set (Theorem 1); the layer learns M of them. Average
+    and max pooling keep D numbers, SAN keeps as many as the task needs.
 
     Args:
         in_features: size D of an element.
         out_features: number M of directions, the size of the output.
-        reduction: ``"sum"`` as in the paper, or ``"mean"``, the default of the authors' code, whose
-            scale does not grow with N.
-        activation: module applied to each projection; ReLU by default. Theorem 1 holds for every
-            activation with the universal approximation property.
-        position_features: size P of a position. Positions are P more features of every element, as in
-            Section 4.1. None takes no positions (in a ``SetClassifier``: takes those it makes).
-        implementation: how the sum is computed. ``"eager"`` computes the formula step by step and stores all
-            B x N x M activations for the backward pass. ``"blocked"``, for CPUs, computes a block of them at a
-            time, and recomputes it for the gradients; ``"triton"``, for NVIDIA GPUs, never writes them to memory.
-            ``"auto"`` chooses by the device, and is eager where the other two cannot compute it: other
-            activations, a projection with hooks, ``torch.func``, exported programs; for Triton also double
-            precision, and elements whose D + P features take more than 512 bytes. Ragged sets and gradients of
-            gradients are always eager.
+        reduction: ``"sum"`` as in the paper, or ``"mean"``, the default of the authors' code, whose scale does not grow
+            with N.
+        activation: module applied to each projection; ReLU by default. Theorem 1 holds for every activation with the
+            universal approximation property.
+        position_features: size P of a position. Positions are P more features of every element, as in Section 4.1. None
+            takes no positions (in a ``SetClassifier``: takes those it makes).
+        implementation: how the sum is computed. ``"eager"`` computes the formula step by step and stores all B x N x M
+            activations for the backward pass. ``"blocked"``, for CPUs, computes a block of them at a time, and
+            recomputes it for the gradients; ``"triton"``, for NVIDIA GPUs, never writes them to memory. ``"auto"``
+            chooses by the device, and is eager where the other two cannot compute it: other activations, a projection
+            with hooks, ``torch.func``, exported programs; for Triton also double precision, and elements whose D + P
+            features take more than 512 bytes. Ragged sets and gradients of gradients are always eager.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements.
-        - positions: :math:`(N, P)` or :math:`(B, N, P)`.
-        - output: :math:`(B, M)`, summed in float32 at least and returned in the dtype of x, or under autocast in
-          float32; an empty set gives zeros.
-
-    Raises:
-        ValueError: a size below 1, an unknown ``reduction`` or ``implementation``, inputs of other sizes than the
-            layer was built for, or an implementation that cannot compute this sum.
+        - output: :math:`(B, M)`, summed in float32 at least.
 
     Example:
         >>> import torch
@@ -68,9 +60,8 @@ class SAN(ElementSum):
     ) -> None:
         super().__init__(in_features, out_features, reduction, position_features)
         if implementation not in get_args(Implementation):
-            raise ValueError(
-                f"SAN: got implementation={implementation!r}, expected one of {', '.join(get_args(Implementation))}"
-            )
+            expected = ", ".join(get_args(Implementation))
+            raise ValueError(f"SAN: got implementation={implementation!r}, expected one of {expected}")
         self.projection = nn.Linear(in_features + self.position_features, out_features)
         self.activation = nn.ReLU() if activation is None else activation
         self.implementation: Implementation = implementation
@@ -84,11 +75,7 @@ class SAN(ElementSum):
         if operator is None:
             return super()._padded(x, sets, positions)
         device = x.device.type
-        rows: Tensor = x
-        weight: Tensor = self.projection.weight
-        bias: Tensor = self.projection.bias
-        if torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device)
-            rows, weight, bias = rows.to(dtype), weight.to(dtype), bias.to(dtype)
-        total = operator(rows, weight, bias, sets.mask, positions)
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        weight, bias = self.projection.weight.to(dtype), self.projection.bias.to(dtype)
+        total = operator(x.to(dtype), weight, bias, sets.mask, positions)
         return total if self.reduction == "sum" else total / sets.divisor(x)

@@ -3,8 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from set_aggregation.aggregators.attention_block import AttentionBlock
-from set_aggregation.aggregators.pma import PMA
+from set_aggregation.aggregators.pma import PMA, AttentionBlock
 
 
 class SetTransformer(PMA):
@@ -12,10 +11,11 @@ class SetTransformer(PMA):
     <https://arxiv.org/abs/1810.00825>`_).
 
     .. math::
-        y = \mathrm{PMA}_k(\mathrm{SAB}(\dots \mathrm{SAB}(x))), \qquad \mathrm{SAB}(x) = \mathrm{MAB}(x, x),
+        y = \mathrm{PMA}_k(\mathrm{SAB}(\dots \mathrm{SAB}(x))), \qquad \mathrm{SAB}(x) = \mathrm{MAB}(x, x), \qquad
+        \mathrm{MAB}(x, y) = \mathrm{LN}(H + \mathrm{rFF}(H)), \qquad H = \mathrm{LN}(x + \mathrm{Multihead}(x, y, y)).
 
-    with the multihead attention block MAB of eq. 6 and 7. The elements of a set interact before they are pooled, at a
-    cost that grows with the square of N. What follows PMA in the paper's decoder is left to your network.
+    The elements of a set interact before they are pooled, at a cost that grows with the square of N. What follows PMA
+    in the paper's decoder is left to your network.
 
     Args:
         in_features: size D of an element.
@@ -24,11 +24,7 @@ class SetTransformer(PMA):
         num_heads: number of heads, which divides D.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, k D)`, one query after the other; an empty set gives zeros.
-
-    Raises:
-        ValueError: a number below 1, or heads that do not divide the features.
+        - output: :math:`(B, k D)`, one query after the other.
 
     Example:
         >>> import torch

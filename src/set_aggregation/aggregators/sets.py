@@ -13,8 +13,8 @@ Mask = Bool[Tensor, "B N"] | Integer[Tensor, "B N"] | Float[Tensor, "B N"]
 class Sets(ABC):
     """B sets of elements, and the reductions over each of them.
 
-    Elements are (B, N, ...) in padded sets and (T, ...) in ragged sets; ``*sets`` stands for both. Sums run in float32
-    at least, whatever the dtype of the elements. The sum, mean and maximum of an empty set are zero.
+    ``*sets`` is (B, N) for padded and (T,) for ragged sets. Sums run in float32 at least. The sum, mean and maximum of
+    an empty set are zero.
     """
 
     @abstractmethod
@@ -41,25 +41,28 @@ class Sets(ABC):
         """Average over each set."""
         return self.sum(values) / self.divisor(values)
 
+    def split_maximum(self, values: Float[Tensor, "*sets M"]) -> tuple[Float[Tensor, "B M"], Float[Tensor, "*sets M"]]:
+        """Return the largest value of each set, a constant, and the values less it, at most zero.
+
+        Derivatives of every order may take the maximum for a constant where it cancels out.
+        """
+        largest = self.max(values).detach()
+        below = values - self.broadcast(largest)
+        # Only padding is above the maximum; its power may be infinite and would turn the zero gradient into NaN.
+        return largest, below.masked_fill(below > 0, 0)
+
     def softmax(self, scores: Float[Tensor, "*sets M"]) -> Float[Tensor, "*sets M"]:
         """Return weights that add up to 1 over each set and are zero at padding."""
-        scores = scores.to(accumulation_dtype(scores.dtype))
-        # The maximum cancels out: derivatives of every order may take it for a constant.
-        above = scores - self.broadcast(self.max(scores).detach())
-        # Only padding is above the maximum; its power may be infinite and would turn the zero gradient into NaN.
-        weights = self.mask_padding(above.masked_fill(above > 0, 0).exp())
+        _, below = self.split_maximum(scores.to(accumulation_dtype(scores.dtype)))
+        weights = self.mask_padding(below.exp())
         return weights / self.broadcast(self.sum(weights).clamp(min=1))
 
 
 @dataclass(frozen=True)
 class PaddedSets(Sets):
-    """B sets as (B, N, ...).
+    """B sets as (B, N, ...)."""
 
-    Args:
-        mask: :math:`(B, N)`, True at real elements; None where all elements are real.
-    """
-
-    mask: Bool[Tensor, "B N"] | None
+    mask: Bool[Tensor, "B N"] | None  # True at real elements; None where all elements are real
 
     def sum(self, values: Float[Tensor, "B N M"]) -> Float[Tensor, "B M"]:
         """Sum over each set."""
@@ -105,17 +108,11 @@ class PaddedSets(Sets):
 
 @dataclass(frozen=True)
 class RaggedSets(Sets):
-    """B sets as (T, ...), concatenated in any order, without padding.
+    """B sets as (T, ...), concatenated in any order, without padding."""
 
-    Args:
-        index: :math:`(T,)`, the number of the set of each element.
-        num_sets: number B of sets.
-        max_set_size: number of elements of the largest set, if it is known.
-    """
-
-    index: Int[Tensor, "T"]
-    num_sets: int
-    max_set_size: int | None = None
+    index: Int[Tensor, "T"]  # the number of the set of each element
+    num_sets: int  # B
+    max_set_size: int | None = None  # number of elements of the largest set, if it is known
 
     def sum(self, values: Float[Tensor, "T M"]) -> Float[Tensor, "B M"]:
         """Sum over each set."""
@@ -140,11 +137,7 @@ class RaggedSets(Sets):
     def padded(
         self, values: Float[Tensor, "T D"], positions: Float[Tensor, "T P"] | None = None
     ) -> tuple[Float[Tensor, "B N D"], Bool[Tensor, "B N"], Float[Tensor, "B N P"] | None]:
-        """Return padded elements, mask and positions.
-
-        N is ``max_set_size``, or the size of the largest set, for which the host waits for the device. Elements beyond
-        ``max_set_size`` are dropped.
-        """
+        """Return elements, mask and positions, padded to ``max_set_size`` or else to the largest set."""
         counts = self._counts()
         size = self.max_set_size
         if size is None:
@@ -215,9 +208,8 @@ def as_ragged(
             expected = "(B + 1,)" if num_sets is None else f"({num_sets + 1},)"
             raise ValueError(f"{name}: got offsets of shape {tuple(offsets.shape)}, expected {expected}")
         if readable and (offsets[0] != 0 or offsets[-1] != num_elements or (offsets.diff() < 0).any()):
-            raise ValueError(
-                f"{name}: got offsets {_shortened(offsets)}, expected them to rise from 0 to {num_elements}"
-            )
+            got = f"offsets from {offsets[0]} to {offsets[-1]}" if (offsets.diff() >= 0).all() else "offsets that fall"
+            raise ValueError(f"{name}: got {got}, expected them to rise from 0 to {num_elements}")
         element = torch.arange(num_elements, dtype=offsets.dtype, device=offsets.device)
         num_sets = offsets.shape[0] - 1
         if torch.compiler.is_exporting():
@@ -237,13 +229,6 @@ def as_ragged(
             found = f"{index.min()} to {index.max()}"
             raise ValueError(f"{name}: got set numbers from {found} in index, expected 0 to {num_sets - 1}")
     sets = RaggedSets(index.long(), num_sets, max_set_size)
-    if readable and max_set_size is not None and num_elements > 0:
-        largest = int(index.bincount().max())
-        if largest > max_set_size:
-            raise ValueError(f"{name}: got a set of {largest} elements, expected at most max_set_size={max_set_size}")
+    if readable and max_set_size is not None and (largest := int(index.bincount(minlength=1).max())) > max_set_size:
+        raise ValueError(f"{name}: got a set of {largest} elements, expected at most max_set_size={max_set_size}")
     return values, sets
-
-
-def _shortened(numbers: Tensor) -> str:
-    shown = [str(number) for number in numbers[:4].tolist()]
-    return f"[{', '.join(shown if len(numbers) <= 4 else (*shown[:3], '...', str(int(numbers[-1]))))}]"

@@ -5,8 +5,8 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from set_aggregation.aggregators.attention_pool import SoftmaxPool
 from set_aggregation.aggregators.sets import Sets, accumulation_dtype
-from set_aggregation.aggregators.softmax_pool import SoftmaxPool
 
 
 class SimPool(SoftmaxPool):
@@ -27,18 +27,15 @@ class SimPool(SoftmaxPool):
             vision transformers.
 
     Shape:
-        - x: :math:`(B, N, D)`; mask: :math:`(B, N)`, True at real elements; positions are ignored.
-        - output: :math:`(B, D)`; an empty set gives zeros. With ``return_weights=True`` also the weights,
-          :math:`(B, N)`.
-
-    Raises:
-        ValueError: gamma below 1.
+        - output: :math:`(B, D)`; with ``return_weights=True`` also the weights, :math:`(B, N)`.
 
     Example:
         >>> import torch
         >>> SimPool(in_features=64)(torch.randn(8, 36, 64)).shape
         torch.Size([8, 64])
     """
+
+    shown = ("in_features", "out_features", "gamma")
 
     def __init__(self, in_features: int, gamma: float = 2.0) -> None:
         super().__init__(in_features)
@@ -67,7 +64,3 @@ class SimPool(SoftmaxPool):
         total = sets.sum(sets.softmax(self.scores(x, sets)) * values**self.gamma)
         empty = total == 0
         return (total.masked_fill(empty, 1) ** (1 / self.gamma)).masked_fill(empty, 0)
-
-    def extra_repr(self) -> str:
-        """Return the sizes and the exponent."""
-        return f"{super().extra_repr()}, gamma={self.gamma}"
