@@ -121,17 +121,7 @@ def test_images_without_a_bound_keep_their_size():
 
 
 @pytest.fixture(scope="module")
-def monkeypatch_module():
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def model(monkeypatch_module):
-    """A model whose cards say nothing that has to be measured: test_speed.py measures."""
-    monkeypatch_module.setattr(
-        "set_aggregation.inference.classifier.speed_rows", lambda program, shape, runner: {"speed": f"9 ({runner})"}
-    )
+def model():
     built = classifier(in_channels=3, mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 2.0])
     network = built.config["network"] | {"initialization": "glorot", "image_size": (16, 16)}  # as in a checkpoint
     return ImageClassifier(network, built.config["images"], {"data": "Insects", "seed": 7})
@@ -157,7 +147,6 @@ def test_the_card_is_one_of_the_hub_and_its_lines_run(saved, tmp_path, monkeypat
     card = ModelCard.load(saved / "README.md")
     assert (card.data.library_name, card.data.pipeline_tag) == ("set-aggregation", "image-classification")
     assert "# SAN on Insects" in card.text
-    assert "| speed | 9 (torch " in card.text
     monkeypatch.chdir(tmp_path)
     random_image().save("image.png")
     lines, names = card.text.split("```python\n")[1].split("```")[0], {}

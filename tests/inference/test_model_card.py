@@ -18,8 +18,8 @@ TRAINING = {
 }
 
 
-def card(model, usage="", measured=None):
-    return model_card(model.network, model.config, usage, "bytes", measured or {})
+def card(model, usage="", more=None):
+    return model_card(model.network, model.config, usage, "bytes", more)
 
 
 def rows(text):
@@ -31,7 +31,7 @@ def rows(text):
 
 def test_all_that_is_known_is_in_the_card():
     model = classifier(training=TRAINING, mean=[0.5], std=[0.5])
-    text = card(model, "logits = model(images)\n", {"speed": "9 images/s"})
+    text = card(model, "logits = model(images)\n", {"agrees with PyTorch": "yes"})
     assert "\n# SAN on Insects\n" in text
     assert "3 classes (ant, bee, cow): OneConvolution, SAN(in_features=4, out_features=6" in text
     assert "```python\nlogits = model(images)\n```" in text
@@ -43,7 +43,7 @@ def test_all_that_is_known_is_in_the_card():
         "seed": "7 (one run)",
         "epochs": "4 of 9",
         "parameters": "103 (backbone 40, aggregator 42, head 21)",
-        "speed": "9 images/s",
+        "agrees with PyTorch": "yes",
         "trained on": "1 x cpu",
         "system": "Linux",
         "versions": "torch 2",

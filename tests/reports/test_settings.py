@@ -93,12 +93,3 @@ def test_another_class_is_told_by_its_name_not_by_its_arguments():
         ("optimizer=SGD",),
         ("optimizer=Adam", "lr=0.1"),
     ]
-
-
-def test_words_that_are_equal_by_accident_are_written_out():
-    ours, theirs = ({"model.aggregator.class_path": f'"{package}.SAN"'} for package in ("ours", "theirs"))
-    assert differences([ours, theirs]) == [
-        ('model.aggregator.class_path="ours.SAN"',),
-        ('model.aggregator.class_path="theirs.SAN"',),
-    ]
-    assert differences([{"a": "1"}, {"a": '"1"'}]) == [("a=1",), ('a="1"',)]

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from set_aggregation.backbones.base import Backbone
 from set_aggregation.backbones.layout import Layout, as_feature_map, layout_of
-from set_aggregation.pooling.trial import example_images, first_line
+from set_aggregation.pooling.inputs import example_images
+from set_aggregation.pooling.trial import first_line
 
 
 class TimmBackbone(Backbone):

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from set_aggregation.backbones.base import Backbone
 from set_aggregation.backbones.layout import Layout, as_feature_map
+from set_aggregation.pooling.inputs import example_images
 from set_aggregation.pooling.reduction import matches
-from set_aggregation.pooling.trial import example_images, first_line
+from set_aggregation.pooling.trial import first_line
 
 
 class TorchvisionBackbone(Backbone):

@@ -1,6 +1,5 @@
 """A trained network with the conversion of its images and the names of its classes."""
 
-import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from set_aggregation._extras import needs
 from set_aggregation.data.image_files import read_image, shrink, to_array, upright_size
 from set_aggregation.data.transforms import to_float
-from set_aggregation.inference.model_card import model_card, speed_rows
+from set_aggregation.inference.model_card import model_card
 from set_aggregation.inference.network import build_network, without_training
 from set_aggregation.inference.safetensors import save_safetensors
 
@@ -44,7 +43,6 @@ from set_aggregation import ImageClassifier
 model = ImageClassifier.from_pretrained("REPOSITORY_OR_FOLDER")
 logits = model(model.preprocess("image.png"))
 """
-_SIDE = 64  # of example images, if the description has no size
 _FLOATS = (-0.5, 1.5)  # bicubic resizing may leave [0, 1] a little
 
 
@@ -65,11 +63,8 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         training: data, accuracy and environment of the training, for the model card.
 
     Shape:
-        - input: images :math:`(B, C, H, W)`, bytes (0 to 255) or floats in [0, 1].
+        - input: images :math:`(B, C, H, W)`, bytes (0 to 255) or floats in [0, 1]; others raise a ValueError.
         - output: logits :math:`(B, K)`.
-
-    Raises:
-        ValueError: the network cannot be built here, or the images have another shape, type or range.
 
     Example:
         >>> network = {
@@ -101,11 +96,6 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         self.network = build_network(kept)
         self.eval()
 
-    @property
-    def example_size(self) -> tuple[int, int]:
-        """Height and width of an example image."""
-        return self.image_size or (self.max_side or _SIDE, self.max_side or _SIDE)
-
     def preprocess(self, image: Image.Image | Shaped[NDArray[Any], "..."] | Path | str) -> UInt8[Tensor, "1 C H W"]:
         """Convert an image to a batch of one, as ``main.py predict`` does.
 
@@ -113,28 +103,18 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
 
         Args:
             image: a file, an image of Pillow, or an array of bytes (H, W), (H, W, 3) or (H, W, 4).
-
-        Raises:
-            ValueError: it is none of these.
         """
-        if (
-            isinstance(image, np.ndarray)
-            and (image.ndim == 2 or image.shape[2:] in ((3,), (4,)))
-            and image.dtype == np.uint8
-            and image.size
-        ):
-            image = Image.fromarray(image)
+        got = f"a {type(image).__name__}"
+        if isinstance(image, np.ndarray):
+            got = f"an array of {image.dtype} of shape {image.shape}"
+            if image.dtype == np.uint8 and image.size and (image.ndim == 2 or image.shape[2:] in ((3,), (4,))):
+                image = Image.fromarray(image)
         if isinstance(image, Image.Image):
-            size = self.image_size or self._own_size(ImageOps.exif_transpose(image).size[::-1])
+            size = self._size(ImageOps.exif_transpose(image).size[::-1])
             pixels = to_array(image, self.in_channels, size, self.white)
         elif isinstance(image, str | Path):
-            file = Path(image)
-            size = self.image_size or self._own_size(upright_size(file))
-            pixels = read_image(file, self.in_channels, size, self.white)
+            pixels = read_image(Path(image), self.in_channels, self._size(upright_size(Path(image))), self.white)
         else:
-            got = f"a {type(image).__name__}"
-            if isinstance(image, np.ndarray):
-                got = f"an array of {image.dtype} of shape {image.shape}"
             raise ValueError(
                 f"ImageClassifier.preprocess: got {got}, expected one image: a file, an image of Pillow, or uint8 of "
                 "shape (H, W), (H, W, 3) or (H, W, 4)"
@@ -154,13 +134,11 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         return self.network(to_float(images, self.mean, self.std))
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> "ModelCard":
-        """Return the card that ``save_pretrained`` saves, with the speed on this machine's CPU."""
+        """Return the card that ``save_pretrained`` saves."""
         from huggingface_hub import ModelCard
 
         takes = f"bytes (uint8, 0 to 255), or floats in [0, 1], of shape (batch, {self.in_channels}, height, width)"
-        on_cpu = copy.deepcopy(self).cpu()
-        speed = speed_rows(on_cpu, (self.in_channels, *self.example_size), f"torch {torch.__version__}")
-        return ModelCard(model_card(self.network, self.config, _USAGE, takes, speed))
+        return ModelCard(model_card(self.network, self.config, _USAGE, takes))
 
     def _save_pretrained(self, save_directory: Path) -> None:
         # huggingface_hub keeps a config.json that exists; its own would hold all arguments of the constructor.
@@ -171,8 +149,9 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
     def _from_pretrained(cls, *, strict: bool = True, **kwargs: Any) -> Any:
         return super()._from_pretrained(strict=strict, **kwargs)  # missing weights are an error
 
-    def _own_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return size if self.max_side is None else shrink(size, self.max_side)
+    def _size(self, own: tuple[int, int]) -> tuple[int, int]:
+        """Return the size that an image is resized to."""
+        return self.image_size or (own if self.max_side is None else shrink(own, self.max_side))
 
 
 def _check_floats(images: Tensor) -> None:

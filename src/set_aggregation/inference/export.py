@@ -4,7 +4,7 @@ import copy
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch.export import Dim, ExportedProgram
@@ -12,12 +12,14 @@ from torch.export import Dim, ExportedProgram
 from set_aggregation.inference.classifier import ImageClassifier
 from set_aggregation.inference.formats import FORMATS, Program, smallest_size
 from set_aggregation.inference.loading import find_file, load
-from set_aggregation.inference.model_card import model_card, speed_rows
+from set_aggregation.inference.model_card import model_card
+from set_aggregation.pooling.trial import first_line
 from set_aggregation.runs.files import atomic_write, warn
 
 __all__ = ["export"]
 
 _TOLERANCE = 1e-4  # relative to the largest logit, or to 1 if all are smaller
+_SIDE = 64  # of example images, if the model has no size
 Shape = tuple[int, int, int, int]
 
 
@@ -41,31 +43,22 @@ def export(ckpt_path: Path, format: Literal["onnx", "pt2"], output: Path | None 
     """
     if output is not None and not output.parent.is_dir():
         raise ValueError(f"got --output {output}, whose folder does not exist; create it, or give another file")
-    model = load(ckpt_path)
+    model, kind = load(ckpt_path), FORMATS[format]
     output = find_file(ckpt_path).with_suffix(f".{format}") if output is None else output
-    kind = FORMATS[format]
     program = to_program(model)
-    smallest = smallest_size(program)
-    height, width = model.example_size
+    smallest, (height, width) = smallest_size(program), _example_size(model)
+    shapes = three_shapes(model.in_channels, (height, width), smallest)
     with atomic_write(output) as temporary:
         kind.write(program, temporary, model.class_names)
-        run = kind.read(temporary)
-        differences = compare(model, run, three_shapes(model.in_channels, (height, width), smallest))
-        if wrong := [difference for difference in differences if not difference.is_small]:
-            raise ValueError(
-                f"got {output.name} with other outputs than the model ({wrong[0]}), expected at most {_TOLERANCE} of "
-                "the largest; the file was removed"
-            )
-        speed = speed_rows(run, (model.in_channels, height, width), kind.runner)
+        differences = compare(model, kind.read(temporary), shapes)
     sides = f"{height}, {width}" if smallest is None else "height, width"
     least = "" if smallest is None else f", from {smallest[0]}x{smallest[1]} pixels up"
     takes = f"bytes (uint8, 0 to 255) of shape (batch, {model.in_channels}, {sides}){least}"
-    lines = [str(difference) for difference in differences]
     card = output.with_name(f"{output.name}.md")
-    usage = kind.usage.format(file=output.name, shape=differences[0].shape)
-    measured = {**speed, "agrees with PyTorch": "; ".join(lines)}
-    card.write_text(model_card(model.network, model.config, usage, takes, measured))
-    print(*(f"wrote {output}, which takes {takes}", *lines, f"wrote {card}"), sep="\n")  # noqa: T201
+    usage = kind.usage.format(file=output.name, shape=shapes[0])
+    rows = {"agrees with PyTorch": "; ".join(differences)}
+    card.write_text(model_card(model.network, model.config, usage, takes, rows))
+    print(*(f"wrote {output}, which takes {takes}", *differences, f"wrote {card}"), sep="\n")  # noqa: T201
     return output
 
 
@@ -77,7 +70,7 @@ def to_program(model: ImageClassifier) -> ExportedProgram:
     """
     # A copy with contiguous weights, as in files.
     model = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()
-    height, width = model.example_size
+    height, width = _example_size(model)
     if not model.network.aggregator.any_set_size:
         return _trace(model, height, width, {})
     try:
@@ -90,6 +83,10 @@ def to_program(model: ImageClassifier) -> ExportedProgram:
         return _trace(model, height, width, {})
 
 
+def _example_size(model: ImageClassifier) -> tuple[int, int]:
+    return model.image_size or (model.max_side or _SIDE, model.max_side or _SIDE)
+
+
 def _trace(model: ImageClassifier, height: int, width: int, free: dict[int, Any]) -> ExportedProgram:
     images = torch.zeros(2, model.in_channels, height, width, dtype=torch.uint8)
     try:
@@ -98,24 +95,7 @@ def _trace(model: ImageClassifier, height: int, width: int, free: dict[int, Any]
             return torch.export.export(model, (images,), dynamic_shapes=({0: Dim("batch", min=1), **free},))
     except Exception as error:  # torch.export raises exceptions of any class
         parts = f"{type(model.network.backbone).__name__} and {type(model.network.aggregator).__name__}"
-        raise ValueError(f"got a model of {parts}, which torch.export cannot trace: {_first_line(error)}") from error
-
-
-class Difference(NamedTuple):
-    """Largest difference of two programs on images of one shape."""
-
-    shape: Shape
-    largest: float
-    largest_logit: float
-
-    def __str__(self) -> str:
-        shape = " x ".join(map(str, self.shape))
-        return f"{shape}: largest difference {self.largest:.1e} of logits up to {self.largest_logit:.3g}"
-
-    @property
-    def is_small(self) -> bool:
-        """True if the difference is within the tolerance; NaN is not."""
-        return self.largest <= _TOLERANCE * max(1.0, self.largest_logit)
+        raise ValueError(f"got a model of {parts}, which torch.export cannot trace: {first_line(error)}") from error
 
 
 def three_shapes(in_channels: int, size: tuple[int, int], smallest: tuple[int, int] | None) -> list[Shape]:
@@ -127,19 +107,22 @@ def three_shapes(in_channels: int, size: tuple[int, int], smallest: tuple[int, i
 
 
 @torch.no_grad()
-def compare(model: Program, program: Program, shapes: Sequence[Shape]) -> list[Difference]:
-    """Run a model and a program on random images."""
-    generator, differences = torch.Generator().manual_seed(0), []
+def compare(model: Program, program: Program, shapes: Sequence[Shape]) -> list[str]:
+    """Return the largest difference of a program from its model on random images of each shape, if all are small."""
+    generator, lines = torch.Generator().manual_seed(0), []
     for shape in shapes:
         images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
         expected = model(images)
         try:
             found = program(images)
         except Exception as error:  # programs raise exceptions of any class for a wrong size
-            raise ValueError(f"got a program that fails on images of shape {shape}: {_first_line(error)}") from error
-        differences.append(Difference(shape, float((found - expected).abs().max()), float(expected.abs().max())))
-    return differences
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+            raise ValueError(f"got a program that fails on images of shape {shape}: {first_line(error)}") from error
+        largest, logit = float((found - expected).abs().max()), float(expected.abs().max())
+        where = " x ".join(map(str, shape))
+        lines.append(f"{where}: largest difference {largest:.1e} of logits up to {logit:.3g}")
+        if not largest <= _TOLERANCE * max(1.0, logit):  # nor NaN
+            raise ValueError(
+                f"got a program with other outputs than the model ({lines[-1]}), expected at most {_TOLERANCE} of the "
+                "largest; no file was written"
+            )
+    return lines

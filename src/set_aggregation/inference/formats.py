@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,24 +11,18 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from set_aggregation._extras import needs
+from set_aggregation.pooling.trial import first_line
 
 Program = Callable[[Tensor], Tensor]
 _NEEDS_ONNX = ("export", "for ONNX files")
 
 
 class Format(NamedTuple):
-    """Functions that write and open a file, what runs it (package, title), and lines of Python that do."""
+    """Functions that write and open a file, and lines of Python that run it."""
 
     write: Callable[[ExportedProgram, Path, list[str]], None]
     read: Callable[[Path], Program]
-    package: str
-    title: str
     usage: str
-
-    @property
-    def runner(self) -> str:
-        """Name and version of the program that runs the files."""
-        return f"{self.title} {version(self.package)}"
 
 
 def smallest_size(program: ExportedProgram) -> tuple[int, int] | None:
@@ -52,7 +45,7 @@ def _write_onnx(program: ExportedProgram, file: Path, class_names: list[str]) ->
             program, dynamic_shapes=(names,), input_names=["images"], output_names=["logits"], verbose=False
         )
     except Exception as error:  # torch raises exceptions of any class here
-        raise ValueError(f"got a model that has no form in ONNX: {str(error).strip().splitlines()[0]}") from error
+        raise ValueError(f"got a model that has no form in ONNX: {first_line(error)}") from error
     assert converted is not None
     converted.model.metadata_props["class_names"] = json.dumps(class_names)
     converted.save(file, external_data=False)
@@ -94,6 +87,6 @@ images = torch.zeros({shape}, dtype=torch.uint8)  # your images
 logits = program(images)
 """
 FORMATS = {
-    "onnx": Format(_write_onnx, _read_onnx, "onnxruntime", "ONNX Runtime", _RUN_ONNX),
-    "pt2": Format(_write_pt2, _read_pt2, "torch", "torch", _RUN_PT2),
+    "onnx": Format(_write_onnx, _read_onnx, _RUN_ONNX),
+    "pt2": Format(_write_pt2, _read_pt2, _RUN_PT2),
 }

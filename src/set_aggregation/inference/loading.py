@@ -26,11 +26,6 @@ def load(source: Path | str, device: torch.device | str = "cpu") -> ImageClassif
     Raises:
         ValueError: the source does not exist, is none of these, is damaged, or cannot be built here.
         MissingExtraError: a package is missing; the message names the extra that installs it.
-
-    Example:
-        >>> load("no_run")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ValueError: not found: no_run; expected the folder of a run, ...
     """
     file = find_file(Path(source))
     if file.suffix == ".safetensors":
@@ -59,8 +54,6 @@ def find_file(source: Path) -> Path:
     files = [*(source / "checkpoints" / name for name in _CHECKPOINTS), source / "model.safetensors"]
     found = next((file for file in files if file.is_file()), None)
     if found is None:
-        raise ValueError(
-            f"got the folder {source} without checkpoints/best.ckpt, checkpoints/last.ckpt and model.safetensors; "
-            f"{_EXPECTED}"
-        )
+        names = "checkpoints/best.ckpt, checkpoints/last.ckpt and model.safetensors"
+        raise ValueError(f"got the folder {source} without {names}; {_EXPECTED}")
     return found

@@ -1,17 +1,11 @@
-"""The model card: description of a model in Markdown, saved beside its weights, and its speed."""
+"""The model card: description of a model in Markdown, saved beside its weights."""
 
-import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from set_aggregation.models import SetClassifier
 from set_aggregation.models.description import num_parameters
 from set_aggregation.reports.summary import accuracy_by_size
-from set_aggregation.runs.environment import processor
 
 _HEAD = """\
 ---
@@ -23,13 +17,16 @@ metrics:
 """
 _NUM_NAMES = 20  # classes whose names are listed
 _ENVIRONMENT = {"devices": "trained on", **{name: name for name in ("system", "versions", "commit", "command")}}
-_SECONDS = 0.5  # for each speed
 
 
 def model_card(
-    network: SetClassifier, config: Mapping[str, Any], usage: str, takes: str, measured: Mapping[str, str]
+    network: SetClassifier,
+    config: Mapping[str, Any],
+    usage: str,
+    takes: str,
+    more: Mapping[str, str] | None = None,
 ) -> str:
-    """Return a page with the Hugging Face Hub's metadata; ``takes`` describes the input, ``measured`` adds rows."""
+    """Return a page with the Hugging Face Hub's metadata; ``takes`` describes the input."""
     images, training, aggregator = config["images"], config["training"], network.aggregator
     name, names = type(aggregator).__name__, images["class_names"]
     num = len(names)
@@ -48,7 +45,7 @@ def model_card(
     rows = {
         **_training_rows(training),
         "parameters": f"{numbers['all']:,} ({parts})",
-        **measured,
+        **(more or {}),
         **{row: environment[name] for name, row in _ENVIRONMENT.items() if name in environment},
     }
     table = "".join(f"| {key} | {' '.join(value.split()).replace('|', '&#124;')} |\n" for key, value in rows.items())
@@ -71,24 +68,6 @@ Output: logits (batch, {num}), in the order of the classes; softmax gives probab
 | | |
 |---|---|
 {table}"""
-
-
-@torch.no_grad()
-def speed_rows(program: Callable[[Tensor], Tensor], shape: tuple[int, int, int], runner: str) -> dict[str, str]:
-    """Return rows with the speed of a program on this machine's CPU, medians over half a second."""
-    threads, rows = torch.get_num_threads(), {}
-    where = f"{runner}, {processor()}, {threads} thread{'s' if threads > 1 else ''}"
-    for num in (1, 32):
-        images = torch.randint(256, (num, *shape), dtype=torch.uint8)
-        program(images)  # warms up
-        seconds: list[float] = []
-        while sum(seconds) < _SECONDS:
-            start = time.perf_counter()
-            program(images)
-            seconds.append(time.perf_counter() - start)
-        speed = num / statistics.median(seconds)
-        rows[f"speed, batches of {num}, {shape[1]}x{shape[2]}"] = f"{speed:,.0f} images/s ({where})"
-    return rows
 
 
 def _training_rows(training: Mapping[str, Any]) -> dict[str, str]:

@@ -13,13 +13,13 @@ from set_aggregation.aggregators import Aggregator
 from set_aggregation.backbones import Backbone
 from set_aggregation.models import SetClassifier
 
-_OF_TRAINING = (
+_OF_TRAINING = {
     *("initialization", "init_from", "loss", "optimizer", "decay_norms_and_biases"),
     *("scheduler", "scheduler_interval", "compile"),
-)
-# The weights come from the file, also of pretrained backbones: nothing is downloaded ...
+}
+# The weights come from the file, also of pretrained backbones: nothing is downloaded, except for two networks of
+# torchvision whose computation depends on it.
 _OF_DOWNLOADS = {"pretrained": False, "weights": None}
-# ... except for two networks of torchvision whose computation depends on it.
 _BUILT_WITH_WEIGHTS = ("googlenet", "inception_v3")
 _REFUSED = "got a network that cannot be built here"
 
@@ -38,7 +38,7 @@ def build_network(arguments: Mapping[str, Any]) -> SetClassifier:
     if init_args.get("name") not in _BUILT_WITH_WEIGHTS:
         init_args = {**init_args, **{name: value for name, value in _OF_DOWNLOADS.items() if name in init_args}}
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(SetClassifier, "network", skip=set(_OF_TRAINING))
+    parser.add_class_arguments(SetClassifier, "network", skip=_OF_TRAINING)
     try:
         config = parser.parse_object({"network": {**arguments, "backbone": {**backbone, "init_args": init_args}}})
         with torch.random.fork_rng(devices=[]):

@@ -20,9 +20,6 @@ def save_safetensors(model: nn.Module, file: Path | str) -> None:
         model: an :class:`~set_aggregation.ImageClassifier`.
         file: the file.
 
-    Raises:
-        MissingExtraError: safetensors is not installed.
-
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> from set_aggregation import ImageClassifier, load

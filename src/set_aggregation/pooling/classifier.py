@@ -1,37 +1,34 @@
 """The dense layer behind the pooling of a network."""
 
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from set_aggregation.pooling.trial import Inputs, Trial, logits_in
+from set_aggregation.pooling.inputs import logits_in
+from set_aggregation.pooling.trial import Trial
 
 
-def last_layers(trial: Trial, inputs: Inputs, pooled: Tensor) -> tuple[nn.Module | None, bool, Any]:
+def last_layers(trial: Trial, pooled: Tensor) -> tuple[nn.Module | None, bool, Any]:
     """Return the dense layer that computes the logits, whether only it reads the pooled vectors, and the output."""
     calls: list[tuple[nn.Module, Tensor, Tensor]] = []
     kinds = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
-    dense = [module for module in trial.model.modules() if isinstance(module, kinds) and not _is_reparametrized(module)]
-    hooks = [
-        module.register_forward_hook(lambda module, args, y: calls.append((module, args[0].flatten(1), y.flatten(1))))
-        for module in dense
-    ]
-    try:
-        output = trial.run(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+    def record(module: nn.Module, args: tuple[Any, ...], y: Tensor) -> None:
+        calls.append((module, args[0].flatten(1), y.flatten(1)))
+
+    with ExitStack() as hooks:
+        for module in trial.model.modules():  # without reparametrized ones
+            if isinstance(module, kinds) and "weight" in dict(module.named_parameters(recurse=False)):
+                hooks.callback(module.register_forward_hook(record).remove)
+        output = trial.run()
     logits = logits_in(output)
     readers = [module for module, x, _ in calls if torch.equal(x, pooled)]
     writers = [module for module, _, y in calls if logits is not None and torch.equal(y, logits.flatten(1))]
     last = writers[0] if len(writers) == 1 and [module for module, _, _ in calls].count(writers[0]) == 1 else None
     return last, last is not None and readers == [last], output
-
-
-def _is_reparametrized(layer: nn.Module) -> bool:
-    return "weight" not in dict(layer.named_parameters(recurse=False))
 
 
 def dense_like(before: Any, in_features: int | None, out_features: int | None) -> nn.Module:
@@ -42,6 +39,12 @@ def dense_like(before: Any, in_features: int | None, out_features: int | None) -
     if isinstance(before, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         return type(before)(in_features or before.in_channels, out_features or before.out_channels, 1, bias=bias)
     return nn.Linear(in_features or before.in_features, out_features or before.out_features, bias=bias)
+
+
+def swap(model: nn.Module, old: nn.Module | None, new: nn.Module | None) -> None:
+    """Replace a module under all of its names."""
+    for name in [name for name, module in model.named_modules(remove_duplicate=False) if module is old]:
+        model.set_submodule(name, new)  # type: ignore[arg-type]
 
 
 def declare(model: nn.Module, num_classes: int | None, classifier: str | None, in_features: int) -> None:
@@ -61,14 +64,10 @@ def _reset_classifier(
 ) -> None:
     """Replace the classifier after the aggregator, like timm's method of this name."""
     if global_pool is not None:
-        raise ValueError(
-            f"reset_classifier: got global_pool={global_pool!r}, expected None: an aggregator replaces the pooling; "
-            "build the model anew for another pooling"
-        )
+        raise ValueError(f"reset_classifier: got global_pool={global_pool!r}, expected None; build the model anew")
     if name is None:
-        raise ValueError(
-            f"reset_classifier: got a {type(model).__name__} whose logits are not those of one dense layer"
-        )
+        kind = type(model).__name__
+        raise ValueError(f"reset_classifier: got a {kind} whose logits are not those of one dense layer")
     weight = next(model.parameters())
     new = dense_like(model.get_submodule(name), in_features, num_classes).to(weight.device, weight.dtype)
     model.set_submodule(name, new.train(model.training))

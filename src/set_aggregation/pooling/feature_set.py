@@ -29,16 +29,10 @@ class FeatureSet(nn.Module):
         num_frequencies: number F of frequencies of the trigonometric positions.
         num_axes: number of spatial axes: 1 for sequences, 2 for images, 3 for volumes and videos.
 
-    Attributes:
-        position_features: size P of a position, 0 without positions.
-
     Shape:
         - input: :math:`(B, D, h, w)`, or with as many spatial axes as ``num_axes``.
         - output: :math:`(B, N, D)` and :math:`(N, P)`, or None instead of the latter. A map in channels_last memory
           format is not copied.
-
-    Raises:
-        ValueError: unknown ``positions``; ``num_frequencies`` or ``num_axes`` below 1.
 
     Example:
         >>> import torch
@@ -51,17 +45,16 @@ class FeatureSet(nn.Module):
 
     def __init__(self, positions: Positions = "linear", num_frequencies: int = 4, num_axes: int = 2) -> None:
         super().__init__()
-        if num_axes < 1:
-            raise ValueError(f"FeatureSet: got num_axes={num_axes}, expected at least 1")
+        for name, number in (("num_axes", num_axes), ("num_frequencies", num_frequencies)):
+            if number < 1:
+                raise ValueError(f"FeatureSet: got {name}={number}, expected at least 1")
         sizes = {"none": 0, "linear": num_axes, "trigonometric": 2 * num_axes * num_frequencies}
         if positions not in sizes:
             raise ValueError(f"FeatureSet: got positions={positions!r}, expected one of {', '.join(map(repr, sizes))}")
-        if num_frequencies < 1:
-            raise ValueError(f"FeatureSet: got num_frequencies={num_frequencies}, expected at least 1")
         self.positions = positions
         self.num_frequencies = num_frequencies
         self.num_axes = num_axes
-        self.position_features = sizes[positions]
+        self.position_features = sizes[positions]  # P, 0 without positions
 
     def forward(self, x: Float[Tensor, "B D *spatial"]) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "N P"] | None]:
         """Return the elements and their positions."""

@@ -1,7 +1,6 @@
 """Aggregators as pooling layers: feature map or tokens in, vector out."""
 
 from math import prod
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -21,9 +20,6 @@ class Pool(nn.Module):
         channels_last: whether the input is (B, \\*spatial, D), as tokens (B, N, D) are.
         num_prefix_tokens: number of tokens at the front to leave out, such as class tokens.
         grid: height and width of the grid that tokens form; None keeps them a sequence.
-
-    Attributes:
-        out_features: size M of the output.
 
     Shape:
         - input: :math:`(B, D, *spatial)`, or :math:`(B, *spatial, D)` with ``channels_last``; a map in channels_last
@@ -57,7 +53,7 @@ class Pool(nn.Module):
         self.channels_last = channels_last
         self.num_prefix_tokens = num_prefix_tokens
         self.grid = grid
-        self.out_features = aggregator.out_features
+        self.out_features = aggregator.out_features  # M
         made = self.feature_set.position_features
         expected = getattr(aggregator, "position_features", made)
         if made != expected:
@@ -82,9 +78,7 @@ class Pool(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the layout of the input."""
-        if not self.channels_last:
-            return ""
-        return f"channels_last=True, num_prefix_tokens={self.num_prefix_tokens}"
+        return f"channels_last=True, num_prefix_tokens={self.num_prefix_tokens}" if self.channels_last else ""
 
 
 class Pool2d(Pool):
@@ -95,16 +89,10 @@ class Pool2d(Pool):
         positions: those that :class:`~set_aggregation.pooling.feature_set.FeatureSet` makes; build the aggregator with
             their ``position_features``: 2 for ``"linear"``, 16 for ``"trigonometric"``.
 
-    Attributes:
-        out_features: size M of the output.
-
     Shape:
         - input: :math:`(B, D, h, w)`; mask: :math:`(B, h, w)`, True at pixels of the image, for images that were
           padded to one size.
         - output: :math:`(B, M)`.
-
-    Raises:
-        ValueError: positions of another size than the aggregator was built for.
 
     Example:
         >>> import torch
@@ -119,33 +107,19 @@ class Pool2d(Pool):
 
 
 class Replacement(nn.Module):
-    """Pooling that :func:`~set_aggregation.pooling.replace_pooling` installs in a network.
+    """Pooling that :func:`~set_aggregation.pooling.replace_pooling` installs in a network."""
 
-    Args:
-        pooling: the new pooling, as attribute ``pooling``.
-        projection: layer behind it that gives the vector the size that the network expects, or ``nn.Identity``.
-        axes: shape of one output vector, such as (-1, 1, 1) for a map of one pixel; (-1,) for a vector.
-        scale: factor of the pooled vectors; None for 1.
+    scale: Tensor | None  # factor of the pooled vectors
 
-    Shape:
-        - input: as ``pooling``.
-        - output: :math:`(B, *axes)`.
-    """
-
-    scale: Tensor | None
-
-    def __init__(
-        self, pooling: nn.Module, projection: nn.Module, axes: tuple[int, ...], scale: Tensor | None = None
-    ) -> None:
+    def __init__(self, pooling: Pool, projection: nn.Module, axes: tuple[int, ...], scale: Tensor | None) -> None:
         super().__init__()
         self.pooling = pooling
-        self.projection = projection
-        self.axes = axes
+        self.projection = projection  # gives the vector the size that the network expects
+        self.axes = axes  # shape of one output vector, such as (-1, 1, 1) for a map of one pixel; (-1,) for a vector
         self.register_buffer("scale", scale)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool, scale and project."""
-        arguments: tuple[Any, ...] = (x,) if mask is None else (x, mask)
-        y = self.pooling(*arguments)
+        y = self.pooling(x, mask)
         y = self.projection(y if self.scale is None else y * self.scale)
         return y if len(self.axes) == 1 else y.unflatten(1, self.axes)

@@ -3,10 +3,11 @@
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from math import prod
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,30 @@ class Match:
     x: Tensor  # value of the source
     y: Tensor  # value of the target
 
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Shape of one pooled vector with -1 for its size, such as (-1, 1, 1)."""
+        sizes = self.y.shape[1:]
+        largest = sizes.index(max(sizes))
+        return tuple(-1 if axis == largest else 1 for axis in range(len(sizes)))
+
+
+class Reference(nn.Module):
+    """Original pooling of a network, as a module that records its calls."""
+
+    def __init__(self, match: Match) -> None:
+        super().__init__()
+        self.match = match
+        # Calls, the output (B, D) of the last one, and whether no gradient flows back.
+        self.seen = SimpleNamespace(calls=0, output=torch.empty(0), is_detached=False)  # not reset after a run
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool."""
+        y = self.match.reduction(x, mask)
+        self.seen.calls += 1
+        self.seen.output = y
+        return (y.detach() if self.seen.is_detached else y).reshape(len(x), *self.match.axes)
+
 
 def matches(values: Iterable[tuple[Hashable, Any]], num_prefix_tokens: dict[int, int]) -> list[Match]:
     """Return the global poolings among the intermediate values of a forward pass, in their order.
@@ -59,10 +84,9 @@ def matches(values: Iterable[tuple[Hashable, Any]], num_prefix_tokens: dict[int,
             for source, x in maps:
                 for mask_key, mask in [(None, None), *masks]:
                     reduction = reduction_of(x, value, num_prefix_tokens, mask)
-                    if reduction is not None:
-                        # The value may be changed in-place later.
-                        match = Match(source, key, mask_key, reduction, x, value.clone())
-                        best = match if best is None or x.ndim >= best.x.ndim else best
+                    if reduction:
+                        if best is None or x.ndim >= best.x.ndim:  # cloned, since it may be changed in-place later
+                            best = Match(source, key, mask_key, reduction, x, value.clone())
                         break
             found += [best] if best else []
         if is_map(value):
@@ -79,16 +103,11 @@ def reduction_of(
     y = y.flatten(1)
     if not is_map(x) or len(x) != len(y) or not y.is_floating_point() or torch.equal(y[0], y[1]):
         return None
-    prefix = num_prefix_tokens.get(x.shape[1], 0) if x.ndim == 3 else 0
-    tried = []
+    tried = [Reduction(kind, is_last) for is_last in (False, True) for kind in ("mean", "max")]
     if mask is not None:
-        if x.ndim == 3 and x.shape[:2] == mask.shape[:2]:
-            tried = [Reduction(kind, channels_last=True) for kind in ("mean", "max")]
-    else:
-        for channels_last in (False, True):
-            tried += [Reduction(kind, channels_last) for kind in ("mean", "max")]
-        if prefix:
-            tried += [Reduction(kind, True, prefix) for kind in ("mean", "max", "first")]
+        tried = tried[2:] if x.ndim == 3 and x.shape[:2] == mask.shape[:2] else []
+    elif x.ndim == 3 and (prefix := num_prefix_tokens.get(x.shape[1], 0)):
+        tried += [Reduction(kind, True, prefix) for kind in ("mean", "max", "first")]
     for reduction in tried:
         if y.shape[1] == x.shape[-1 if reduction.channels_last else 1] and is_same(reduction(x, mask), y):
             return reduction

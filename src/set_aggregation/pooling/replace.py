@@ -10,16 +10,15 @@ from torch import nn
 
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.aggregators.factory import build_aggregator
-from set_aggregation.pooling.classifier import declare, dense_like, last_layers
+from set_aggregation.pooling.classifier import declare, dense_like, last_layers, swap
 from set_aggregation.pooling.feature_set import FeatureSet, Positions
+from set_aggregation.pooling.inputs import Inputs, example_images, logits_in
 from set_aggregation.pooling.pool import Pool, Replacement
-from set_aggregation.pooling.proof import Behaviour, Reference, has_effect, is_only_way, vector_axes
-from set_aggregation.pooling.reduction import Match
+from set_aggregation.pooling.reduction import Match, Reference
 from set_aggregation.pooling.sites import Observation, Site, find_sites
-from set_aggregation.pooling.trial import Inputs, Trial, example_images, first_line, logits_in, refusal
+from set_aggregation.pooling.trial import Trial, first_line, has_effect, refusal, refuse_by_kind
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
-_IN_FORWARD = "call the aggregator in its own forward instead"
 
 
 def replace_pooling(
@@ -41,8 +40,7 @@ def replace_pooling(
     The model is changed in place and returned. Global average pooling, global max pooling and class tokens are found by
     what they compute, as modules or as functions in a forward method. Before it returns, replace_pooling proves that it
     found the right place: with the old pooling in the new place, the model gives its old outputs and gradients, on
-    inputs that differ in values, batch size and image size. A model for which that fails is left as it was, and a
-    ValueError names the reason.
+    inputs that differ in values, batch size and image size. A model for which that fails is left as it was.
 
     Everything but the pooling stays, with the same weights. Where the classifier reads the pooled vector itself, a new
     classifier reads the aggregator's output. Where other layers read it first, as the LayerNorm of ConvNeXt does, they
@@ -61,8 +59,8 @@ def replace_pooling(
 
     Args:
         model: the model. Compile it afterwards.
-        aggregator: called with the size D of an element, returns the aggregator: a class, or
-            ``functools.partial(SAN, out_features=1024)``. ``position_features`` and ``set_size`` are filled in.
+        aggregator: a class, or ``functools.partial(SAN, out_features=1024)``. ``in_features``, ``position_features``
+            and ``set_size`` are filled in.
         num_classes: number K of classes of a new classifier; None keeps it, 0 returns the vectors that it reads.
         positions: those of the elements, see :class:`~set_aggregation.pooling.feature_set.FeatureSet`.
         image_size: height and width of the images for the trial runs; None takes the size that the model declares, or
@@ -73,9 +71,6 @@ def replace_pooling(
         verify: whether to prove the replacement. False still checks that the logits depend on the features through
             the pooling only.
         **arguments: passed to the aggregator.
-
-    Returns:
-        The model.
 
     Raises:
         ValueError: the model has no global pooling, pools in several places, or fails the proof; it cannot be run on
@@ -97,80 +92,68 @@ def replace_pooling(
             f"replace_pooling: got {got} as aggregator, expected a class such as SAN, or "
             "functools.partial(SAN, out_features=1024); the model determines its in_features"
         )
-    _refuse_by_kind(model, num_classes)
-    trial = Trial(model)
-    factory = partial(aggregator, **arguments)
-    before = {id(module) for module in model.modules()}
-    with trial.evaluating():
-        inputs = Inputs.of(example_images(model, image_size, in_channels) if example_inputs is None else example_inputs)
-        behaviour = Behaviour(trial, inputs)
-        site, reference = _find(trial, behaviour, verify)
+    refuse_by_kind(model, num_classes)
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        given = example_images(model, image_size, in_channels) if example_inputs is None else example_inputs
+        trial = Trial(model, Inputs.of(given))
+        site, reference = _find(trial, verify)
         try:
-            _replace(trial, behaviour, site, reference, factory, num_classes, positions)
+            _replace(trial, site, reference, partial(aggregator, **arguments), num_classes, positions)
         except Exception:
             site.remove()
             raise
-    for module in model.modules():
-        if id(module) not in before:
-            module.training = model.training
+    finally:
+        for module in model.modules():
+            module.training = modes.get(module, modes[model])
     return model
 
 
-def _refuse_by_kind(model: nn.Module, num_classes: int | None) -> None:
-    """Raise a ValueError for kinds of models that are never supported."""
-    modules = list(model.modules())
-    if any(isinstance(module, Replacement) for module in modules):
-        raise refusal(model, "whose pooling is already replaced", "build a new one")
-    if any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None for m in modules):
-        raise refusal(model, "that is wholly or partly compiled", "replace its pooling first, then compile it")
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        raise refusal(model, "that runs a model on several devices", "replace the pooling of that model first")
-    if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
-        raise refusal(
-            model, "in TorchScript, which has no forward method to change", "replace the pooling of the original"
-        )
-    if any(type(module).__module__.startswith("torch_geometric") for module in modules):
-        advice = "replace its global pooling by AggregatorAdapter of set_aggregation.pooling.torch_geometric"
-        raise refusal(model, "of PyTorch Geometric, whose sets are graphs", advice)
-    if num_classes is not None and getattr(model, "aux_logits", False):
-        advice = "build it with aux_logits=False, or leave num_classes out"
-        raise refusal(model, "with auxiliary classifiers, which keep their number of classes", advice)
-
-
-def _find(trial: Trial, behaviour: Behaviour, verify: bool) -> tuple[Site, Reference]:
+def _find(trial: Trial, verify: bool) -> tuple[Site, Reference]:
     """Install the old pooling in its new place and return both."""
-    model, inputs, reasons = trial.model, behaviour.inputs, list[str]()
-    seen = Observation(trial, inputs)
-    tried = list[str]()
+    seen, reasons, tried = Observation(trial), list[str](), list[str]()
     for site in find_sites(seen, reasons):
-        reference = Reference(site.match)
+        reference, kind = Reference(site.match), site.match.reduction.kind
         site.install(reference)
         try:
-            if is_only_way(trial, inputs, reference):
-                difference = behaviour.difference() if verify else None
-                if difference is None:
-                    return site, reference
-                tried.append(f"gives {difference} with a {site.match.reduction.kind} of {tuple(site.match.x.shape)}")
+            if not _is_only_way(trial, reference):
+                tried.append(f"uses more of its features than their {kind}")
+            elif verify and (difference := trial.difference()):
+                tried.append(f"gives {difference} with a {kind} of {tuple(site.match.x.shape)}")
             else:
-                tried.append(f"uses more of its features than their {site.match.reduction.kind}")
+                return site, reference
         except Exception as error:
-            tried.append(
-                f"fails with a {site.match.reduction.kind} of {tuple(site.match.x.shape)} ({first_line(error)})"
-            )
+            tried.append(f"fails with a {kind} of {tuple(site.match.x.shape)} ({first_line(error)})")
         site.remove()
     found = "without a global average or max pooling or a class token before the last layer"
     if reasons:
         found = f"whose pooling is no module and is in code that torch.fx cannot trace, {reasons[-1]}"
     elif tried:
         found = f"that {tried[-1]}"
-    elif seen.other_pooling:
-        found = f"that pools by {seen.other_pooling}, which is neither average nor max pooling nor a class token"
-    raise refusal(model, found, f"{_IN_FORWARD}, or try a larger image_size")
+    elif other := seen.other_pooling():
+        found = f"that pools by {other}, which is neither average nor max pooling nor a class token"
+    raise refusal(trial.model, found, "call the aggregator in its own forward instead, or try a larger image_size")
+
+
+def _is_only_way(trial: Trial, reference: Reference) -> bool:
+    """Return whether the logits depend on a feature map through its pooling only."""
+    seen = reference.seen
+    seen.calls = 0
+    logits = logits_in(trial.run())
+    if seen.calls != 1 or logits is None or not logits.requires_grad:
+        return False
+    if torch.autograd.grad(logits.sum(), seen.output, retain_graph=True, allow_unused=True)[0] is None:
+        return False
+    before = trial.gradients(seen.output)
+    seen.is_detached = True
+    around = trial.gradients(logits_in(trial.run()))
+    seen.is_detached = False
+    return not any(has_effect(before[name]) and has_effect(around[name]) for name in before)
 
 
 def _replace(
     trial: Trial,
-    behaviour: Behaviour,
     site: Site,
     reference: Reference,
     factory: Callable[..., Aggregator],
@@ -178,11 +161,13 @@ def _replace(
     positions: Positions,
 ) -> None:
     """Replace the old pooling by an aggregator, followed by dense layers."""
-    model, inputs, match = trial.model, behaviour.inputs, site.match
-    last, is_direct, output = last_layers(trial, inputs, reference.seen.output)
-    width = reference.seen.output.shape[1]
-    num_elements = match.x[0].numel() // width - match.reduction.num_prefix_tokens
-    grid = _grid(trial, inputs, match, num_elements) if positions != "none" else None
+    model, match, reduction = trial.model, site.match, site.match.reduction
+    last, is_direct, output = last_layers(trial, reference.seen.output)
+    logits, pooled = logits_in(output), reference.seen.output
+    assert logits is not None
+    is_output, width = torch.equal(logits.flatten(1), pooled), pooled.shape[1]
+    num_elements = match.x[0].numel() // width - reduction.num_prefix_tokens
+    grid = _grid(trial, match, num_elements) if positions != "none" else None
     num_axes = len(grid) if grid else match.x.ndim - 2
     position_features = FeatureSet(positions, num_axes=num_axes).position_features
     sizes = {"position_features": position_features, "set_size": num_elements}
@@ -192,82 +177,69 @@ def _replace(
             f"replace_pooling: got an aggregator that builds a {type(aggregator).__name__}, expected a subclass of "
             "set_aggregation.Aggregator, such as SAN"
         )
-    reduction = match.reduction
     pooling = Pool(aggregator, positions, num_axes, reduction.channels_last, reduction.num_prefix_tokens, grid)
-    logits = logits_in(output)
-    assert logits is not None
-    is_output = torch.equal(logits.flatten(1), reference.seen.output)
     size = pooling.out_features
     projection: nn.Module = nn.Identity()
-    classifier: nn.Module | None = None
+    classifier: nn.Module | None = None  # a new one
     if is_direct:
-        assert last is not None
         classifier = dense_like(last, size, num_classes)
+    elif is_output and num_classes is not None:
+        projection = dense_like(None, size, num_classes)
     else:
-        if is_output and num_classes is not None:
-            projection = dense_like(None, size, num_classes)
-        elif size != width:
+        if size != width:
             projection = nn.Linear(size, width)
-        if num_classes is not None and not is_output:
+        if num_classes is not None:
             if last is None:
                 raise refusal(model, "whose logits are not those of one dense layer", "leave num_classes out")
             classifier = dense_like(last, None, num_classes)
     is_sum = getattr(aggregator, "reduction", None) == "sum"
     scale = torch.tensor(1 / num_elements) if is_sum else None
-    replacement = Replacement(pooling, projection, vector_axes(match.y), scale).to(match.x.device, match.x.dtype)
-    site.install(replacement)
-    names = [name for name, module in model.named_modules(remove_duplicate=False) if module is last]
+    site.install(Replacement(pooling, projection, match.axes, scale).to(match.x.device, match.x.dtype))
     try:
         if classifier is not None:
-            for name in names:
-                model.set_submodule(name, classifier.to(match.x.device, match.x.dtype))
-        _check(trial, behaviour, match, logits.shape[1] if num_classes is None else num_classes or None)
+            swap(model, last, classifier.to(match.x.device, match.x.dtype))
+        _check(trial, match, logits.shape[1] if num_classes is None else num_classes or None)
     except Exception as error:
-        for name in names:
-            model.set_submodule(name, last)  # type: ignore[arg-type]
+        if classifier is not None:
+            swap(model, classifier, last)
         if isinstance(error, ValueError):
             raise
-        raise refusal(model, f"that fails with an aggregator ({first_line(error)})", _IN_FORWARD) from error
+        raise refusal(model, f"that fails with an aggregator ({first_line(error)})") from error
     head = classifier or (projection if is_output else last)
     kept = getattr(last, "weight", torch.empty(0, 0))
     reads = size if is_direct or is_output else int(kept.shape[1])
     declare(model, num_classes, next((name for name, module in model.named_modules() if module is head), None), reads)
 
 
-def _check(trial: Trial, behaviour: Behaviour, match: Match, num_classes: int | None) -> None:
+def _check(trial: Trial, match: Match, num_classes: int | None) -> None:
     """Raise a ValueError unless the model with the aggregator runs and uses all of its layers."""
-    model = trial.model
-    output = trial.run(behaviour.inputs)
+    output = trial.run()
     logits = logits_in(output)
     if logits is None or (num_classes is not None and logits.shape[1] != num_classes):
-        raise refusal(model, "that does not return the logits of its last layer", _IN_FORWARD)
+        raise refusal(trial.model, "that does not return the logits of its last layer")
     if match.reduction.kind == "first":
-        gradients = trial.gradients(output)
-        dead = [
-            name for name in trial.present if has_effect(behaviour.gradients[name]) and not has_effect(gradients[name])
-        ]
+        gradients, before = trial.gradients(output), trial.gradients_before
+        dead = [name for name in trial.present if has_effect(before[name]) and not has_effect(gradients[name])]
         if dead:
-            raise refusal(model, f"with layers that only its class token uses ({dead[0]})", _IN_FORWARD)
+            raise refusal(trial.model, f"with layers that only its class token uses ({dead[0]})")
 
 
-def _grid(trial: Trial, inputs: Inputs, match: Match, num_elements: int) -> tuple[int, int] | None:
+def _grid(trial: Trial, match: Match, num_elements: int) -> tuple[int, int] | None:
     """Return height and width of the grid of an image's tokens, or None for other elements."""
+    inputs, model = trial.inputs, trial.model
     images = inputs.tensors[0] if len(inputs.tensors) == 1 else None
     if match.x.ndim != 3 or not match.reduction.channels_last or images is None or images.ndim != 4:
         return None
     height, width = images.shape[2:]
     rows = isqrt(num_elements * height // width)
-    model = trial.model
     if rows == 0 or rows * width * rows != num_elements * height or num_elements % rows:
-        raise refusal(
-            model, f"whose {num_elements} tokens are no grid over {height}x{width} images", "use positions='none'"
-        )
+        found = f"whose {num_elements} tokens are no grid over {height}x{width} images"
+        raise refusal(model, found, "use positions='none'")
     columns = num_elements // rows
     strip = images.new_zeros(len(images), images.shape[1], height // rows * num_elements, width // columns)
     try:
-        trial.run(Inputs((strip,), {}) if inputs.args else Inputs((), dict.fromkeys(inputs.kwargs, strip)))
+        trial.run(inputs.map(lambda _: strip))
     except Exception:  # images of one size, so that the grid is known
         return rows, columns
-    raise refusal(
-        model, "that makes tokens of images of any shape, which does not tell their rows", "use positions='none'"
-    )
+    found = "that makes tokens of images of any shape, which does not tell their rows"
+    raise refusal(model, found, "use positions='none'")

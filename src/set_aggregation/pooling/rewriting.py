@@ -1,9 +1,10 @@
 """Replacement of a pooling that is written as functions in the forward method of a module."""
 
+import copy
 import importlib
 import inspect
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,17 +17,6 @@ NAME = "set_pooling"  # of the new module
 Code = tuple[str, Mapping[str, Any]]  # source of a function and its globals
 
 
-class _Tracer(fx.Tracer):
-    """Tracer of one method of a module, which does not enter submodules."""
-
-    def __init__(self, method: str) -> None:
-        super().__init__()
-        self.traced_func_name = method
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return True
-
-
 class TracedMethod:
     """Method of a module, traced in training and in evaluation mode."""
 
@@ -35,12 +25,15 @@ class TracedMethod:
         constants = {name: value for name, value in arguments.items() if not isinstance(value, Tensor)}
         names, training = inspect.unwrap(getattr(type(owner), method)).__globals__, owner.training
         self.graphs = {}
+        tracer = fx.Tracer()
+        tracer.traced_func_name = method
+        tracer.is_leaf_module = lambda *_: True  # type: ignore[method-assign]
         try:
             shadowed = names.setdefault("len", _length)  # torch.fx cannot trace the built-in function
             for mode in (False, True):
                 owner.training = mode
                 with attributes_kept(owner):
-                    self.graphs[mode] = _Tracer(method).trace(owner, concrete_args=constants)
+                    self.graphs[mode] = tracer.trace(owner, concrete_args=constants)
         finally:
             owner.training = training
             if shadowed is _length:
@@ -68,37 +61,30 @@ class TracedMethod:
 
     def recompute(self, match: Match, values: Mapping[str, Any], x: Tensor) -> Any:
         """Return the pooled vectors of another feature map, in training mode."""
-        graph = self.graphs[True]
-        nodes = {node.name: node for node in graph.nodes}
-        needed, open_ends = set[fx.Node](), [nodes[match.target]]
-        while open_ends:
-            node = open_ends.pop()
-            if node.name != match.source and node not in needed:
-                needed.add(node)
-                open_ends += node.all_input_nodes
-        run = fx.Interpreter(self.owner, graph=graph)
-        run.env = {nodes[name]: value for name, value in values.items()} | {nodes[match.source]: x}
-        differs = {nodes[match.source]}
-        for node in graph.nodes:
-            if node in needed and not differs.isdisjoint(node.all_input_nodes):
+        run = fx.Interpreter(self.owner, graph=self.graphs[True])
+        nodes = {node.name: node for node in self.graphs[True].nodes}
+        source, target = nodes[match.source], nodes[match.target]
+        run.env = {nodes[name]: value for name, value in values.items()} | {source: x}
+        differs = {source}
+        for node in nodes.values():
+            if not differs.isdisjoint(node.all_input_nodes):
                 run.env[node] = run.run_node(node)
                 differs.add(node)
-        return run.env[nodes[match.target]]
+            if node is target:
+                break
+        return run.env[target]
 
     def replace(self, source: str, target: str, mask: str | None) -> type[nn.Module]:
         """Return a subclass of the owner's class in which a module named ``set_pooling`` does the pooling."""
         code = {}
         for mode, original in self.graphs.items():
-            graph = fx.Graph()
-            copies: dict[fx.Node, fx.Node] = {}
-            graph.output(graph.graph_copy(original, copies))
-            nodes = {node.name: copies[node] for node in original.nodes if node in copies}
+            graph = copy.deepcopy(original)
+            nodes = {node.name: node for node in graph.nodes}
             for name, node in zip(self.arguments, graph.find_nodes(op="placeholder"), strict=True):
                 node.target = name  # torch.fx renames those with constants
             end = nodes[target]
             with graph.inserting_before(end):
-                arguments = tuple(nodes[name] for name in (source, mask) if name is not None)
-                new = graph.call_module(NAME, arguments)
+                new = graph.call_module(NAME, tuple(nodes[name] for name in (source, mask) if name is not None))
             end.replace_all_uses_with(new)
             _erase(end)
             written = graph.python_code("self")
@@ -133,25 +119,23 @@ def rewritten_class(base: type[nn.Module], method: str, code: Mapping[bool, Code
         return functions[self.training](self, *args, **kwargs)
 
     def reduce(self: nn.Module) -> tuple[Any, ...]:
-        picklable = {mode: (source, _encoded(names)) for mode, (source, names) in code.items()}
-        return _rebuilt, (base, method, picklable), self.__getstate__()  # type: ignore[no-untyped-call]
+        # Modules among the globals go by their names, because pickle refuses modules.
+        named = _with_globals(code, types.ModuleType, lambda module: module.__name__)
+        return _rebuilt, (base, method, named), self.__getstate__()  # type: ignore[no-untyped-call]
 
     same = code[True][0] == code[False][0]
     attributes = {method: functions[False] if same else either, "__reduce__": reduce}
     return type(base.__name__, (base,), {**attributes, "__module__": base.__module__, "__doc__": base.__doc__})
 
 
-def _encoded(names: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace the modules among the globals of generated code by their names, because pickle refuses modules."""
-    kept = {name: value for name, value in names.items() if not isinstance(value, types.ModuleType)}
-    modules = {name: value.__name__ for name, value in names.items() if isinstance(value, types.ModuleType)}
-    return {"kept": kept, "modules": modules}
-
-
-def _rebuilt(base: type[nn.Module], method: str, code: Mapping[bool, Code]) -> nn.Module:
-    decoded = {}
-    for mode, (source, names) in code.items():
-        modules = {name: importlib.import_module(module) for name, module in names["modules"].items()}
-        decoded[mode] = source, {**names["kept"], **modules}
-    cls = rewritten_class(base, method, decoded)
+def _rebuilt(base: type[nn.Module], method: str, named: Mapping[bool, Code]) -> nn.Module:
+    cls = rewritten_class(base, method, _with_globals(named, str, importlib.import_module))
     return cls.__new__(cls)
+
+
+def _with_globals(code: Mapping[bool, Code], kind: type, change: Callable[[Any], Any]) -> dict[bool, Code]:
+    """Return code with the globals of one kind changed."""
+    return {
+        mode: (source, {name: change(value) if isinstance(value, kind) else value for name, value in names.items()})
+        for mode, (source, names) in code.items()
+    }

@@ -11,48 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from set_aggregation.pooling.inputs import tensors_in
 from set_aggregation.pooling.reduction import Match, is_map, is_same, is_vector, matches, reduction_of
 from set_aggregation.pooling.rewriting import NAME, TracedMethod
-from set_aggregation.pooling.trial import Inputs, Trial, attributes_kept, first_line, tensors_in
+from set_aggregation.pooling.trial import Trial, attributes_kept, first_line
 
 
-class ModuleSite:
-    """A module that pools, which a network may hold under several names."""
+@dataclass(frozen=True)
+class Site:
+    """A pooling of a network."""
 
-    def __init__(self, match: Match, model: nn.Module, names: list[str]) -> None:
-        self.match, self.model, self.names = match, model, names
-        self.original = model.get_submodule(names[0])
-
-    def install(self, module: nn.Module) -> None:
-        """Replace the pooling, or its last replacement, by a module."""
-        for name in self.names:
-            self.model.set_submodule(name, module)
-
-    def remove(self) -> None:
-        """Restore the network's own pooling."""
-        self.install(self.original)
-
-
-class FunctionSite:
-    """A function that pools in the forward method of a module."""
-
-    def __init__(self, match: Match, traced: TracedMethod) -> None:
-        self.match, self.owner, self.original = match, traced.owner, type(traced.owner)
-        self.rewritten = traced.replace(match.source, match.target, match.mask)
-
-    def install(self, module: nn.Module) -> None:
-        """Replace the pooling, or its last replacement, by a module."""
-        self.owner.__class__ = self.rewritten
-        setattr(self.owner, NAME, module)
-
-    def remove(self) -> None:
-        """Restore the network's own pooling."""
-        if type(self.owner) is self.rewritten:
-            delattr(self.owner, NAME)
-            self.owner.__class__ = self.original
-
-
-Site = ModuleSite | FunctionSite
+    match: Match
+    install: Callable[[nn.Module], None]  # replaces the pooling, or its last replacement, by a module
+    remove: Callable[[], None]  # restores the network's own pooling
 
 
 @dataclass(frozen=True)
@@ -63,14 +34,14 @@ class _Call:
     start: int
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    inputs: list[Tensor]
+    takes_map: bool
     match: Match | None
 
 
 class Observation:
     """Calls of modules in one run of a network."""
 
-    def __init__(self, trial: Trial, inputs: Inputs) -> None:
+    def __init__(self, trial: Trial) -> None:
         self.model = trial.model
         self.calls: list[_Call] = []  # those that return vectors, in the order of their ends
         self.counts: Counter[nn.Module] = Counter()  # all calls of each module
@@ -79,7 +50,7 @@ class Observation:
         self.num_prefix_tokens: dict[int, int] = {}
         self.head_call: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # of forward_head, as timm's networks have
         self._clock, self._starts = 0, list[int]()
-        self._are_images = all(x.is_floating_point() for x in inputs.tensors)
+        self._are_images = all(x.is_floating_point() for x in trial.inputs.tensors)
         with ExitStack() as hooks:
             for module in self.model.modules():
                 hooks.callback(module.register_forward_pre_hook(self._before, with_kwargs=True).remove)
@@ -87,13 +58,12 @@ class Observation:
             if hasattr(self.model, "forward_features") and hasattr(self.model, "forward_head"):
                 self.model.forward_head = self._record_head  # type: ignore[assignment]
                 hooks.callback(delattr, self.model, "forward_head")
-            self.output = trial.run(inputs)
+            trial.run()
 
-    @property
     def other_pooling(self) -> str | None:
-        """Name of the innermost module that reduces a feature map in an unknown way, or None."""
+        """Return the class of the innermost module that reduces a feature map in an unknown way, or None."""
         calls = [call for call in self.calls if not call.match or call.start >= self.last_map_start]
-        calls = [call for call in calls if call.module is not self.model and any(map(is_map, call.inputs))]
+        calls = [call for call in calls if call.module is not self.model and call.takes_map]
         last = max(calls, key=lambda call: call.start, default=None)
         return None if last is None else type(last.module).__name__
 
@@ -118,7 +88,7 @@ class Observation:
                 for mask in (None, *inputs[1:2]):
                     if match is None and (reduction := reduction_of(args[0], output, self.num_prefix_tokens, mask)):
                         match = Match(None, None, mask, reduction, args[0].detach(), output.detach().clone())
-            self.calls.append(_Call(module, start, args, kwargs, inputs, match))
+            self.calls.append(_Call(module, start, args, kwargs, any(map(is_map, inputs)), match))
 
     def _count_prefix(self, tensors: list[Tensor]) -> None:
         for x in tensors:
@@ -133,16 +103,17 @@ def find_sites(seen: Observation, reasons: list[str]) -> Iterator[Site]:
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
-    once = [call for call in reversed(seen.calls) if seen.counts[call.module] == 1]
     traceable = []
-    for call in once:
+    for call in reversed(seen.calls):
+        if seen.counts[call.module] != 1:
+            continue
         if call.match and call.module is not model:
             if call.start < seen.last_map_start:
                 continue
             if _only_pools(call.match, call.match.mask, call.module, partial(_repeat, call)):
-                yield ModuleSite(call.match, model, names[call.module])
+                yield _module_site(call.match, model, names[call.module])
                 continue
-        if call.module is model or any(map(is_map, call.inputs)):
+        if call.module is model or call.takes_map:
             traceable.append(call)
     for call in traceable:
         try:
@@ -150,14 +121,39 @@ def find_sites(seen: Observation, reasons: list[str]) -> Iterator[Site]:
             values = traced.values()
             found = matches(values.items(), seen.num_prefix_tokens)
         except Exception as error:
-            reasons.append(
-                f"forward of {names[call.module][0] or 'the model'} ({type(call.module).__name__}): {first_line(error)}"
-            )
+            name = names[call.module][0] or "the model"
+            reasons.append(f"forward of {name} ({type(call.module).__name__}): {first_line(error)}")
             continue
         for match in reversed(found):
             mask = None if match.mask is None else values[match.mask]
             if _only_pools(match, mask, call.module, partial(traced.recompute, match, values)):
-                yield FunctionSite(match, traced)
+                yield _function_site(match, traced)
+
+
+def _module_site(match: Match, model: nn.Module, names: list[str]) -> Site:
+    """Return the site of a module that pools, which a network may hold under several names."""
+
+    def install(module: nn.Module) -> None:
+        for name in names:
+            model.set_submodule(name, module)
+
+    return Site(match, install, partial(install, model.get_submodule(names[0])))
+
+
+def _function_site(match: Match, traced: TracedMethod) -> Site:
+    """Return the site of a function that pools in the forward method of a module."""
+    owner, original = traced.owner, type(traced.owner)
+    rewritten = traced.replace(match.source, match.target, match.mask)
+
+    def install(module: nn.Module) -> None:
+        owner.__class__ = rewritten
+        setattr(owner, NAME, module)
+
+    def remove() -> None:
+        delattr(owner, NAME)
+        owner.__class__ = original
+
+    return Site(match, install, remove)
 
 
 def _repeat(call: _Call, x: Tensor) -> Any:
@@ -188,10 +184,7 @@ def _traced(call: _Call, seen: Observation) -> TracedMethod:
     if owner is seen.model and seen.head_call is not None:  # keeps timm's forward_features and forward_head usable
         method, (args, kwargs) = "forward_head", seen.head_call
     signature = inspect.signature(getattr(type(owner), method))
-    if any(
-        parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        for parameter in signature.parameters.values()
-    ):
+    if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in signature.parameters.values()):
         raise ValueError("it takes *args or **kwargs")
     bound = signature.bind(owner, *args, **kwargs)
     bound.apply_defaults()

@@ -20,9 +20,6 @@ class AggregatorAdapter(Aggregation):  # type: ignore[misc] # PyG has no types
         - x: :math:`(T, D)`; index: :math:`(T,)`, or ptr: :math:`(B + 1,)`.
         - output: :math:`(B, M)`.
 
-    Raises:
-        ValueError: an aggregator with positions, or for sets of one size.
-
     Example:
         >>> import torch
         >>> from torch_geometric.nn import SAGEConv
@@ -61,17 +58,7 @@ class AggregatorAdapter(Aggregation):  # type: ignore[misc] # PyG has no types
         dim: int = -2,
         max_num_elements: int | None = None,
     ) -> Float[Tensor, "B M"]:
-        """Aggregate each set, as PyG calls it.
-
-        Args:
-            x: the elements.
-            index: the number of the set of each element.
-            ptr: the beginning of each set and the end of the last; then index is not needed.
-            dim_size: number B of sets.
-            dim: the dimension of the elements, the first.
-            max_num_elements: an upper bound of the number of elements of a set; with it, aggregators that pad do not
-                wait for the device.
-        """
+        """Aggregate each set, as PyG calls it; with ``max_num_elements`` no aggregator waits for the device."""
         self.assert_two_dimensional_input(x, dim)
         if ptr is not None:
             return self.aggregator.ragged(x, ptr, max_set_size=max_num_elements)

@@ -1,9 +1,9 @@
 """Trial runs that leave a network unchanged."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
+from set_aggregation.pooling.inputs import Inputs, logits_in, more_noise, tensors_in, twice_as_long, with_padding
+from set_aggregation.pooling.pool import Replacement
 
-def refusal(model: nn.Module, found: str, advice: str) -> ValueError:
+
+def refusal(model: nn.Module, found: str, advice: str = "call the aggregator in its own forward instead") -> ValueError:
     """Return the error for a network that replace_pooling refuses."""
     return ValueError(f"replace_pooling: got a {type(model).__name__} {found}; {advice}")
 
@@ -22,91 +25,27 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def tensors_in(value: Any) -> list[Tensor]:
-    """Return all tensors in nested tuples, lists and mappings, such as a ``ModelOutput`` of transformers."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        value = tuple(value.values())
-    return [tensor for part in value for tensor in tensors_in(part)] if isinstance(value, tuple | list) else []
-
-
-def logits_in(output: Any) -> Tensor | None:
-    """Return the tensor named ``logits`` of a network's output, or the first one."""
-    if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
-        return output["logits"]
-    return next(iter(tensors_in(output)), None)
-
-
-def example_images(
-    model: nn.Module, image_size: int | tuple[int, int] | None = None, in_channels: int | None = None
-) -> Tensor:
-    """Return two images of noise for a network."""
-    if image_size is None:
-        declared = getattr(getattr(model, "patch_embed", None), "img_size", None) or getattr(model, "image_size", None)
-        declared = declared or getattr(getattr(model, "config", None), "image_size", None)
-        image_size = declared or getattr(model, "pretrained_cfg", {}).get("input_size", (3, 224, 224))[1:]
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    convolution = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-    weight = next(model.parameters(), torch.empty(0))
-    if in_channels is None:
-        in_channels = 3 if convolution is None else convolution.in_channels
-    images = torch.randn(2, in_channels, height, width, generator=torch.Generator().manual_seed(0))
-    return images.to(weight.device, weight.dtype)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Arguments of a forward pass."""
-
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, given: Any) -> "Inputs":
-        """Return the arguments given as a tensor, a tuple, or a dict of keyword arguments."""
-        if isinstance(given, Mapping):
-            return cls((), dict(given))
-        return cls(given if isinstance(given, tuple) else (given,), {})
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Inputs":
-        """Return the arguments with every tensor changed."""
-
-        def one(value: Any) -> Any:
-            return change(value) if isinstance(value, Tensor) else value
-
-        return Inputs(tuple(map(one, self.args)), {name: one(value) for name, value in self.kwargs.items()})
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """The tensors among the arguments."""
-        return tensors_in((*self.args, *self.kwargs.values()))
-
-    def __str__(self) -> str:
-        return ", ".join("x".join(map(str, tensor.shape)) for tensor in self.tensors)
-
-
-def with_padding(x: Tensor) -> Tensor:
-    """Return a mask of ones with zeros at the end of its first row, and any other tensor unchanged."""
-    if x.ndim < 2 or x.shape[1] < 2 or not bool((x == 1).all()):
-        return x
-    x = x.clone()
-    x[0, (x.shape[1] + 1) // 2 :] = 0
-    return x
-
-
-def more_noise(x: Tensor) -> Tensor:
-    """Append one row to a batch: noise of equal mean and scale, or the rows in another order."""
-    rows = torch.cat((x.flip(0), x[:1]))
-    if not rows.is_floating_point() or bool(((x == 0) | (x == 1)).all()):
-        return rows
-    noise = torch.randn(rows.shape, generator=torch.Generator().manual_seed(1)).to(x.device, x.dtype)
-    return noise * x.std() + x.mean()
-
-
-def twice_as_long(axis: int) -> Callable[[Tensor], Tensor]:
-    """Return a function that doubles one axis of a tensor."""
-    return lambda x: torch.cat((x, x.flip(0)), axis)
+def refuse_by_kind(model: nn.Module, num_classes: int | None) -> None:
+    """Raise a ValueError for kinds of models that are never supported."""
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        raise refusal(model, "with parameters that have no shape yet", "run it once first")
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise refusal(model, "on the meta device, whose parameters have no values", "load its weights first")
+    modules = list(model.modules())
+    if any(isinstance(module, Replacement) for module in modules):
+        raise refusal(model, "whose pooling is already replaced", "build a new one")
+    if any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None for m in modules):
+        raise refusal(model, "that is wholly or partly compiled", "replace its pooling first, then compile it")
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise refusal(model, "that runs a model on several devices", "replace the pooling of that model first")
+    if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
+        raise refusal(model, "in TorchScript, which has no forward to change", "replace the pooling of the original")
+    if any(type(module).__module__.startswith("torch_geometric") for module in modules):
+        advice = "replace its global pooling by AggregatorAdapter of set_aggregation.pooling.torch_geometric"
+        raise refusal(model, "of PyTorch Geometric, whose sets are graphs", advice)
+    if num_classes is not None and getattr(model, "aux_logits", False):
+        advice = "build it with aux_logits=False, or leave num_classes out"
+        raise refusal(model, "with auxiliary classifiers, which keep their number of classes", advice)
 
 
 @contextmanager
@@ -134,31 +73,49 @@ class Trial:
     """Reproducible runs of a network in evaluation mode, without effect on its weights, buffers and gradients.
 
     Constant values, such as a zero classifier or the weights and statistics of a fresh normalization, would hide what
-    the network computes: the runs use noise for them.
+    the network computes: the runs use noise for them. The outputs and gradients before anything is replaced are kept,
+    on inputs that differ in values, batch size and, where the network takes that, in the size of the images.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        if any(is_lazy(parameter) for parameter in model.parameters()):
-            raise refusal(model, "with parameters that have no shape yet", "run it once first")
-        if any(parameter.is_meta for parameter in model.parameters()):
-            raise refusal(model, "on the meta device, whose parameters have no values", "load its weights first")
+    def __init__(self, model: nn.Module, inputs: Inputs) -> None:
         self.model = model
         generator = torch.Generator().manual_seed(0)
-        self._originals = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        self._originals = _tensors_of(model)
         values = {name: _varied(value, generator) for name, value in self._originals.items()}
         self._buffers = {name: values.pop(name) for name, _ in model.named_buffers()}
         self.weights = {name: value.requires_grad_() for name, value in values.items() if value.is_floating_point()}
-
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Hold the network in evaluation mode; restore the mode of each of its parts afterwards."""
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
+        self.inputs = inputs
         try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
+            self.run()
+        except Exception as error:
+            found = f"that cannot be run on inputs of {inputs} ({first_line(error)})"
+            raise refusal(model, found, "give the image_size, in_channels or example_inputs that it takes") from error
+        if any(len(x) < 2 for x in inputs.tensors):
+            raise refusal(model, f"with inputs of {inputs}", "give example_inputs with a batch of at least two")
+        self.outputs: list[tuple[Inputs, list[Tensor]]] = []
+        padded = inputs.map(with_padding)
+        if self._add(padded):
+            self.inputs = padded
+        else:
+            self._add(inputs)
+        self._add(self.inputs.map(more_noise))
+        longer = [partial(twice_as_long, axis) for axis in (2, 1) if [x.ndim > axis for x in inputs.tensors] == [True]]
+        any(self._add(inputs.map(change)) for change in longer)  # ends at the first size that the network takes
+        output = self.run()
+        if not _all_same(tensors_in(output), self.outputs[0][1]):
+            raise refusal(model, "that gives other outputs for equal inputs", "call the aggregator in its forward")
+        logits = logits_in(output)
+        if logits is not None and bool((logits == logits[:1]).all()):
+            raise refusal(model, "that gives equal outputs for different inputs", "load trained weights first")
+        self.gradients_before = self.gradients(output)
+
+    def _add(self, inputs: Inputs) -> bool:
+        try:
+            outputs = [y.detach() for y in tensors_in(self.run(inputs))]
+        except Exception:  # it does not take such inputs, which is allowed
+            return False
+        self.outputs.append((inputs, outputs))
+        return True
 
     @property
     def present(self) -> dict[str, Tensor]:
@@ -166,11 +123,12 @@ class Trial:
         return self._present(self.weights)
 
     def _present(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        now = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        now = _tensors_of(self.model)
         return {name: value for name, value in values.items() if now.get(name) is self._originals[name]}
 
-    def run(self, inputs: Inputs) -> Any:
+    def run(self, inputs: Inputs | None = None) -> Any:
         """Return the network's output; installed modules use their own weights."""
+        inputs = inputs or self.inputs
         buffers = {**dict(self.model.named_buffers()), **self._present(self._buffers)}
         values = {**self.present, **{name: buffer.clone() for name, buffer in buffers.items()}}
         with torch.random.fork_rng(devices=[]), torch.enable_grad(), attributes_kept(self.model):
@@ -189,6 +147,43 @@ class Trial:
             return dict.fromkeys(self.weights)
         found = torch.autograd.grad(total, list(self.weights.values()), allow_unused=True)
         return dict(zip(self.weights, found, strict=True))
+
+    def difference(self) -> str | None:
+        """Return how the network now differs from the original, or None."""
+        for inputs, outputs in self.outputs:
+            if not _all_same(tensors_in(self.run(inputs)), outputs):
+                return f"other outputs on {inputs}"
+        gradients, before = self.gradients(self.run()), self.gradients_before
+        # A gradient that is zero up to rounding, such as that of the biases of keys, has no scale.
+        scale = 1e-3 * max((float(old.abs().max()) for old in before.values() if old is not None), default=0.0)
+        for name, weight in self.weights.items():
+            new, old = (torch.zeros_like(weight) if g is None else g for g in (gradients[name], before[name]))
+            if not _same(new, old, scale):
+                return f"another gradient at {name}"
+        return None
+
+
+def has_effect(gradient: Tensor | None) -> bool:
+    """Return whether a gradient is not zero."""
+    return gradient is not None and bool(gradient.any())
+
+
+def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _all_same(new: list[Tensor], old: list[Tensor]) -> bool:
+    return len(new) == len(old) and all(map(_same, new, old))
+
+
+def _same(new: Tensor, old: Tensor, scale: float = 0.0) -> bool:
+    """Return whether two tensors are equal to rounding, relative to the largest value or to ``scale``."""
+    if new.shape != old.shape or new.dtype != old.dtype:
+        return False
+    if not old.is_floating_point() or old.numel() == 0:
+        return torch.equal(new, old)
+    scale = max(scale, float(old.detach().abs().nan_to_num().max()))
+    return torch.allclose(new, old, rtol=0, atol=scale * torch.finfo(old.dtype).eps ** 0.5, equal_nan=True)
 
 
 def _varied(value: Tensor, generator: torch.Generator) -> Tensor:

@@ -3,11 +3,10 @@
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from set_aggregation.reports.finished_run import Run, Skipped
-from set_aggregation.runs.settings import changed
 
 _ORDER = ("Flatten", "GlobalAvgPool", "GlobalMaxPool", "Conv1x1", "SAN")  # of the columns of the paper's Table 2
 _NULL = "null"  # value of a missing setting: versions of the project have different settings
@@ -21,7 +20,7 @@ class Row(NamedTuple):
     data: str
     aggregator: str
     differences: tuple[str, ...]  # each setting by which it differs from other rows of this aggregator on this data
-    cells: Mapping[int, tuple[Run, ...]]  # the runs of each width, by seed
+    runs: tuple[Run, ...]  # by width and seed
 
     @property
     def label(self) -> str:
@@ -29,9 +28,9 @@ class Row(NamedTuple):
         return ", ".join((self.aggregator, *self.differences))
 
     @property
-    def runs(self) -> list[Run]:
-        """All runs, by width and seed."""
-        return [run for runs in self.cells.values() for run in runs]
+    def cells(self) -> dict[int, list[Run]]:
+        """The runs of each width."""
+        return {width: list(runs) for width, runs in itertools.groupby(self.runs, key=lambda run: run.width)}
 
 
 class Comparison(NamedTuple):
@@ -57,21 +56,18 @@ def compare(runs: Sequence[Run], skipped: Sequence[Skipped] = ()) -> Comparison:
     left_out = list(skipped)
     rows: list[Row] = []
     for (data, _, aggregator), group in itertools.groupby(sorted(runs, key=_place), key=_place):
-        variants = _variants(group)
-        found = differences([variant[0].settings for variant in variants])
+        variants: dict[frozenset[tuple[str, str]], list[Run]] = {}  # groups of runs that may be averaged
+        for run in group:
+            key = frozenset((name, value) for name, value in run.settings.items() if value != _NULL)
+            variants.setdefault(key, []).append(run)
         of_one_kind = []
-        for variant, difference in zip(variants, found, strict=True):
+        for variant, difference in zip(variants.values(), differences([dict(key) for key in variants]), strict=True):
             kept, repeats = _newest(variant)
             left_out += repeats
-            widths = sorted({run.width for run in kept})
-            cells = {width: tuple(run for run in kept if run.width == width) for width in widths}
-            of_one_kind.append(Row(data, aggregator, difference, cells))
+            of_one_kind.append(Row(data, aggregator, difference, tuple(kept)))
         rows += sorted(of_one_kind, key=lambda row: _natural(row.label))
-    return Comparison(
-        tuple(rows),
-        tuple(sorted({width for row in rows for width in row.cells})),
-        tuple(sorted(left_out, key=lambda each: str(each.folder))),
-    )
+    widths = {run.width for row in rows for run in row.runs}
+    return Comparison(tuple(rows), tuple(sorted(widths)), tuple(sorted(left_out, key=lambda each: str(each.folder))))
 
 
 def differences(variants: Sequence[Settings]) -> list[tuple[str, ...]]:
@@ -79,15 +75,8 @@ def differences(variants: Sequence[Settings]) -> list[tuple[str, ...]]:
     names = sorted({name for settings in variants for name in settings})
     found = [[name for name in names if _differs(name, settings, variants)] for settings in variants]
     used = sorted({name for names in found for name in names})
-    labels = [
-        tuple(f"{_short(name, used)}={_plain(name, settings.get(name, _NULL))}" for name in names)
-        for settings, names in zip(variants, found, strict=True)
-    ]
-    if len(set(labels)) == len(variants):
-        return labels
-    # Classes of the same name in two packages, or a text that looks like a number.
     return [
-        tuple(f"{name}={settings.get(name, _NULL)}" for name in names)
+        tuple(f"{_short(name, used)}={_plain(name, settings.get(name, _NULL))}" for name in names)
         for settings, names in zip(variants, found, strict=True)
     ]
 
@@ -95,18 +84,6 @@ def differences(variants: Sequence[Settings]) -> list[tuple[str, ...]]:
 def _place(run: Run) -> tuple[str, int, str]:
     known = run.aggregator in _ORDER
     return run.data, _ORDER.index(run.aggregator) if known else len(_ORDER), run.aggregator
-
-
-def _variants(runs: Iterable[Run]) -> list[list[Run]]:
-    """Return groups of runs that may be averaged."""
-    variants: list[list[Run]] = []
-    for run in runs:
-        alike = next((variant for variant in variants if not changed(variant[0].settings, run.settings)), None)
-        if alike is None:
-            variants.append([run])
-        else:
-            alike.append(run)
-    return variants
 
 
 def _newest(runs: Sequence[Run]) -> tuple[list[Run], list[Skipped]]:
@@ -124,10 +101,8 @@ def _newest(runs: Sequence[Run]) -> tuple[list[Run], list[Skipped]]:
 
 def _natural(text: str) -> list[tuple[float, str]]:
     """Return a sort key that compares numbers in a text by value."""
-    return [
-        (float(part), "") if index % 2 else (0.0, part)
-        for index, part in enumerate(re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text))
-    ]
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text)
+    return [(float(part), "") if index % 2 else (0.0, part) for index, part in enumerate(parts)]
 
 
 def _differs(name: str, settings: Settings, variants: Sequence[Settings]) -> bool:
@@ -137,17 +112,11 @@ def _differs(name: str, settings: Settings, variants: Sequence[Settings]) -> boo
     return len({each.get(name, _NULL) for each in alike}) > 1
 
 
-def _parts(name: str) -> list[str]:
-    return [part for part in name.split(".") if part not in ("init_args", "class_path")]
-
-
 def _short(name: str, names: Sequence[str]) -> str:
     """Return the shortest suffix of a dotted name that no other name has."""
-    parts = _parts(name)
-    for num in range(1, len(parts)):
-        if sum(_parts(other)[-num:] == parts[-num:] for other in names) == 1:
-            return ".".join(parts[-num:])
-    return ".".join(parts)
+    parts, *others = (re.sub(r"\.(init_args|class_path)\b", "", each).split(".") for each in (name, *names))
+    suffixes = (parts[-num:] for num in range(1, len(parts)))
+    return ".".join(next((s for s in suffixes if sum(other[-len(s) :] == s for other in others) == 1), parts))
 
 
 def _plain(name: str, text: str) -> str:

@@ -15,9 +15,7 @@ from set_aggregation.reports.comparison import Comparison, Row
 from set_aggregation.reports.curves import GAP, TEST, TRAIN, common_epochs, draw_panel
 from set_aggregation.reports.finished_run import Run
 
-_DRAWN = (
-    "Accuracy on training images (blue) and on test images (red) in evaluation mode, and the gap between them (grey)."
-)
+_DRAWN = "Accuracy on training images (blue) and test images (red) in evaluation mode, and the gap between them (grey)."
 _LAST = "Above each panel: gap and test accuracy after the last epoch"
 
 # Lengths are inches from the upper left corner: a layout engine takes seconds for sixty panels.
