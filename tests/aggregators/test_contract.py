@@ -1,7 +1,7 @@
 """Contract suite: the properties of every exported aggregator."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,6 +53,7 @@ class Case:
     build: Callable[[], Aggregator]
     positions: Literal["none", "shared", "per set"] = "none"
     roundings: int = 1  # how often what the output is made of is rounded to the dtype, one after the other
+    is_variant: bool = False  # all of its code runs in another case, too: tested at night
 
     def layer(self) -> Aggregator:
         torch.manual_seed(0)
@@ -79,25 +80,25 @@ class RoundedGELU(nn.GELU):
 
 
 CASES = [
-    Case("SAN", partial(SAN, D, M)),
-    Case("SAN mean", partial(SAN, D, M, reduction="mean")),
-    Case("SAN GELU", partial(SAN, D, M, activation=RoundedGELU())),
+    Case("SAN", partial(SAN, D, M), is_variant=True),
+    Case("SAN mean", partial(SAN, D, M, reduction="mean"), is_variant=True),
+    Case("SAN GELU", partial(SAN, D, M, activation=RoundedGELU()), is_variant=True),
     Case("SAN positions", partial(SAN, D, M, position_features=P), positions="shared"),
     Case("SAN positions per set", partial(SAN, D, M, "mean", position_features=P), positions="per set"),
-    Case("PowerMeanSAN", partial(PowerMeanSAN, D, M)),
+    Case("PowerMeanSAN", partial(PowerMeanSAN, D, M), is_variant=True),
     Case("PowerMeanSAN learned p", partial(PowerMeanSAN, D, M, learn_p=True, position_features=P), positions="shared"),
-    Case("PowerMeanSAN p=1 sum", partial(PowerMeanSAN, D, M, p=1.0, reduction="sum")),
+    Case("PowerMeanSAN p=1 sum", partial(PowerMeanSAN, D, M, p=1.0, reduction="sum"), is_variant=True),
     Case("PowerMeanSAN exp", partial(PowerMeanSAN, D, M, learn_p=True, transform="exp")),
     Case("GlobalAvgPool", partial(GlobalAvgPool, D)),
     Case("GlobalMaxPool", partial(GlobalMaxPool, D)),
-    Case("DeepSets", partial(DeepSets, D, M), roundings=4),
+    Case("DeepSets", partial(DeepSets, D, M), roundings=4, is_variant=True),
     Case("DeepSets mean positions", partial(DeepSets, D, M, None, "mean", P), positions="per set", roundings=4),
     Case("GeM", partial(GeM, D)),
-    Case("GeM per channel", partial(GeM, D, 1.5, per_channel=True)),
+    Case("GeM per channel", partial(GeM, D, 1.5, per_channel=True), is_variant=True),
     Case("LogSumExp", partial(LogSumExp, D)),
-    Case("AvgMaxPool", partial(AvgMaxPool, D)),
+    Case("AvgMaxPool", partial(AvgMaxPool, D), is_variant=True),
     Case("MeanStdPool", partial(MeanStdPool, D)),
-    Case("StdPool", partial(StdPool, D)),
+    Case("StdPool", partial(StdPool, D), is_variant=True),
     Case("Quantile", partial(Quantile, D, 0.3), roundings=2),
     Case("Concat", partial(Concat, D, [GlobalMaxPool, partial(SAN, out_features=M)], P), positions="per set"),
     Case("Concat of sets of one size", partial(Concat, D, [Flatten, GlobalAvgPool], set_size=N)),
@@ -106,11 +107,11 @@ CASES = [
     Case("SimPool", partial(SimPool, D), roundings=16),
     Case("SetTransformer", partial(SetTransformer, D, num_heads=2), roundings=32),
     Case("PMA", partial(PMA, D, num_heads=2), roundings=10),
-    Case("PMA 3 queries", partial(PMA, D, num_queries=3, num_heads=1), roundings=10),
+    Case("PMA 3 queries", partial(PMA, D, num_queries=3, num_heads=1), roundings=10, is_variant=True),
     Case("CovariancePool", partial(CovariancePool, D)),
     Case("FSPool", partial(FSPool, D, num_pieces=3)),
     Case("Conv1x1", partial(Conv1x1, D, set_size=N)),
-    Case("Conv1x1 32 channels", partial(Conv1x1, D, channels=32, set_size=N)),
+    Case("Conv1x1 32 channels", partial(Conv1x1, D, channels=32, set_size=N), is_variant=True),
     Case("Flatten", partial(Flatten, D, set_size=N)),
 ]
 EXPORTED = {getattr(aggregators, name) for name in aggregators.__all__} - {Aggregator, SetReduction}
@@ -121,13 +122,15 @@ def those(promise: Callable[[Aggregator], bool]) -> list[Case]:
 
 
 def parametrize(cases: list[Case]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
+    at_night = [pytest.mark.nightly]
+    cases = [pytest.param(case, id=case.name, marks=at_night if case.is_variant else []) for case in cases]
+    return pytest.mark.parametrize("case", cases)
 
 
-def few_at_night_all(*names: str) -> pytest.MarkDecorator:
-    marks = {case.name: [] if case.name in names else [pytest.mark.nightly] for case in CASES}
-    assert set(names) <= set(marks)
-    cases = [pytest.param(case, id=case.name, marks=[pytest.mark.slow, *marks[case.name]]) for case in CASES]
+def few_at_night_all(*names: str, of: Sequence[str] = tuple(case.name for case in CASES)) -> pytest.MarkDecorator:
+    assert set(names) <= set(of)
+    marks = {name: [pytest.mark.slow] if name in names else [pytest.mark.slow, pytest.mark.nightly] for name in of}
+    cases = [pytest.param(case, id=case.name, marks=marks[case.name]) for case in CASES if case.name in of]
     return pytest.mark.parametrize("case", cases)
 
 
@@ -135,6 +138,21 @@ every_case = parametrize(CASES)
 of_any_size = parametrize(those(lambda layer: layer.any_set_size))
 of_fixed_size = parametrize(those(lambda layer: hasattr(layer, "set_size")))
 one_of_each_form = parametrize([case for case in CASES if case.name in ("SAN positions", "SetTransformer", "Flatten")])
+# Ragged sets of the others are padded, or reduced as in one of these.
+AS_RAGGED = ("SAN positions per set", "GlobalMaxPool", "GeM", "LogSumExp", "MeanStdPool", "SimPool", "PMA")
+padded_and_ragged = pytest.mark.parametrize(
+    ("case", "is_ragged"),
+    [
+        pytest.param(
+            case,
+            is_ragged,
+            id=f"{case.name}-{'ragged' if is_ragged else 'padded'}",
+            marks=[pytest.mark.nightly] if case.is_variant or (is_ragged and case.name not in AS_RAGGED) else [],
+        )
+        for case in CASES
+        for is_ragged in (False, True)
+    ],
+)
 
 
 def gradients(layer, x, mask, positions, call=None):
@@ -163,10 +181,9 @@ def test_every_aggregator_that_uses_positions_has_a_case_with_positions():
     }
 
 
-@pytest.mark.parametrize("aggregator", sorted(EXPORTED, key=lambda cls: cls.__name__))
-def test_every_exported_aggregator_has_a_config(aggregator):
+def test_every_exported_aggregator_has_a_config():
     class_paths = [yaml.safe_load(path.read_text())["class_path"] for path in CONFIGS.rglob("*.yaml")]
-    assert aggregator.__name__ in {class_path.rpartition(".")[2] for class_path in class_paths}
+    assert {cls.__name__ for cls in EXPORTED} <= {class_path.rpartition(".")[2] for class_path in class_paths}
 
 
 def test_shape_annotations_are_checked_in_tests():
@@ -243,8 +260,7 @@ def pooled(layer, x, mask, positions, is_ragged):
     return ragged(layer, "offsets")(x, mask, positions) if is_ragged else layer(x, mask, positions)
 
 
-@every_case
-@pytest.mark.parametrize("is_ragged", [False, True], ids=["padded", "ragged"])
+@padded_and_ragged
 def test_nan_in_a_real_element_is_in_all_outputs_of_its_set(case, is_ragged):
     layer = case.layer()
     x, mask, positions = case.sets()
@@ -256,9 +272,10 @@ def test_nan_in_a_real_element_is_in_all_outputs_of_its_set(case, is_ragged):
     assert output[1:].isfinite().all()
 
 
-@parametrize([case for case in CASES if case.name != "Quantile"])  # a quantile is robust: torch.quantile ignores it
-@pytest.mark.parametrize("is_ragged", [False, True], ids=["padded", "ragged"])
+@padded_and_ragged
 def test_infinity_in_a_real_element_shows_in_the_output(case, is_ragged):
+    if case.name == "Quantile":
+        pytest.skip("a quantile is robust: torch.quantile ignores it")
     layer = case.layer()
     x, mask, positions = case.sets()
     if not layer.any_set_size:
@@ -360,8 +377,7 @@ def test_gradients_are_those_of_finite_differences(case):
     assert torch.autograd.gradgradcheck(forward, inputs, fast_mode=True)
 
 
-@every_case
-@pytest.mark.parametrize("is_ragged", [False, True], ids=["padded", "ragged"])
+@padded_and_ragged
 def test_second_derivatives_are_finite_where_features_are_zero(case, is_ragged):
     layer = case.layer()
     x, mask, positions = case.sets()
@@ -439,7 +455,7 @@ class Network(nn.Module):
         return self.head(self.pool(self.stem(x), positions=self.positions))
 
 
-@every_case
+@parametrize([case for case in CASES if case.name in ("SAN positions", "GatedAttentionPool", "Flatten")])
 def test_torch_fx_traces_modules_that_contain_it(case, unchecked_shapes):
     x, _, positions = case.sets()
     network = Network(case.layer(), positions)
@@ -448,7 +464,7 @@ def test_torch_fx_traces_modules_that_contain_it(case, unchecked_shapes):
     assert "pool" in [node.target for node in traced.graph.nodes]
 
 
-@parametrize([case for case in CASES if case.name in ("SAN positions", "GatedAttentionPool")])
+@parametrize([case for case in CASES if case.name == "SAN positions"])
 def test_torchvision_extracts_its_output(case, unchecked_shapes):
     x, _, positions = case.sets()
     network = Network(case.layer(), positions)
@@ -462,7 +478,7 @@ def test_torch_fx_refuses_to_trace_a_layer_alone(unchecked_shapes):
 
 
 @every_case
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_dtype_is_kept_and_near_float64(case, dtype):
     layer = case.layer().to(dtype)
     x, mask, positions = case.sets()
@@ -509,7 +525,10 @@ FORMS = ["index", "index in disorder", "nested tensor"]
 @pytest.mark.parametrize(
     ("case", "form"),
     [
-        *(pytest.param(case, "offsets", id=case.name) for case in CASES),
+        *(
+            pytest.param(case, "offsets", id=case.name, marks=[pytest.mark.nightly] if case.is_variant else [])
+            for case in CASES
+        ),
         *(pytest.param(case, form) for case in CASES if case.name in IN_EVERY_FORM for form in FORMS),
     ],
 )
@@ -524,8 +543,8 @@ def test_ragged_sets_give_what_padded_ones_give(case, form):
 
 
 @every_case
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_ragged_sets_keep_the_dtype(case, dtype):
+def test_ragged_sets_keep_the_dtype(case):
+    dtype = torch.float16
     layer = case.layer().to(dtype)
     x, _, positions = case.sets()
     x, positions = x.to(dtype), None if positions is None else positions.to(dtype)
@@ -541,7 +560,7 @@ def test_no_ragged_sets_give_no_vectors(case):
     assert layer.ragged(values, torch.tensor([0]), positions=places).shape == (0, layer.out_features)
 
 
-@few_at_night_all("SAN positions per set", "SimPool")
+@few_at_night_all("SimPool")
 def test_what_is_made_of_reductions_pads_no_ragged_sets_and_compiles_to_one_graph(case, monkeypatch, unchecked_shapes):
     layer = case.layer()
     if not isinstance(layer, SetReduction):
@@ -555,8 +574,7 @@ def test_what_is_made_of_reductions_pads_no_ragged_sets_and_compiles_to_one_grap
     assert_close(compiled(x[mask], offsets, positions=places), layer(x, mask, positions))
 
 
-@pytest.mark.slow
-@parametrize([case for case in CASES if case.name in ("SAN positions per set", "GlobalMaxPool", "SimPool")])
+@few_at_night_all("SAN positions per set", of=("SAN positions per set", "GlobalMaxPool", "SimPool"))
 def test_ragged_sets_are_exported_for_any_number(case, unchecked_shapes):
     class Ragged(nn.Module):
         def __init__(self):
@@ -578,7 +596,7 @@ def test_ragged_sets_are_exported_for_any_number(case, unchecked_shapes):
         assert_close(exported(*inputs(*sizes)), Ragged()(*inputs(*sizes)))
 
 
-@of_any_size
+@parametrize([case for case in CASES if case.name in IN_EVERY_FORM])
 def test_a_known_maximum_of_the_set_size_changes_nothing(case):
     layer = case.layer()
     x, mask, positions = case.sets()
@@ -662,7 +680,7 @@ def test_state_dict_makes_the_round_trip(case):
     assert torch.equal(layer(*case.sets()), saved(*case.sets()))
 
 
-@few_at_night_all("SAN positions", "SetTransformer", "Quantile", "FSPool", "Concat")
+@few_at_night_all("SAN positions", "SetTransformer", "Quantile")
 def test_export_replays_at_another_size(case, unchecked_shapes):
     layer = case.layer()
     sets, elements = torch.export.Dim("sets"), torch.export.Dim("elements")
@@ -674,7 +692,7 @@ def test_export_replays_at_another_size(case, unchecked_shapes):
     assert_close(exported(*(t for t in replayed if t is not None)), layer(*replayed))
 
 
-@few_at_night_all("SAN positions", "PMA", "Quantile")
+@few_at_night_all("SAN positions", "PMA")
 def test_compiles_to_one_graph(case, unchecked_shapes):
     torch.compiler.reset()
     layer = case.layer()
@@ -695,7 +713,7 @@ def test_accelerator_agrees_with_cpu(case):
     assert_close(output.cpu(), expected)
 
 
-@every_case
+@one_of_each_form
 def test_elements_of_another_size_are_refused_by_name(case, unchecked_shapes):
     layer = case.layer()
     for shape in ((B, N, D + 1), (N, D)):
@@ -703,7 +721,7 @@ def test_elements_of_another_size_are_refused_by_name(case, unchecked_shapes):
             layer(torch.randn(shape))
 
 
-@every_case
+@one_of_each_form
 def test_mask_of_another_shape_is_refused_by_name(case, unchecked_shapes):
     layer = case.layer()
     x, mask, positions = case.sets()

@@ -3,13 +3,14 @@ import math
 import jaxtyping
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from set_aggregation.pooling.feature_set import FeatureSet
 
 sizes = st.integers(1, 9)
+few = settings(max_examples=15)
 
 
 def index_map(h, w):
@@ -22,18 +23,21 @@ def test_shape_annotations_are_checked_in_tests():
         FeatureSet()(torch.randn(3))
 
 
+@few
 @given(sizes, sizes)
 def test_elements_are_the_pixels_row_by_row(h, w):
     elements, _ = FeatureSet("none")(index_map(h, w))
     assert elements[0].tolist() == [[row, column] for row in range(h) for column in range(w)]
 
 
+@few
 @given(st.integers(2, 9), st.integers(2, 9))
 def test_linear_positions_are_the_scaled_indices_of_their_elements(h, w):
     elements, positions = FeatureSet("linear")(index_map(h, w))
     assert_close(positions, 2 * elements[0] / torch.tensor([h - 1, w - 1]) - 1)
 
 
+@few
 @given(sizes, sizes)
 def test_linear_positions_are_symmetric_and_within_one(h, w):
     _, positions = FeatureSet("linear")(index_map(h, w))
@@ -41,6 +45,7 @@ def test_linear_positions_are_symmetric_and_within_one(h, w):
     assert_close(positions.flip(0), -positions)
 
 
+@few
 @given(sizes)
 def test_a_map_one_pixel_high_or_wide_lies_at_zero(size):
     features = FeatureSet("linear")
@@ -48,6 +53,7 @@ def test_a_map_one_pixel_high_or_wide_lies_at_zero(size):
     assert (features(index_map(size, 1))[1][:, 1] == 0).all()
 
 
+@few
 @given(sizes, sizes, st.integers(1, 5))
 def test_trigonometric_positions_follow_the_formula(h, w, num_frequencies):
     _, positions = FeatureSet("trigonometric", num_frequencies)(index_map(h, w))

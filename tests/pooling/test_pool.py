@@ -5,12 +5,12 @@ from torch.testing import assert_close
 
 from set_aggregation.aggregators import SAN, Aggregator, GlobalAvgPool
 from set_aggregation.pooling import FeatureSet, Pool, Pool2d
-from tests.aggregators.test_contract import D, P, every_case
+from tests.aggregators.test_contract import D, P, one_of_each_form
 
 N_IS_H_TIMES_W = (1, 5)  # of the cases
 
 
-@every_case
+@one_of_each_form
 def test_aggregates_the_pixels_that_the_mask_keeps(case):
     layer = case.layer()
     x = torch.randn(3, D, *N_IS_H_TIMES_W, dtype=torch.float64)

@@ -53,20 +53,21 @@ def with_gradients(aggregation, x, **sets):
     return output, x.grad
 
 
-@pytest.mark.parametrize(("ours", "name", "arguments"), PAIRS.values(), ids=PAIRS)
+FORMS = {
+    "disorder": {"index": INDEX},
+    "dim_size": {"index": INDEX, "dim_size": 7},
+    "order": {"index": INDEX.sort().values},
+    "ptr": {"ptr": torch.tensor([0, 3, 3, 7, 9])},
+    "both": {"index": INDEX.sort().values, "ptr": torch.tensor([0, 3, 3, 7, 7, 9])},
+    "one set": {},
+}
+
+
 @pytest.mark.parametrize(
-    "sets",
-    [
-        {"index": INDEX},
-        {"index": INDEX, "dim_size": 7},
-        {"index": INDEX.sort().values},
-        {"ptr": torch.tensor([0, 3, 3, 7, 9])},
-        {"index": INDEX.sort().values, "ptr": torch.tensor([0, 3, 3, 7, 7, 9])},
-        {},
-    ],
-    ids=["disorder", "dim_size", "order", "ptr", "both", "one set"],
+    ("pair", "form"), [*(("mean", form) for form in FORMS), ("max", "disorder"), ("DeepSets", "disorder")]
 )
-def test_agrees_with_their_own_layer(ours, name, arguments, sets, adapter, pyg):
+def test_agrees_with_their_own_layer(pair, form, adapter, pyg):
+    (ours, name, arguments), sets = PAIRS[pair], FORMS[form]
     theirs = getattr(pyg.nn.aggr, name)(**arguments)
     assert_close(with_gradients(adapter(ours), X, **sets), with_gradients(theirs, X, **sets))
 

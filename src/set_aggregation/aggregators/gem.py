@@ -56,13 +56,10 @@ class GeM(SetReduction):
 def power_mean(
     x: Float[Tensor, "*sets M"], p: float | Float[Tensor, "_"], sets: Sets, mean: bool = True
 ) -> Float[Tensor, "B M"]:
-    r"""Return :math:`(\frac{1}{N} \sum_i x_i^p)^{1/p}`, or the same without 1/N.
-
-    The largest element is factored out, so that no power overflows. Where all elements are zero, so are the output and
-    its derivatives of every order.
-    """
+    r"""Return :math:`(\frac{1}{N} \sum_i x_i^p)^{1/p}`, or without 1/N, with finite derivatives of every order at 0."""
     x = sets.mask_padding(x)
-    largest = sets.max(x).detach()  # cancels out: derivatives of every order may take it for a constant
+    # Factored out, so that no power overflows; it cancels out: derivatives of every order may take it for a constant.
+    largest = sets.max(x).detach()
     all_zero = largest == 0
     largest = largest.masked_fill(all_zero, 1)
     ratio = x / sets.broadcast(largest)

@@ -42,11 +42,8 @@ class Sets(ABC):
         return self.sum(values) / self.divisor(values)
 
     def split_maximum(self, values: Float[Tensor, "*sets M"]) -> tuple[Float[Tensor, "B M"], Float[Tensor, "*sets M"]]:
-        """Return the largest value of each set, a constant, and the values less it, at most zero.
-
-        Derivatives of every order may take the maximum for a constant where it cancels out.
-        """
-        largest = self.max(values).detach()
+        """Return the largest value of each set and the values less it, at most zero."""
+        largest = self.max(values).detach()  # cancels out: derivatives of every order may take it for a constant
         below = values - self.broadcast(largest)
         # Only padding is above the maximum; its power may be infinite and would turn the zero gradient into NaN.
         return largest, below.masked_fill(below > 0, 0)

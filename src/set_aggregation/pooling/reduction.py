@@ -69,10 +69,8 @@ class Reference(nn.Module):
 
 
 def matches(values: Iterable[tuple[Hashable, Any]], num_prefix_tokens: dict[int, int]) -> list[Match]:
-    """Return the global poolings among the intermediate values of a forward pass, in their order.
-
-    Of several equal inputs of one pooling the last with most axes counts, of several equal outputs the first.
-    """
+    """Return the global poolings among the intermediate values of a forward pass, in their order."""
+    # Of several equal inputs of one pooling the last with most axes counts, of several equal outputs the first.
     found: list[Match] = []
     maps: list[tuple[Hashable, Tensor]] = []
     masks: list[tuple[Hashable, Tensor]] = []

@@ -70,11 +70,10 @@ def attributes_kept(model: nn.Module) -> Iterator[None]:
 
 
 class Trial:
-    """Reproducible runs of a network in evaluation mode, without effect on its weights, buffers and gradients.
+    """Reproducible runs of a network in evaluation mode, and its outputs and gradients before anything is replaced.
 
-    Constant values, such as a zero classifier or the weights and statistics of a fresh normalization, would hide what
-    the network computes: the runs use noise for them. The outputs and gradients before anything is replaced are kept,
-    on inputs that differ in values, batch size and, where the network takes that, in the size of the images.
+    The runs have no effect on weights, buffers and gradients. Constant values, such as a zero classifier or fresh
+    statistics of a normalization, would hide what the network computes: the runs use noise for them.
     """
 
     def __init__(self, model: nn.Module, inputs: Inputs) -> None:

@@ -30,10 +30,7 @@ _MOST_LINES = 8  # of settings beside a row
 
 
 def comparison_figure(comparison: Comparison) -> Figure:
-    """Draw accuracy against epochs: a row for each data set and aggregator, a column for each width.
-
-    Lines are means over the seeds, bands go from the lowest to the highest. All panels of a data set have one scale.
-    """
+    """Draw accuracy against epochs: a row for each data set and aggregator, a column for each width."""
     blocks = [list(block) for _, block in itertools.groupby(comparison.rows, key=lambda row: row.data)]
     num_columns = len(comparison.widths)
     panel = _PANELS.get(max(num_columns, len(comparison.rows)), _SMALL_PANEL)

@@ -31,10 +31,7 @@ def draw_panel(
     quantity: Literal["accuracy", "loss"] = "accuracy",
     validation: bool = True,
 ) -> None:
-    """Draw training set (blue), test set (red) and the gap between them (grey), as the paper's Figures 3 and 4.
-
-    Of several runs the mean is drawn, with a band from the lowest to the highest.
-    """
+    """Draw training set, test set and the gap, of several runs the mean and a band from the lowest to the highest."""
     epochs = common_epochs(histories)
     means = {}
     for part, color in (("train", TRAIN), ("test", TEST)):

@@ -36,10 +36,7 @@ def accuracy_by_size(metrics: Mapping[str, SupportsFloat]) -> dict[str, float]:
 
 
 def next_commands(folder: Path, url: str | None, checkpoint: str) -> dict[str, str]:
-    """Return commands to look at a run, to send it to W&B and to test it again.
-
-    The first sets the shell variable ``RUN``, which the others use, so that lines are short.
-    """
+    """Return commands to look at a run, to send it to W&B and to test it again; the first sets ``RUN`` for all."""
     name = shlex.quote(relative(folder))
     run = "$RUN" if name == relative(folder) else '"$RUN"'
     commands = {"everything is in": f"RUN={name}"}

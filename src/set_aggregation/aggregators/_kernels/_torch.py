@@ -26,17 +26,13 @@ def is_transformed() -> bool:
 
 @cache
 def onednn_is_faster() -> bool:
-    """Measure once whether :func:`onednn_linear` is clearly faster than ``torch.mm`` in float32 on this processor.
-
-    It is several times as fast where ``torch.mm``'s library has no code for the processor. The margin keeps the choice,
-    and with it the rounding, the same in every process.
-    """
+    """Measure once whether :func:`onednn_linear` is clearly faster than ``torch.mm`` in float32 on this processor."""
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # type: ignore[no-untyped-call]
         return False
     x = torch.ones(512, 64)
     products = (partial(torch.mm, x, x.t()), partial(onednn_linear, x, x))
     mm, onednn = (min(timeit.repeat(product, number=1, repeat=7)) for product in products)
-    return onednn * 1.5 < mm
+    return onednn * 1.5 < mm  # the margin keeps the choice, and with it the rounding, the same in every process
 
 
 def onednn_linear(x: Tensor, weight: Tensor) -> Tensor:

@@ -26,21 +26,12 @@ def formula(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, positi
 
 
 def _operator(name: str, forward: Operator, backward: Backward) -> Operator:
-    """Register an operator and its gradient.
-
-    The operator takes elements x (B, N, D), directions (M, D + P), biases (M,), a mask (B, N) or None and positions
-    (N, P) or (B, N, P) or None, and returns the sums (B, M) in float32 at least.
-    """
+    """Register an operator that takes :func:`formula`'s arguments and sums in float32 at least, and its gradient."""
+    schema = f"({_INPUTS}) -> Tensor"
+    operator = torch.library.custom_op(f"set_aggregation::{name}", forward, mutates_args=(), schema=schema)
     schema = f"(Tensor grad, {_INPUTS}, bool rows_need_grad, bool directions_need_grad)"
-    operator = torch.library.custom_op(
-        f"set_aggregation::{name}", forward, mutates_args=(), schema=f"({_INPUTS}) -> Tensor"
-    )
-    gradient = torch.library.custom_op(
-        f"set_aggregation::{name}_backward",
-        backward,
-        mutates_args=(),
-        schema=f"{schema} -> (Tensor, Tensor, Tensor, Tensor)",
-    )
+    schema += " -> (Tensor, Tensor, Tensor, Tensor)"
+    gradient = torch.library.custom_op(f"set_aggregation::{name}_backward", backward, mutates_args=(), schema=schema)
 
     @operator.register_fake
     def _(x: Tensor, weight: Tensor, *_: Any) -> Tensor:
@@ -86,11 +77,7 @@ def _triton_backward(grad: Tensor, x: Tensor, *inputs: Any) -> tuple[Tensor, Ten
 
 @cache
 def trusted_kernels(device: torch.device, dtype: torch.dtype) -> ModuleType:
-    """Return the Triton kernels if a small sum and its gradients are right on this device, else the blocked sum.
-
-    The kernels were written before all the hardware they may run on existed. They are checked once per device and
-    dtype, and a failure warns once.
-    """
+    """Return the Triton kernels if a small sum and its gradients are right on this device, else the blocked sum."""
     try:
         from set_aggregation.aggregators._kernels import triton_sum  # imported only where Triton is installed
 

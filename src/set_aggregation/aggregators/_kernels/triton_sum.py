@@ -1,6 +1,5 @@
 """SAN's sum by Triton kernels."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,12 +23,12 @@ def forward(
     positions: Float[Tensor, "*B N P"] | None,
 ) -> Float[Tensor, "B M"]:
     """Return SAN's sum; only its inputs and its output are read from and written to memory."""
-    inputs = _Inputs.of(x, weight, bias, mask, positions)
+    tensors, numbers, constants = _arguments(x, weight, bias, mask, positions)
     y = x.new_zeros(len(x), len(weight), dtype=torch.float32)
     if y.numel() and x.shape[1]:
         triton_kernels.forward[
             lambda meta: (triton.cdiv(len(weight), meta["BLOCK_M"]), triton.cdiv(len(x), meta["SETS"]))
-        ](*inputs.tensors, y, *inputs.sizes, *inputs.strides, **inputs.constants)
+        ](*tensors, y, *numbers, **constants)
     return y
 
 
@@ -44,80 +43,56 @@ def backward(
     directions_need_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, weight, bias and positions, recomputing the activations."""
-    inputs = _Inputs.of(x, weight, bias, mask, positions)
+    tensors, numbers, constants = _arguments(x, weight, bias, mask, positions)
+    rows, _, shared, _ = tensors
     grad = grad.contiguous()
-    num_sets, num_elements, num_features = inputs.x.shape
+    num_sets, num_elements, num_features = rows.shape
     any_work = num_sets * num_elements > 0
-    grad_x = torch.zeros_like(inputs.x)
+    grad_x = torch.zeros_like(rows)
     if rows_need_grad and any_work:
         triton_kernels.backward_x[lambda meta: (triton.cdiv(num_elements, meta["BLOCK_N"]), num_sets)](
-            grad, *inputs.tensors, grad_x, *inputs.sizes, *inputs.strides, *grad_x.stride(), **inputs.constants
+            grad, *tensors, grad_x, *numbers, *grad_x.stride(), **constants
         )
     # The gradient of a direction is a sum over all elements of all sets, divided among many programs.
-    positional = inputs.bias.ndim == 2
+    positional = shared.ndim == 2
     wanted = max(_PROGRAMS // triton.cdiv(len(weight), 64), 1)
     sets_per_share = max(triton.cdiv(num_sets, wanted), _SETS_PER_POSITION if positional else 1)
     set_shares = triton.cdiv(num_sets, sets_per_share)
     element_shares = max(min(wanted // max(set_shares, 1), triton.cdiv(num_elements, 64)), 1)
     shares = set_shares * element_shares
     grad_weight = x.new_zeros(shares, len(weight), num_features, dtype=torch.float32)
-    grad_bias = x.new_zeros(set_shares if positional else shares, *inputs.bias.shape, dtype=torch.float32)
+    grad_bias = x.new_zeros(set_shares if positional else shares, *shared.shape, dtype=torch.float32)
     if (directions_need_grad or (rows_need_grad and positional)) and any_work:
         triton_kernels.backward_weight[lambda meta: (triton.cdiv(len(weight), meta["BLOCK_M"]), shares)](
-            grad, *inputs.tensors, grad_weight, grad_bias, *inputs.sizes, *inputs.strides,
-            sets_per_share, set_shares, element_shares, **inputs.constants,
-        )  # fmt: skip
+            grad, *tensors, grad_weight, grad_bias, *numbers, sets_per_share, set_shares, element_shares, **constants
+        )
     return _gradients(grad_x, grad_weight.sum(0), grad_bias.sum(0), x, weight, positions)
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    """Arguments of the kernels.
-
-    Positions that all sets share become a bias per position, so that the inner size stays D: D + P would be padded to
-    the next power of two. For few sets that does not pay; then, and where each set has its own positions, they are P
-    more features.
-    """
-
-    x: Tensor  # B N D, or B N D+P
-    weight: Tensor  # M D, or M D+P
-    bias: Tensor  # M, or N M
-    mask: Tensor | None
-
-    @classmethod
-    def of(cls, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, positions: Tensor | None) -> "_Inputs":
-        mask = None if mask is None else mask.contiguous()
-        if positions is None:
-            return cls(x, weight.contiguous(), bias, mask)
-        if positions.ndim == 3 or len(x) < _FEW_SETS:
-            return cls(with_positions(x, positions), weight.contiguous(), bias, mask)
-        x_weight, position_weight = weight.tensor_split([x.shape[2]], 1)
-        places = torch.addmm(bias.float(), positions.float(), position_weight.float().t())
-        return cls(x, x_weight.contiguous(), places, mask)
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        return self.x, self.weight, self.bias, self.x if self.mask is None else self.mask
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        num_sets, num_elements, num_features = self.x.shape
-        # Block sizes are tuned once per power of two, not per number of elements.
-        return num_sets, num_elements, len(self.weight), num_features, triton.next_power_of_2(num_elements)
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        return (*self.x.stride(), self.bias.shape[-1])
-
-    @property
-    def constants(self) -> dict[str, Any]:
-        return {
-            "BLOCK_D": max(triton.next_power_of_2(self.x.shape[2]), 16),
-            "MASKED": self.mask is not None,
-            "POSITIONAL": self.bias.ndim == 2,
-            # float32 products on tensor cores: in three parts, or rounded if torch allows it.
-            "PRECISION": "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32",
-        }
+def _arguments(
+    x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, positions: Tensor | None
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], tuple[int, ...], dict[str, Any]]:
+    """Return the arguments of all kernels: x, weight, bias and mask; sizes and strides; constants."""
+    # Positions that all sets share become a bias per position, N M, so that the inner size stays D: D + P would be
+    # padded to the next power of two. For few sets that does not pay; then, and where each set has its own positions,
+    # they are P more features.
+    if positions is not None and (positions.ndim == 3 or len(x) < _FEW_SETS):
+        x = with_positions(x, positions)
+    elif positions is not None:
+        weight, position_weight = weight.tensor_split([x.shape[2]], 1)
+        bias = torch.addmm(bias.float(), positions.float(), position_weight.float().t())
+    num_sets, num_elements, num_features = x.shape
+    # Block sizes are tuned once per power of two, not per number of elements.
+    sizes = num_sets, num_elements, len(weight), num_features, triton.next_power_of_2(num_elements)
+    constants = {
+        "BLOCK_D": max(triton.next_power_of_2(num_features), 16),
+        "MASKED": mask is not None,
+        "POSITIONAL": bias.ndim == 2,
+        # float32 products on tensor cores: in three parts, or rounded if torch allows it.
+        "PRECISION": "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32",
+    }
+    tensors = x, weight.contiguous(), bias, x if mask is None else mask.contiguous()
+    return tensors, (*sizes, *x.stride(), bias.shape[-1]), constants
 
 
 def _gradients(
