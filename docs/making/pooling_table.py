@@ -28,7 +28,8 @@ def _row(name: str) -> list[str]:
     cls = getattr(aggregators, name)
     layer = cls(**{key: SIZES[key] for key in inspect.signature(cls).parameters if key in SIZES})
     summary = sys.modules[cls.__module__].__doc__.splitlines()[0].rstrip(".")
-    output = re.search(r"- output: :math:`\(B, (.*?)\)`", cls.__doc__)[1]
+    size = "M" if "out_features" in inspect.signature(cls).parameters else "D"  # unless the docstring has another
+    output = (*re.findall(r"- output: :math:`\(B, (.*?)\)`", cls.__doc__), size)[0]
     parameters = sum(parameter.numel() for parameter in layer.parameters())
     takes = ("any size" if layer.any_set_size else "one size") + (
         ", positions" if cls.uses_positions and layer.uses_positions else ""

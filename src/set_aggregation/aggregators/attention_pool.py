@@ -31,7 +31,7 @@ class SoftmaxPool(SetReduction):
         positions: Float[Tensor, "*B N P"] | None = None,
         return_weights: bool = False,
     ) -> Float[Tensor, "B D"] | tuple[Float[Tensor, "B D"], Float[Tensor, "B N"]]:
-        """Aggregate each set; with ``return_weights`` also return the weight of each element, zero at padding."""
+        """Aggregate each set; with ``return_weights`` also return the weights (B, N) of the elements, 0 at padding."""
         if isinstance(x, fx.Proxy):
             return self._traced(x, mask, positions, return_weights)
         y = super().forward(x, mask, positions)
@@ -47,17 +47,12 @@ class AttentionPool(SoftmaxPool):
     .. math::
         y = \sum_{i=1}^{N} a_i x_i, \qquad a = \mathrm{softmax}_i (q^\top x_i / \sqrt D).
 
-    It has one query and one head, and neither keys nor values are projected. A matrix for the keys would change
-    nothing, since with one query :math:`q^\top W x_i = (W^\top q)^\top x_i`. For multihead attention with projections
-    see :class:`PMA`, for a query computed from the set :class:`SimPool`.
-
-    The query is initially zero, which is average pooling.
+    It has one query and one head, and neither keys nor values are projected; a matrix for the keys would change
+    nothing. For multihead attention with projections see :class:`PMA`, for a query computed from the set
+    :class:`SimPool`. The query is initially zero, which is average pooling.
 
     Args:
         in_features: size D of an element, and of the output.
-
-    Shape:
-        - output: :math:`(B, D)`; with ``return_weights=True`` also the weights, :math:`(B, N)`.
 
     Example:
         >>> import torch

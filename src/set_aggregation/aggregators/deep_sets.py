@@ -26,9 +26,6 @@ class DeepSets(ElementSum):
         reduction: ``"sum"`` as in the paper, or ``"mean"``, whose scale does not grow with N.
         position_features: size P of a position, as in :class:`SAN`.
 
-    Shape:
-        - output: :math:`(B, M)`.
-
     Example:
         >>> import torch
         >>> phi = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.Tanh())

@@ -23,9 +23,6 @@ class FSPool(Aggregator):
         in_features: size D of an element, and of the output.
         num_pieces: number k of pieces; 20 in the authors' code.
 
-    Shape:
-        - output: :math:`(B, D)`.
-
     Example:
         >>> import torch
         >>> FSPool(in_features=64)(torch.randn(8, 36, 64)).shape

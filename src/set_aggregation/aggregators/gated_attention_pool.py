@@ -23,9 +23,6 @@ class GatedAttentionPool(SoftmaxPool):
         in_features: size D of an element, and of the output.
         hidden_features: size L of the hidden layer, 128 in the authors' code.
 
-    Shape:
-        - output: :math:`(B, D)`; with ``return_weights=True`` also the weights, :math:`(B, N)`.
-
     Example:
         >>> import torch
         >>> pool = GatedAttentionPool(in_features=64)

@@ -24,9 +24,6 @@ class GeM(SetReduction):
         p: the initial exponent. A learned p below 1, where derivatives are unbounded, is replaced by 2 - p.
         per_channel: learn one exponent for each feature instead of one for all.
 
-    Shape:
-        - output: :math:`(B, D)`.
-
     Example:
         >>> import torch
         >>> GeM(in_features=2, p=2.0)(torch.tensor([[[1.0, 4.0], [7.0, -4.0]]]))

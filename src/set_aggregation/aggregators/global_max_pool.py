@@ -18,9 +18,6 @@ class GlobalMaxPool(SetReduction):
     Args:
         in_features: size D of an element, and of the output.
 
-    Shape:
-        - output: :math:`(B, D)`.
-
     Example:
         >>> import torch
         >>> GlobalMaxPool(in_features=2)(torch.tensor([[[1.0, 6.0], [3.0, 2.0]]]))

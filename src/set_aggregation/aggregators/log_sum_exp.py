@@ -26,9 +26,6 @@ class LogSumExp(SetReduction):
         r: the initial sharpness.
         learn: learn the logarithm of r; otherwise r is fixed.
 
-    Shape:
-        - output: :math:`(B, D)`.
-
     Example:
         >>> import torch
         >>> LogSumExp(in_features=1, r=2.0)(torch.tensor([[[1.0], [2.0], [3.0]]]))

@@ -43,9 +43,6 @@ class PowerMeanSAN(ElementSum):
         reduction: ``"mean"``, or ``"sum"`` without the 1/N, as in the remark. The limit is the same.
         position_features: size P of a position, as in :class:`SAN`.
 
-    Shape:
-        - output: :math:`(B, M)`.
-
     Example:
         >>> import torch
         >>> san = PowerMeanSAN(in_features=64, out_features=512, p=3.0, learn_p=True)

@@ -22,9 +22,6 @@ class Quantile(Aggregator):
         in_features: size D of an element, and of the output.
         q: the quantile, from 0, the minimum, to 1, the maximum.
 
-    Shape:
-        - output: :math:`(B, D)`.
-
     Example:
         >>> import torch
         >>> Quantile(in_features=1)(torch.tensor([[[1.0], [100.0], [3.0]]]))

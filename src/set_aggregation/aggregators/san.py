@@ -31,15 +31,9 @@ class SAN(ElementSum):
             universal approximation property.
         position_features: size P of a position. Positions are P more features of every element, as in Section 4.1. None
             takes no positions (in a ``SetClassifier``: takes those it makes).
-        implementation: how the sum is computed. ``"eager"`` computes the formula step by step and stores all B x N x M
-            activations for the backward pass. ``"blocked"``, for CPUs, computes a block of them at a time, and
-            recomputes it for the gradients; ``"triton"``, for NVIDIA GPUs, never writes them to memory. ``"auto"``
-            chooses by the device, and is eager where the other two cannot compute it: other activations, a projection
-            with hooks, ``torch.func``, exported programs; for Triton also double precision, and elements whose D + P
-            features take more than 512 bytes. Ragged sets and gradients of gradients are always eager.
-
-    Shape:
-        - output: :math:`(B, M)`, summed in float32 at least.
+        implementation: how the sum is computed: ``"eager"``, by the formula, which stores all B x N x M activations for
+            the backward pass; ``"blocked"``, for CPUs, a block of them at a time; ``"triton"``, for NVIDIA GPUs, in
+            registers; ``"auto"``, the fastest that supports the case.
 
     Example:
         >>> import torch

@@ -205,8 +205,7 @@ def as_ragged(
             expected = "(B + 1,)" if num_sets is None else f"({num_sets + 1},)"
             raise ValueError(f"{name}: got offsets of shape {tuple(offsets.shape)}, expected {expected}")
         if readable and (offsets[0] != 0 or offsets[-1] != num_elements or (offsets.diff() < 0).any()):
-            got = f"offsets from {offsets[0]} to {offsets[-1]}" if (offsets.diff() >= 0).all() else "offsets that fall"
-            raise ValueError(f"{name}: got {got}, expected them to rise from 0 to {num_elements}")
+            raise ValueError(f"{name}: got offsets {offsets.tolist()}, expected them to rise from 0 to {num_elements}")
         element = torch.arange(num_elements, dtype=offsets.dtype, device=offsets.device)
         num_sets = offsets.shape[0] - 1
         if torch.compiler.is_exporting():
@@ -223,8 +222,8 @@ def as_ragged(
         if num_sets is None:
             num_sets = int(index.max()) + 1 if num_elements > 0 else 0
         if readable and num_elements > 0 and not 0 <= index.min() <= index.max() < num_sets:
-            found = f"{index.min()} to {index.max()}"
-            raise ValueError(f"{name}: got set numbers from {found} in index, expected 0 to {num_sets - 1}")
+            got = f"set numbers from {index.min()} to {index.max()}"
+            raise ValueError(f"{name}: got {got} in index, expected 0 to {num_sets - 1}")
     sets = RaggedSets(index.long(), num_sets, max_set_size)
     if readable and max_set_size is not None and (largest := int(index.bincount(minlength=1).max())) > max_set_size:
         raise ValueError(f"{name}: got a set of {largest} elements, expected at most max_set_size={max_set_size}")

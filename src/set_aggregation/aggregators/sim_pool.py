@@ -26,9 +26,6 @@ class SimPool(SoftmaxPool):
         gamma: the exponent :math:`\gamma`, at least 1; the authors take 2 for convolutional networks and 1.25 for
             vision transformers.
 
-    Shape:
-        - output: :math:`(B, D)`; with ``return_weights=True`` also the weights, :math:`(B, N)`.
-
     Example:
         >>> import torch
         >>> SimPool(in_features=64)(torch.randn(8, 36, 64)).shape

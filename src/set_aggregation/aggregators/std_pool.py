@@ -19,9 +19,6 @@ class StdPool(SetReduction):
     Args:
         in_features: size D of an element, and of the output.
 
-    Shape:
-        - output: :math:`(B, D)`.
-
     Example:
         >>> import torch
         >>> StdPool(in_features=2)(torch.tensor([[[1.0, 2.0], [3.0, 6.0]]]))

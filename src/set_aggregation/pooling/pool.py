@@ -82,17 +82,10 @@ class Pool(nn.Module):
 
 
 class Pool2d(Pool):
-    """Aggregates the pixels of a feature map, instead of ``nn.AdaptiveAvgPool2d(1)`` and ``nn.Flatten()``.
+    """:class:`Pool` of feature maps (B, D, h, w), instead of ``nn.AdaptiveAvgPool2d(1)`` and ``nn.Flatten()``.
 
-    Args:
-        aggregator: any aggregator whose ``in_features`` equal the channels of the map.
-        positions: those that :class:`~set_aggregation.pooling.feature_set.FeatureSet` makes; build the aggregator with
-            their ``position_features``: 2 for ``"linear"``, 16 for ``"trigonometric"``.
-
-    Shape:
-        - input: :math:`(B, D, h, w)`; mask: :math:`(B, h, w)`, True at pixels of the image, for images that were
-          padded to one size.
-        - output: :math:`(B, M)`.
+    Build the aggregator with ``position_features`` 2 for ``"linear"`` positions, 16 for ``"trigonometric"`` ones. The
+    mask (B, h, w) is True at pixels of the image, for images that were padded to one size.
 
     Example:
         >>> import torch
