@@ -2,8 +2,9 @@
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,8 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = vars(parser().parse_args(arguments))
         if seeds := options.get("seeds"):
             options["seeds"] = sorted({*chain(*seeds)})
-        commands: dict[str, Callable[..., int]] = {"run": _run, "report": _report, "sweep": _sweep}
-        return commands[options.pop("command")](**options)
+        command = options.pop("command")
+        if command == "run":
+            return _run(**options)
+        if command == "report":
+            from reproduction.report import write_report
+
+            print("wrote", write_report(**options))  # noqa: T201
+        else:
+            from reproduction.sweep import sweep
+
+            print(sweep(**options), end="")  # noqa: T201
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
@@ -33,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         need = "pip install 'set-aggregation[reproduction]'" if error.name != "fcntl" else "use Linux, macOS or WSL"
         print(f"error: got no module {error.name}; {need}", file=sys.stderr)  # noqa: T201
         return 1
+    return 0
 
 
 def _run(
@@ -45,8 +56,7 @@ def _run(
     keep_checkpoints: bool,
     **choice: Any,
 ) -> int:
-    from reproduction import runner
-    from reproduction.grid import expand
+    from reproduction import grid, runner
 
     if not Path("main.py").is_file() or not Path("configs").is_dir():
         raise ValueError("got a working folder without main.py and configs/; change to the project's folder")
@@ -58,8 +68,8 @@ def _run(
     if data_dir is not None:
         os.environ["SAN_DATA_DIR"] = str(data_dir.absolute())
     number, num_shards = shard
-    grid = expand(experiment, **choice)[number - 1 :: num_shards]
-    return runner.Runner(file, runs, runner.environments(jobs), keep_checkpoints).run(grid)
+    share = grid.expand(experiment, **choice)[number - 1 :: num_shards]
+    return runner.Runner(file, runs, runner.environments(jobs), keep_checkpoints).run(share)
 
 
 def _measure(experiment: str, file: Path) -> int:
@@ -75,21 +85,6 @@ def _measure(experiment: str, file: Path) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command resumes")  # noqa: T201
         return os.EX_TEMPFAIL
-    return 0
-
-
-def _report(results: Path) -> int:
-    from reproduction.report import write_report
-
-    print(f"wrote {write_report(results)}")  # noqa: T201
-    return 0
-
-
-def _sweep(experiment: str, **choice: Any) -> int:
-    from reproduction.grid import expand
-    from reproduction.sweep import sweep
-
-    print(sweep(experiment, expand(experiment, **choice)), end="")  # noqa: T201
     return 0
 
 
@@ -123,24 +118,26 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _numbers(pattern: str, text: str, expected: str) -> list[int]:
+    found = re.fullmatch(pattern, text)
+    numbers = [int(number) for number in found.groups() if number] if found else [1, 0]
+    if numbers != sorted(numbers):
+        raise argparse.ArgumentTypeError(f"got {text}, expected {expected}")
+    return numbers
+
+
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text}, expected a number of at least 1")
-    return int(text)
+    return _numbers("0*([1-9][0-9]*)", text, "a number of at least 1")[0]
 
 
 def _seeds(text: str) -> range:
-    first, dash, last = text.partition("-")
-    if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
-        raise argparse.ArgumentTypeError(f"got {text}, expected a seed such as 3 or several such as 0-4")
-    return range(int(first), int(last or first) + 1)
+    numbers = _numbers("([0-9]+)(?:-([0-9]+))?", text, "a seed such as 3 or several such as 0-4")
+    return range(numbers[0], numbers[-1] + 1)
 
 
 def _shard(text: str) -> tuple[int, int]:
-    number, _, num_shards = text.partition("/")
-    if not (number.isdecimal() and num_shards.isdecimal() and 1 <= int(number) <= int(num_shards)):
-        raise argparse.ArgumentTypeError(f"got {text}, expected a share such as 1/8, the first of eight")
-    return int(number), int(num_shards)
+    number, num_shards = _numbers("([1-9][0-9]*)/([0-9]+)", text, "a share such as 1/8, the first of eight")
+    return number, num_shards
 
 
 if __name__ == "__main__":

@@ -95,15 +95,12 @@ def at_sizes(runs: pd.DataFrame) -> pd.DataFrame:
 
 def epochs_to(level: float, curves: Sequence[Mapping[str, float]]) -> float:
     """Return the epoch at which test accuracy reaches a level, interpolated; one after the last if it never does."""
-    before: Mapping[str, float] | None = None
-    for row in curves:
-        if row["test_accuracy"] >= level:
-            if before is None:
-                return row["epoch"]
-            share = (level - before["test_accuracy"]) / (row["test_accuracy"] - before["test_accuracy"])
-            return before["epoch"] + share * (row["epoch"] - before["epoch"])
-        before = row
-    return len(curves) + 1.0
+    accuracies = [row["test_accuracy"] for row in curves]
+    before = next((number for number, accuracy in enumerate(accuracies) if accuracy >= level), len(curves))
+    if before in (0, len(curves)):
+        return before + 1.0
+    rise = accuracies[before] - accuracies[before - 1]
+    return before + (level - accuracies[before - 1]) / rise
 
 
 def _global(runs: pd.DataFrame) -> Iterator[Difference]:

@@ -116,9 +116,7 @@ def _with_ablations(run: RunSpec) -> Iterator[RunSpec]:
     if run == one_size and run.epochs == _EPOCHS:
         yield replace(run, epochs=_MANY_EPOCHS)
     for overrides in ABLATIONS:
-        applies, applies_to_one_size = (
-            all(OPTIONS[name].applies(each) for name in overrides) for each in (run, one_size)
-        )
+        applies, applies_to_one_size = (all(OPTIONS[name][1](each) for name in overrides) for each in (run, one_size))
         if applies and (run == one_size or not applies_to_one_size):
             yield replace(run, overrides=dict(overrides))
 

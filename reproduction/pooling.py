@@ -3,17 +3,18 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reproduction.paper_numbers import DATA
+from reproduction.records import Results
 from reproduction.run_spec import aggregator_config
 from reproduction.statistics import t_interval
 from reproduction.tables import NOT_RUN, Table, measured
 
 _PANELS = [(data, train_sizes) for data in DATA for train_sizes in ("", "all")]
-_COLORS = {"equal epochs": "#0072B2", "equal time": "#D55E00"}  # of Okabe and Ito
 _NOTE = (
     "The small network of the paper's Table 1, trained on 10,000 images in batches of 64 for {epochs} epochs "
     "({steps:,} steps). All have the parameters of SAN with M = 1024 behind the backbone, 78,858, to 1.1 %: "
@@ -29,32 +30,33 @@ def pooling_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return runs if runs.empty else runs[runs["epochs"] == runs["epochs"].mode().max()]
 
 
-def pooling_table(runs: pd.DataFrame, measurements: pd.DataFrame) -> Table:
-    """Return a row for each aggregator, the best on CIFAR-10 first."""
-    cells = {key: list(group["score"]) for key, group in runs.groupby(["aggregator", "data", "train_sizes"])}
-    ratios = _ratios(measurements, "cifar10", "")
-    best_first = sorted(set(runs["aggregator"]), key=lambda name: -t_interval(cells.get((name, *_PANELS[0]), [0])).mean)
+def pooling_table(results: Results) -> Table | None:
+    """Return a row for each aggregator, the best on CIFAR-10 first; None without runs."""
+    runs, ratios = pooling_runs(results.runs), _ratios(results.measurements, "cifar10", "")
+    if runs.empty:
+        return None
+    scores = runs.pivot_table(
+        values="score", index="aggregator", columns=["data", "train_sizes"], aggfunc=["mean", measured]
+    )
+    texts = scores["measured"].reindex(columns=pd.MultiIndex.from_tuples(_PANELS)).astype(object).fillna(NOT_RUN)
     rows = [
-        (
-            _class(name),
-            f"{ratios[name]:.2f}" if name in ratios else NOT_RUN,
-            *(measured(cells.get((name, *panel), [])) for panel in _PANELS),
-        )
-        for name in best_first
+        (_class(name), f"{ratios[name]:.2f}" if name in ratios else NOT_RUN, *texts.loc[name])
+        for name in scores["mean"].sort_values(_PANELS[0], ascending=False).index
     ]
     epochs = int(runs["epochs"].iloc[0])
-    header = ("aggregator", "step", *(_title(panel) for panel in _PANELS))
+    header = ("aggregator", "step", *(_title(*panel) for panel in _PANELS))
     note = _NOTE.format(epochs=epochs, steps=epochs * math.ceil(10_000 / 64))
     return Table("All aggregators at equal parameters", note, header, rows)
 
 
-def pooling_figure(runs: pd.DataFrame, measurements: pd.DataFrame) -> Figure:
+def pooling_figure(results: Results) -> Figure:
     """Draw validation accuracy at equal epochs and in the time of average pooling, with 95 % intervals over seeds."""
+    runs = pooling_runs(results.runs)
     figure = Figure((11, 9), layout="constrained")
-    for axes, panel in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
-        own = runs[(runs["data"] == panel[0]) & (runs["train_sizes"] == panel[1])]
-        _draw(axes, own, _ratios(measurements, *panel))
-        axes.set_title(_title(panel), fontsize=10)
+    for axes, (data, train_sizes) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
+        own = runs[(runs["data"] == data) & (runs["train_sizes"] == train_sizes)]
+        _draw(axes, own, _ratios(results.measurements, data, train_sizes))
+        axes.set_title(_title(data, train_sizes), fontsize=10)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
@@ -62,31 +64,25 @@ def pooling_figure(runs: pd.DataFrame, measurements: pd.DataFrame) -> Figure:
 
 def accuracy_after(epochs: float, curves: Sequence[Mapping[str, float]]) -> float:
     """Return the validation accuracy after a number of epochs, interpolated; NaN before the first."""
-    points = {row["epoch"]: row["val_accuracy"] for row in curves if "val_accuracy" in row}
-    before, after = math.floor(epochs), math.ceil(epochs)
-    if not {before, after} <= points.keys():
-        return math.nan
-    return points[before] + (epochs - before) * (points[after] - points[before])
+    points = {row["epoch"]: row["val_accuracy"] for row in curves}
+    return float(np.interp(epochs, [*points], [*points.values()], left=math.nan, right=math.nan))
 
 
 def _draw(axes: Axes, runs: pd.DataFrame, ratios: Mapping[str, float]) -> None:
     worst_first = list(runs.groupby("aggregator")["score"].mean().sort_values().index)
-    for shift, label in ((0.12, "equal epochs"), (-0.12, "equal time")):
+    for shift, label, color in ((0.12, "equal epochs", "#0072B2"), (-0.12, "equal time", "#D55E00")):  # Okabe and Ito
         for position, name in enumerate(worst_first):
             slower = max(ratios.get(name, 1.0), 1.0) if label == "equal time" else 1.0
             own = runs[runs["aggregator"] == name]
-            values = [accuracy_after(run.epochs / slower, run.curves) for run in own.itertuples()]
-            if any(math.isnan(value) for value in values):
-                continue  # less than an epoch
-            interval = t_interval(values)
-            axes.errorbar(
+            interval = t_interval(accuracy_after(run.epochs / slower, run.curves) for run in own.itertuples())
+            axes.errorbar(  # nothing after less than an epoch, whose accuracy is NaN
                 interval.mean,
                 position + shift,
                 xerr=interval.half_width if interval.number > 1 else 0.0,
                 fmt="o",
                 markersize=4,
                 linewidth=1,
-                color=_COLORS[label],
+                color=color,
                 label=label if position == len(worst_first) - 1 else None,
             )
     axes.set_yticks(range(len(worst_first)), [_class(name) for name in worst_first], fontsize=8)
@@ -96,8 +92,8 @@ def _draw(axes: Axes, runs: pd.DataFrame, ratios: Mapping[str, float]) -> None:
 
 
 def _ratios(measurements: pd.DataFrame, data: str, train_sizes: str) -> dict[str, float]:
-    lines = measurements[(measurements["experiment"] == "pooling_time") & (measurements["data"] == data)]
-    lines = lines[lines["train_sizes"].fillna("") == train_sizes]
+    wanted = {"experiment": "pooling_time", "data": data, "train_sizes": train_sizes}
+    lines = measurements[(measurements[[*wanted]] == [*wanted.values()]).all(axis=1)]
     return dict(zip(lines["aggregator"], lines["ratio"], strict=True))
 
 
@@ -105,6 +101,5 @@ def _class(name: str) -> str:
     return str(aggregator_config(name)["class_path"])
 
 
-def _title(panel: tuple[str, str]) -> str:
-    data, train_sizes = panel
+def _title(data: str, train_sizes: str) -> str:
     return f"{DATA[data]}, {'several sizes' if train_sizes else 'one size'}"

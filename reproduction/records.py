@@ -3,11 +3,13 @@
 import fcntl
 import json
 import math
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
@@ -19,28 +21,14 @@ if TYPE_CHECKING:
 
 Measurements = Iterable[tuple[Mapping[str, Any], Callable[[], Mapping[str, float]]]]
 
-_RUN: Mapping[str, type | tuple[type, ...]] = {  # required values of a training
-    "settings.preset": str,
-    "settings.data": str,
-    "settings.backbone": str,
-    "settings.aggregator": str,
-    "settings.size": int,
-    "settings.train_sizes": (str, type(None)),
-    "settings.dropout": (int, float),
-    "settings.overrides": dict,
-    "settings.epochs": int,
-    "settings.seed": int,
-    "test_accuracy.best": (int, float),
-    "test_accuracy.last": (int, float),
-    "curves": list,
-    "seconds": (int, float),
+ENVIRONMENT = ("commit", "devices", "system", "versions")
+_RUN = ("preset", "data", "backbone", "aggregator", "size", "train_sizes", "dropout", "overrides", "epochs", "seed")
+_NUMBERS: Mapping[str | None, Mapping[str, tuple[str, ...]]] = {  # that a line must have, by experiment
+    None: {"settings": ("size", "dropout", "epochs", "seed"), "test_accuracy": ("best", "last")},  # a training
+    "theorem1": {"settings": ("elements", "features", "size", "seed"), "measured": ("error", "residual")},
+    "remark1": {"settings": ("p", "seed"), "measured": ("difference",)},
+    "pooling_time": {"settings": ("size",), "measured": ("ratio",)},
 }
-_MEASURED = {  # required values of a measurement, by experiment
-    "theorem1": ("settings.elements", "settings.features", "settings.size", "settings.seed", "measured.error"),
-    "remark1": ("settings.p", "settings.seed", "measured.difference"),
-    "pooling_time": ("settings.size", "measured.ratio"),
-}
-_ENVIRONMENT = ["environment.commit", "environment.devices", "environment.system", "environment.versions"]
 
 
 class Results(NamedTuple):
@@ -84,20 +72,35 @@ def append(file: Path, line: Mapping[str, Any]) -> bool:
 
 def read(folder: Path) -> Results:
     """Read and check all lines of a folder."""
-    runs: list[dict[str, Any]] = []
-    measurements: list[dict[str, Any]] = []
+    import pandas as pd  # takes a second, which a runner does not need
+
+    lines: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     places: dict[str, str] = {}
     for place, line in _lines(folder):
         first = places.setdefault(key_of(line["settings"]), place)
         if first != place:
             raise ValueError(f"got the settings of {first} again in {place}; remove one of the two lines")
         experiment = line["settings"].get("experiment")
-        needed = _RUN if experiment is None else dict.fromkeys(_MEASURED.get(experiment, ()), (int, float))
-        _check(place, line, needed)
-        (runs if experiment is None else measurements).append({**line, "place": place})
-    names = {_short_name(name) for needed in _MEASURED.values() for name in needed}
-    columns = [*names, "experiment", "aggregator", "residual", "data", "train_sizes", "place"]
-    return Results(_as_runs(runs), _table(measurements, columns))
+        for group, name in ((group, name) for group, names in _NUMBERS.get(experiment, {}).items() for name in names):
+            value = line.get(group, {}).get(name)
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"got {group}.{name} {value!r} in {place}, expected a number; remove the line")
+        lines[experiment is None].append({**line, "place": place})
+
+    def table(kind: bool, columns: Iterable[str]) -> "pd.DataFrame":
+        found = pd.json_normalize(lines[kind], max_level=1).rename(columns={"test_accuracy_per_size.best": "sizes"})
+        found = found.rename(columns=lambda name: re.sub(r"^(settings|measured|test_accuracy)\.", "", name))
+        found = found.reindex(columns=[*columns, "seconds", "place", *(f"environment.{name}" for name in ENVIRONMENT)])
+        return found.assign(train_sizes=found["train_sizes"].astype(object).fillna(""))
+
+    parameters = ["parameters.aggregator", "parameters.head"]
+    runs = table(True, [*_RUN, "best", "last", "sizes", "curves", *parameters])
+    runs["overrides"] = runs["overrides"].map(key_of).astype(object)
+    runs["parameters"] = runs[parameters].sum(axis=1, skipna=False)
+    each_run = zip(runs["sizes"], runs["best"], strict=True)
+    runs["score"] = [fmean(sizes.values()) if isinstance(sizes, dict) else best for sizes, best in each_run]
+    of_all = {name for groups in _NUMBERS.values() for names in groups.values() for name in names}
+    return Results(runs, table(False, ["experiment", "aggregator", "data", "train_sizes", *sorted(of_all)]))
 
 
 def run_line(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -157,43 +160,6 @@ def _lines(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 line["settings"].items()
             except (ValueError, TypeError, LookupError, AttributeError):
                 raise ValueError(
-                    f"got no result in line {number} of {file}, expected a JSON object with settings; "
-                    "correct or remove the line"
+                    f"got no result in line {number} of {file}, expected a JSON object with settings; remove the line"
                 ) from None
             yield f"{file.stem}:{number}", line
-
-
-def _check(place: str, line: Mapping[str, Any], needed: Mapping[str, type | tuple[type, ...]]) -> None:
-    for name, kind in needed.items():
-        value: Any = line
-        for part in name.split("."):
-            value = value.get(part, "missing") if isinstance(value, dict) else "missing"
-        if not isinstance(value, kind) or (isinstance(value, float) and not math.isfinite(value)):
-            raise ValueError(f"got {name} {value!r} in {place}, expected {kind}; correct or remove the line")
-
-
-def _table(lines: list[dict[str, Any]], columns: Iterable[str]) -> "pd.DataFrame":
-    import pandas as pd  # takes a second, which a runner does not need
-
-    table = pd.json_normalize(lines, max_level=1).rename(columns=_short_name)
-    return table.assign(**dict.fromkeys({*columns} - {*table.columns}))
-
-
-def _as_runs(lines: list[dict[str, Any]]) -> "pd.DataFrame":
-    parameters = ["parameters.aggregator", "parameters.head"]
-    runs = _table(lines, [*map(_short_name, _RUN), "sizes", "place", *parameters, *_ENVIRONMENT])
-    runs["overrides"] = runs["overrides"].map(key_of).astype(object)
-    runs["train_sizes"] = runs["train_sizes"].fillna("")
-    runs["parameters"] = runs[parameters].sum(axis=1, skipna=False)
-    runs["score"] = [
-        sum(run["sizes"].values()) / len(run["sizes"]) if isinstance(run["sizes"], dict) else run["best"]
-        for run in runs.to_dict("records")
-    ]
-    return runs
-
-
-def _short_name(name: str) -> str:
-    if name == "test_accuracy_per_size.best":
-        return "sizes"
-    group, _, last = name.rpartition(".")
-    return last if group in ("settings", "measured", "test_accuracy") else name

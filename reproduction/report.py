@@ -19,23 +19,21 @@ from set_aggregation.runs.files import atomic_write
 _NO_RESULTS = "No results yet: `python -m reproduction run table2` makes some."
 
 
-def write_report(folder: Path) -> Path:
+def write_report(results: Path) -> Path:
     """Write the report and its figures into the folder of results, and the summaries into README and docs."""
-    if not folder.is_dir():
-        raise ValueError(f"got no folder {folder}; python -m reproduction run makes it")
-    results = read(folder)
-    project = folder.absolute().parent
-    drawn = figures(results)
+    if not results.is_dir():
+        raise ValueError(f"got no folder {results}; python -m reproduction run makes it")
+    lines, project = read(results), results.absolute().parent
+    drawn = figures(lines)
     for file, (_, draw) in drawn.items():
-        _write(folder / file, as_file(draw, "png", dpi=100))
-    _write(folder / "REPORT.md", report(results, {file: caption for file, (caption, _) in drawn.items()}).encode())
-    _write_between(project / "README.md", "paper summary", summary(results, "summary.png" in drawn))
-    pooling = pooling_runs(results.runs)
-    table = None if pooling.empty else pooling_table(pooling, results.measurements)
+        _write(results / file, as_file(draw, "png", dpi=100))
+    _write(results / "REPORT.md", report(lines, {file: caption for file, (caption, _) in drawn.items()}).encode())
+    _write_between(project / "README.md", "paper summary", summary(lines, "summary.png" in drawn))
+    table = pooling_table(lines)
     page = project / "docs" / "pooling.md"
     if _write_between(page, "comparison of poolings", _render("pooling.md.jinja", table=table)) and table:
-        _write(project / "docs" / "pooling.png", (folder / "pooling.png").read_bytes())
-    return folder / "REPORT.md"
+        _write(page.with_name("pooling.png"), (results / "pooling.png").read_bytes())
+    return results / "REPORT.md"
 
 
 def report(results: Results, captions: dict[str, str]) -> str:
@@ -43,7 +41,6 @@ def report(results: Results, captions: dict[str, str]) -> str:
     runs, measurements = results.runs, results.measurements
     if runs.empty and measurements.empty:
         return f"# The paper's experiments, reproduced\n\n{_NO_RESULTS}\n"
-    pooling = pooling_runs(runs)
     return _render(
         "report.md.jinja",
         verdicts=tables.verdicts(claims.judge(runs, measurements)),
@@ -51,7 +48,7 @@ def report(results: Results, captions: dict[str, str]) -> str:
         tables=tables.paper_tables(runs),
         captions={file: caption for file, caption in captions.items() if file.startswith("figure")},
         theory=theory_table(measurements) if "theory.png" in captions else None,
-        pooling=None if pooling.empty else pooling_table(pooling, measurements),
+        pooling=pooling_table(results),
         environments=tables.environments(runs, measurements),
     )
 
@@ -60,9 +57,8 @@ def summary(results: Results, has_figure: bool) -> str:
     """Return the summary for the README: a row for each claim, and one figure."""
     if results.runs.empty and results.measurements.empty:
         return _NO_RESULTS
-    judged = claims.judge(results.runs, results.measurements)
     texts: dict[str, list[str]] = {}
-    for each in judged:
+    for each in claims.judge(results.runs, results.measurements):
         of_epochs = f"{each.verdict} ({each.epochs} epochs)" if each.epochs else each.verdict
         texts.setdefault(f"{each.number}. {each.claim}", []).append(of_epochs if each.num_runs else "not run")
     rows = [(claim, "; ".join(verdicts)) for claim, verdicts in texts.items()]
@@ -81,11 +77,10 @@ def figures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
                 found[file] = caption, partial(learning_curves, group, data)
     if (summary_drawing := summary_figure(results.runs)) is not None:
         found["summary.png"] = "", lambda: summary_drawing
-    measured = set(results.measurements["experiment"])
-    if {"theorem1", "remark1"} <= measured:
+    if {"theorem1", "remark1"} <= set(results.measurements["experiment"]):
         found["theory.png"] = "", partial(theory_figure, results.measurements)
-    if len(pooling := pooling_runs(results.runs)):
-        found["pooling.png"] = "", partial(pooling_figure, pooling, results.measurements)
+    if len(pooling_runs(results.runs)):
+        found["pooling.png"] = "", partial(pooling_figure, results)
     return found
 
 

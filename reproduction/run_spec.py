@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -28,25 +28,23 @@ class RunSpec:
     overrides: Mapping[str, Any] = field(default_factory=dict)  # values of OPTIONS that differ from the preset
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Settings as in ``results/*.jsonl``."""
-        return asdict(self)
-
-    @property
     def key(self) -> str:
-        """Text that identifies the settings."""
-        return key_of(self.settings)
+        """Text that identifies the settings, as in ``results/*.jsonl``."""
+        return key_of(asdict(self))
 
     @property
     def label(self) -> str:
         """Readable description."""
-        words = [self.data, self.aggregator, str(self.size), f"seed {self.seed}"]
-        words += [self.preset] if self.preset != "paper" else []
-        words += [self.backbone] if self.backbone != "small_cnn" else []
-        words += [f"trained on {self.train_sizes}"] if self.train_sizes else []
-        words += [f"dropout {self.dropout}"] if self.dropout else []
-        words += [f"{name} {value}" for name, value in self.overrides.items()]
-        return ", ".join([*words, f"{self.epochs} epochs"])
+        words = [
+            *(self.data, self.aggregator, str(self.size), f"seed {self.seed}"),
+            self.preset if self.preset != "paper" else "",
+            self.backbone if self.backbone != "small_cnn" else "",
+            f"trained on {self.train_sizes}" if self.train_sizes else "",
+            f"dropout {self.dropout}" if self.dropout else "",
+            *(f"{name} {value}" for name, value in self.overrides.items()),
+            f"{self.epochs} epochs",
+        ]
+        return ", ".join(filter(None, words))
 
     @property
     def name(self) -> str:
@@ -55,30 +53,24 @@ class RunSpec:
         return f"{self.data}-{self.aggregator}-{self.size}-seed{self.seed}-{self.epochs}epochs-{digest}"
 
 
-class Option(NamedTuple):
-    """Option of ``main.py fit`` that a preset or an ablation sets, and the runs to which it applies."""
-
-    name: str
-    applies: Callable[[RunSpec], bool] = lambda run: True
-
-
-OPTIONS: Mapping[str, Option] = {
-    "reduction": Option("model.aggregator.reduction", lambda run: run.aggregator == "san"),
-    "channels": Option("model.aggregator.channels", lambda run: run.aggregator == "conv1x1"),
-    "hidden_activation": Option("model.hidden_activation", lambda run: run.aggregator not in ("san", "original")),
-    "positions": Option("model.positions", lambda run: run.aggregator == "san"),
-    "initialization": Option("model.initialization"),
-    "learning_rate": Option("model.optimizer.lr"),
-    "split": Option("data.split", lambda run: run.data != "digits"),
-    "normalize": Option("data.normalize"),
-    "augment": Option("data.augment"),
-    "antialias": Option("data.antialias", lambda run: run.train_sizes is not None),
-    "sizes": Option("data.sizes", lambda run: run.train_sizes is not None),
-    "val_size": Option("data.val_size"),
-    "test_size": Option("data.test_size"),
-    "num_train": Option("data.num_train"),
-    "batch_size": Option("data.batch_size"),
-    "schedule": Option("model.scheduler", lambda run: run.backbone != "small_cnn"),
+# Options of ``main.py fit`` that a preset or an ablation sets, and the runs to which they apply.
+OPTIONS: Mapping[str, tuple[str, Callable[[RunSpec], bool]]] = {
+    "reduction": ("model.aggregator.reduction", lambda run: run.aggregator == "san"),
+    "channels": ("model.aggregator.channels", lambda run: run.aggregator == "conv1x1"),
+    "hidden_activation": ("model.hidden_activation", lambda run: run.aggregator not in ("san", "original")),
+    "positions": ("model.positions", lambda run: run.aggregator == "san"),
+    "initialization": ("model.initialization", lambda run: True),
+    "learning_rate": ("model.optimizer.lr", lambda run: True),
+    "split": ("data.split", lambda run: run.data != "digits"),
+    "normalize": ("data.normalize", lambda run: True),
+    "augment": ("data.augment", lambda run: True),
+    "antialias": ("data.antialias", lambda run: run.train_sizes is not None),
+    "sizes": ("data.sizes", lambda run: run.train_sizes is not None),
+    "val_size": ("data.val_size", lambda run: True),
+    "test_size": ("data.test_size", lambda run: True),
+    "num_train": ("data.num_train", lambda run: True),
+    "batch_size": ("data.batch_size", lambda run: True),
+    "schedule": ("model.scheduler", lambda run: run.backbone != "small_cnn"),
 }
 
 # Differences from the files under configs/, which are the preset ``paper``.
@@ -121,8 +113,10 @@ def fit_arguments(run: RunSpec) -> dict[str, Any]:
     """
     backbone = "" if run.backbone == "small_cnn" else f"_{run.backbone}"
     several = "_multires" if run.train_sizes else ""
-    arguments: dict[str, Any] = {"config": f"configs/san{backbone}_{_EXPERIMENTS[run.data]}{several}.yaml"}
-    arguments["model"] = f"configs/model/{_BUILT_AS.get(run.aggregator, run.aggregator)}.yaml"
+    arguments: dict[str, Any] = {
+        "config": f"configs/san{backbone}_{_EXPERIMENTS[run.data]}{several}.yaml",
+        "model": f"configs/model/{_BUILT_AS.get(run.aggregator, run.aggregator)}.yaml",
+    }
     if run.aggregator in _BUILT_AS:
         arguments["model.aggregator"] = f"configs/aggregator/{run.aggregator}.yaml"
     if run.data == "digits":
@@ -130,17 +124,14 @@ def fit_arguments(run: RunSpec) -> dict[str, Any]:
         arguments |= {"data.sizes": _DIGITS_SIZES} if run.train_sizes else {}
         arguments["trainer.log_every_n_steps"] = 10  # an epoch has few steps
     arguments["width"] = None if run.aggregator == "original" else run.size
-    arguments["seed_everything"] = run.seed
-    arguments["trainer.max_epochs"] = run.epochs
-    if run.train_sizes == "original":
-        arguments["data.train_sizes"] = "original"
-    if run.dropout:
-        arguments["model.dropout"] = run.dropout
+    arguments |= {"seed_everything": run.seed, "trainer.max_epochs": run.epochs}
+    arguments |= {"data.train_sizes": "original"} if run.train_sizes == "original" else {}
+    arguments |= {"model.dropout": run.dropout} if run.dropout else {}
     preset = dict(PRESETS[run.preset])
     if (run.preset, run.data) == ("authors_code", "fashion_mnist"):
         preset |= _AUTHORS_FASHION_MNIST
-    values = {name: value for name, value in preset.items() if OPTIONS[name].applies(run)} | dict(run.overrides)
-    return arguments | {OPTIONS[name].name: value for name, value in values.items()}
+    values = {name: value for name, value in preset.items() if OPTIONS[name][1](run)} | dict(run.overrides)
+    return arguments | {OPTIONS[name][0]: value for name, value in values.items()}
 
 
 def as_words(arguments: Mapping[str, Any]) -> list[str]:

@@ -13,12 +13,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import Progress
 
 from reproduction.records import append, keys, run_line
 from reproduction.run_spec import RunSpec, as_words, fit_arguments
@@ -34,25 +34,13 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
 
 
-@dataclass
-class _Job:
+class _Job(NamedTuple):
     """Active run of this process; ``slot`` is the index of its environment."""
 
     run: RunSpec
     slot: int
     log: IO[bytes]
     process: subprocess.Popen[bytes]
-
-    def line(self, folder: Path) -> dict[str, Any]:
-        """Return the line of results, or raise with the reason of the failure."""
-        if code := self.process.returncode:
-            ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            lines = Path(self.log.name).read_text(errors="replace").splitlines()[-_LOG_LINES:]
-            raise ChildProcessError("\n    ".join([f"{ended}; {self.log.name} ends with", *lines]))
-        try:
-            return run_line(self.run.settings, folder)
-        except (OSError, ValueError, LookupError) as error:
-            raise ChildProcessError(f"got no results: {type(error).__name__}: {error}") from error
 
 
 class Runner:
@@ -69,64 +57,62 @@ class Runner:
         self.folder = root / _EXPERIMENT
         self.environments = environments  # environment variables of each of the runs that are made at a time
         self.keep_checkpoints = keep_checkpoints
-        self._missing: deque[RunSpec] = deque()
         self._jobs: list[_Job] = []
-        self._failures: list[tuple[RunSpec, str]] = []
+        self._failures: list[str] = []
         self._num_made = 0
         self._has_signal = self._has_stopped_jobs = self._is_interrupted = False
         console = Console(highlight=False, soft_wrap=True)
-        columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._bar = Progress(console=console, disable=not console.is_terminal)
 
     def run(self, grid: Sequence[RunSpec]) -> int:
         """Make the missing runs, and return the exit code: 0, 1 if a run failed, 75 if interrupted."""
         done = keys(self.file.parent)
-        self._missing.extend(run for run in grid if run.key not in done)
-        self._print(f"{len(grid)} runs, {len(grid) - len(self._missing)} of them done")
-        bar = self._bar.add_task("", total=len(self._missing))
+        missing = deque(run for run in grid if run.key not in done)
+        self._print(f"{len(grid)} runs, {len(grid) - len(missing)} of them done")
+        bar = self._bar.add_task("runs", total=len(missing))
         for number in _SIGNALS:
             signal.signal(number, self._interrupt)
         with self._bar:
             try:
-                while self._jobs or (self._missing and not self._has_signal):
+                while self._jobs or (missing and not self._has_signal):
                     if self._has_signal:
                         self._stop_jobs()
                     else:
-                        self._start_jobs()
+                        self._start_jobs(missing)
                     time.sleep(_POLL if self._jobs else 10 * _POLL)
                     for job in [job for job in self._jobs if job.process.poll() is not None]:
                         self._jobs.remove(job)
-                        self._finish(job)
+                        with job.log:
+                            self._finish(job)
                         self._bar.advance(bar)
             finally:
                 self._stop_jobs()
         self._print(f"{self._num_made} made, {len(self._failures)} failed")
-        for run, reason in self._failures:
-            self._print(f"failed {run.label}: {reason}")
-        if self._is_interrupted or (self._has_signal and self._missing):
+        for failure in self._failures:
+            self._print(f"failed {failure}")
+        if self._is_interrupted or (self._has_signal and missing):
             self._print("interrupted; the same command resumes")
             return os.EX_TEMPFAIL
         return 1 if self._failures else 0
 
-    def _start_jobs(self) -> None:
+    def _start_jobs(self, missing: deque[RunSpec]) -> None:
         """Start runs until all slots are used or other runners make the remaining runs."""
-        for _ in range(len(self._missing)):
+        for _ in range(len(missing)):
             free = set(range(len(self.environments))) - {job.slot for job in self._jobs}
             if not free:
                 return
-            run = self._missing.popleft()
+            run, slot = missing.popleft(), min(free)
             self.folder.mkdir(parents=True, exist_ok=True)
             log = (self.folder / f"{run.name}.log").open("ab")
             try:
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 log.close()
-                self._missing.append(run)
+                missing.append(run)
                 continue
             if run.key in keys(self.file.parent):  # another runner made it in the meantime
                 log.close()
                 continue
-            slot = min(free)
             arguments = {
                 **fit_arguments(run),
                 "trainer.logger": "configs/logger/csv.yaml",
@@ -148,24 +134,30 @@ class Runner:
             self._print(f"started {run.label}")
 
     def _finish(self, job: _Job) -> None:
-        """Record the result of a run whose process has ended, and release its lock."""
-        code, folder = job.process.returncode, self.folder / job.run.name
+        """Record the result of a run whose process has ended."""
+        code, folder, label = job.process.returncode, self.folder / job.run.name, job.run.label
         if code == os.EX_TEMPFAIL or (code and self._has_stopped_jobs):
             self._is_interrupted = True
-            self._print(f"stopped {job.run.label}")
+            self._print(f"stopped {label}")
+            return
+        if code:
+            ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            lines = Path(job.log.name).read_text(errors="replace").splitlines()[-_LOG_LINES:]
+            failure = "\n    ".join([f"{ended}; {job.log.name} ends with", *lines])
         else:
             try:
-                line = job.line(folder)
-            except ChildProcessError as error:
-                self._failures.append((job.run, str(error)))
-                self._print(f"failed {job.run.label}")
+                line = run_line(asdict(job.run), folder)
+            except (OSError, ValueError, LookupError) as error:
+                failure = f"got no results: {type(error).__name__}: {error}"
             else:
                 append(self.file, line)
                 self._num_made += 1
                 if not self.keep_checkpoints:
                     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-                self._print(f"made {job.run.label}: test accuracy {line['test_accuracy']['best']:.4f}")
-        job.log.close()
+                self._print(f"made {label}: test accuracy {line['test_accuracy']['best']:.4f}")
+                return
+        self._failures.append(f"{label}: {failure}")
+        self._print(f"failed {label}")
 
     def _stop_jobs(self) -> None:
         """Signal the training processes once to save and exit."""
@@ -184,20 +176,13 @@ class Runner:
 
 def environments(jobs: int | None) -> list[dict[str, str]]:
     """Return the environment variables of each concurrent run; variables that are set are kept."""
-    devices = _accelerators()
+    import torch  # takes seconds
+
+    number, given = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = given.split(",")[:number] if given else [str(index) for index in range(number)]
     jobs = jobs or len(devices) or 1
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ours = {"OMP_NUM_THREADS": str(max(1, processors // jobs)), **_MALLOC}
     shared = {name: value for name, value in ours.items() if name not in os.environ}
-    if not devices:
-        return [shared] * jobs
-    return [{**shared, "CUDA_VISIBLE_DEVICES": devices[job % len(devices)]} for job in range(jobs)]
-
-
-def _accelerators() -> list[str]:
-    """Return the names of the GPUs in the format of CUDA_VISIBLE_DEVICES."""
-    import torch  # takes seconds
-
-    number = torch.cuda.device_count()
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return given.split(",")[:number] if given else [str(index) for index in range(number)]
+    gpus = [{"CUDA_VISIBLE_DEVICES": device} for device in devices] or [{}]
+    return [{**shared, **gpus[job % len(gpus)]} for job in range(jobs)]

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -23,10 +22,8 @@ class Interval(NamedTuple):
 
 def t_interval(values: Iterable[float]) -> Interval:
     """Return the mean and half its 95 % interval, t(n - 1) s / sqrt(n)."""
-    found = np.array(list(values), dtype=float)
-    if len(found) == 1:
-        return Interval(float(found[0]), np.nan, 1)
-    half_width = stats.t.ppf((1 + _LEVEL) / 2, len(found) - 1) * stats.sem(found)
+    found = pd.Series(list(values), dtype=float)
+    half_width = stats.t.ppf((1 + _LEVEL) / 2, len(found) - 1) * found.sem()
     return Interval(float(found.mean()), float(half_width), len(found))
 
 

@@ -1,32 +1,31 @@
 """A table of the paper as a W&B sweep."""
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import yaml
 
-from reproduction.run_spec import RunSpec, fit_arguments
+from reproduction.grid import expand
+from reproduction.run_spec import fit_arguments
 
 
-def sweep(experiment: str, runs: Sequence[RunSpec]) -> str:
+def sweep(experiment: str, **choice: Any) -> str:
     """Return the YAML of a sweep, a product of values; a comment names the aggregators that do not fit into it."""
+    runs = expand(experiment, **choice)
     values: dict[str, dict[str, list[Any]]] = {}
     for run in runs:
         of_aggregator = values.setdefault(run.aggregator, {})
         for name, value in fit_arguments(run).items():
             found = of_aggregator.setdefault(name, [])
             found += [] if value in found else [value]
+    alike: dict[str, list[str]] = {}  # aggregators whose runs differ in the model only
     for aggregator, parameters in values.items():
         number = sum(run.aggregator == aggregator for run in runs)
         if prod(map(len, parameters.values())) != number:
             raise ValueError(
                 f"got {number} runs of {aggregator}, which are no product; expected a part of {experiment}"
             )
-    alike: dict[str, list[str]] = {}
-    for aggregator, parameters in values.items():
-        others = {name: each for name, each in parameters.items() if name != "model"}
-        alike.setdefault(repr(others), []).append(aggregator)
+        alike.setdefault(repr({**parameters, "model": None}), []).append(aggregator)
     chosen = max(alike.values(), key=len)
     parameters = {**values[chosen[0]], "model": [model for name in chosen for model in values[name]["model"]]}
     left_out = [name for names in alike.values() for name in names if names != chosen]

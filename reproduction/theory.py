@@ -30,13 +30,10 @@ def measurements() -> Iterator[tuple[dict[str, Any], Measurement]]:
     """Yield the settings of each measurement, and the function that makes it."""
     for p, seed in product(EXPONENTS, SEEDS):
         yield {"experiment": "remark1", "p": p, "seed": seed}, partial(difference_to_max, float(p), seed)
-    for each in product(ELEMENTS, FEATURES, AGGREGATORS, NUMBERS_PER_UNKNOWN, SEEDS):
-        elements, features, aggregator, ratio, seed = each
-        arguments: dict[str, Any] = {
-            **{"elements": elements, "features": features, "aggregator": aggregator},
-            **{"size": round(ratio * elements * features), "seed": seed},
-        }
-        yield {"experiment": "theorem1", **arguments}, partial(recover, **arguments)
+    for n, k, aggregator, ratio, seed in product(ELEMENTS, FEATURES, AGGREGATORS, NUMBERS_PER_UNKNOWN, SEEDS):
+        size = round(ratio * n * k)
+        settings = {"elements": n, "features": k, "aggregator": aggregator, "size": size, "seed": seed}
+        yield {"experiment": "theorem1", **settings}, partial(recover, n, k, aggregator, size, seed)
 
 
 @torch.no_grad()

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from reproduction.claims import FOUND
 from reproduction.tables import Table
@@ -24,6 +22,8 @@ def theory_figure(measurements: pd.DataFrame) -> Figure:
     _draw_figure2(panels[0], panels[1])
     _draw_theorem1(panels[2], measurements.query("experiment == 'theorem1'"))
     _draw_remark1(panels[3], measurements.query("experiment == 'remark1'"))
+    for axes in panels[1:]:
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -31,20 +31,15 @@ def theory_table(measurements: pd.DataFrame) -> Table:
     """Count the searches that found the set, at the largest M of each number of elements and features."""
     lines = measurements.query("experiment == 'theorem1'")
     lines = lines[lines["size"] == lines.groupby(["elements", "features"])["size"].transform("max")]
-    rows = [
-        tuple(f"{number:g}" for number in key)
-        + tuple(
-            f"{(errors <= FOUND).sum()} of {len(errors)}"
-            for name in _NAMES
-            for errors in [group.loc[group["aggregator"] == name, "error"]]
-        )
-        for key, group in lines.groupby(["elements", "features", "size"])
-    ]
+    found = (lines["error"] <= FOUND).groupby([lines[name] for name in ("elements", "features", "size", "aggregator")])
+    counts = (found.sum().astype(str) + " of " + found.size().astype(str)).unstack()
+    rows = [(*(f"{number:g}" for number in key), *texts[[*_NAMES]]) for key, texts in counts.iterrows()]
     remark = measurements.query("experiment == 'remark1'").groupby("p")["difference"].mean()
-    note = f"A set counts as found at a mean distance of its points of at most {FOUND}."
-    if len(remark):
-        first, last = (f"{remark.iloc[end]:.2g} at p = {remark.index[end]:g}" for end in (0, -1))
-        note += f" Remark 1: the mean distance of power-mean SAN from max is {first} and {last}."
+    first, last = (f"{remark.iloc[end]:.2g} at p = {remark.index[end]:g}" for end in (0, -1))
+    note = (
+        f"A set counts as found at a mean distance of its points of at most {FOUND}. Remark 1: the mean distance of "
+        f"power-mean SAN from max is {first} and {last}."
+    )
     header = ("elements N", "features K", "M", *_NAMES.values())
     return Table("Theorem 1: sets found again from their embedding", note, header, rows)
 
@@ -63,13 +58,12 @@ def _draw_figure2(left: Axes, right: Axes) -> None:
         for point, foot in zip(_POINTS, feet, strict=True):
             left.plot(*zip(point, foot, strict=True), color=color, linewidth=0.6, linestyle=":")
         left.plot(*feet.T, "o", color=color, markersize=4)
-        right.plot(b, _sum_of_relus(projections, b), color=color)
-        right.plot(-projections, _sum_of_relus(projections, -projections), "o", color=color, markersize=4)
+        for at, style in ((b, "-"), (-projections, "o")):
+            right.plot(at, np.maximum(projections[:, None] + at, 0).sum(0), style, color=color, markersize=4)
     left.plot(*_POINTS.T, "ko", markersize=5)
     left.set(aspect="equal", title="Figure 2: projections $v^T x_i$")
     left.set_axis_off()
     right.set(title="aggregated", xlabel="bias $b$", ylabel=r"$\sum_i\,\mathrm{ReLU}(v^T x_i + b)$")
-    right.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_theorem1(axes: Axes, lines: pd.DataFrame) -> None:
@@ -84,7 +78,6 @@ def _draw_theorem1(axes: Axes, lines: pd.DataFrame) -> None:
     axes.set(yscale="log", xlabel="$M / NK$", ylabel="matching error", title="Theorem 1: sets found again")
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
 
 
@@ -94,10 +87,3 @@ def _draw_remark1(axes: Axes, lines: pd.DataFrame) -> None:
     axes.plot(median.index, median, color=_COLORS[0])
     axes.set(xscale="log", yscale="log", xlabel="$p$", ylabel="mean distance from max")
     axes.set_title("Remark 1: SAN tends to max")
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _sum_of_relus(
-    projections: Float[NDArray[np.float64], "N"], b: Float[NDArray[np.float64], "n"]
-) -> Float[NDArray[np.float64], "n"]:
-    return np.maximum(projections[:, None] + b, 0).sum(0)

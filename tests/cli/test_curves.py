@@ -1,10 +1,13 @@
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from set_aggregation.cli.curves import run as main
+from set_aggregation.cli.curves import run
 from tests.support.run_folders import write_run
+
+main = partial(run, "curves", "")
 
 
 @pytest.fixture
@@ -74,10 +77,10 @@ def test_other_endings_are_refused_before_anything_is_read(logs, capsys, monkeyp
 def test_folders_that_are_none_are_refused(logs, capsys):
     code, line = refused(capsys, "logs", "nowhere", "--out", "a.png")
     assert code == 2
-    assert "got nowhere, which does not exist; expected the folder of a run" in line
+    assert "got nowhere, which is no folder; expected the folder of a run" in line
     code, line = refused(capsys, "logs/0/config.yaml", "--out", "a.png")
     assert code == 2
-    assert "got logs/0/config.yaml, which is a file; expected the folder of a run" in line
+    assert "got logs/0/config.yaml, which is no folder; expected the folder of a run" in line
 
 
 @pytest.mark.parametrize("arguments", [("logs",), ("--out", "a.png"), (), ("logs", "--ou", "a.png")])

@@ -3,7 +3,7 @@
 import pytest
 
 from set_aggregation.cli import main
-from set_aggregation.cli.commands import COMMANDS
+from set_aggregation.cli.main import COMMANDS
 from tests.support.cli_runner import run_cli
 
 

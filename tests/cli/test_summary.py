@@ -10,7 +10,7 @@ import warnings
 import pytest
 import torch
 
-from set_aggregation.cli.silence import lightning_messages, silence_libraries
+from set_aggregation.cli.silence import set_lightning_level, silence_libraries
 from set_aggregation.models.classifier import SetClassifier
 from set_aggregation.reports import summary
 from set_aggregation.reports.summary import relative
@@ -104,7 +104,8 @@ def test_advice_on_workers_is_silenced(here, monkeypatch):
 def test_advertisement_is_silenced_by_message(caplog):
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     silence_libraries()
-    with caplog.at_level(logging.INFO, "lightning.pytorch"), lightning_messages():
+    with caplog.at_level(logging.INFO, "lightning.pytorch"):
+        set_lightning_level(logging.INFO)
         parent = logging.getLogger("lightning.pytorch")
         parent.addHandler(caplog.handler)
         logger.info("💡 Tip: For seamless cloud logging and experiment tracking, try ours")

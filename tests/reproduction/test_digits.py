@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import psutil
 import pytest
@@ -56,7 +57,7 @@ def test_killed_run_ends_as_one_by_hand(tmp_path):
     code, _, err = run_cli(folder, "fit", *as_words(fit_arguments(spec)), *CSV, *arguments)
     assert code == 0, err
     (by_hand,) = (folder / "by_hand").glob("*/a")
-    expected = run_line(spec.settings, by_hand)
+    expected = run_line(asdict(spec), by_hand)
     for each in (line, expected):
         del each["seconds"], each["finished"], each["environment"]
     assert line == expected

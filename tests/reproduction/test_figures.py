@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reproduction.figures import curves_of, learning_curves, summary_figure
-from reproduction.pooling import accuracy_after, pooling_figure, pooling_runs, pooling_table
+from reproduction.pooling import accuracy_after, pooling_figure, pooling_table
 from reproduction.records import read
 from reproduction.theory_figures import theory_figure, theory_table
 from tests.support.paper_lines import line, theory, write
@@ -47,12 +47,11 @@ def test_poolings_are_those_with_most_epochs_and_sorted(tmp_path):
     lines.append(line("max", 1024, 0, train_sizes="all", per_size={"8x8": 0.2, "16x16": 0.4}, overrides=FEW, epochs=6))
     lines.append(theory("pooling_time", {"ratio": 1.5}, data="cifar10", train_sizes=None, aggregator="san", size=1024))
     results = read(write(tmp_path, lines))
-    found = pooling_runs(results.runs)
-    assert pooling_table(found, results.measurements).rows == [
+    assert pooling_table(results).rows == [
         ("GlobalMaxPool", "-", "0.600", "0.300", "-", "-"),
         ("SAN", "1.50", "0.500", "-", "-", "-"),
     ]
-    panel = pooling_figure(found, results.measurements).axes[0]
+    panel = pooling_figure(results).axes[0]
     assert [label.get_text() for label in panel.get_yticklabels()] == ["SAN", "GlobalMaxPool"]
 
 

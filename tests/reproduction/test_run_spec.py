@@ -1,7 +1,7 @@
 """What identifies a run, and its command line."""
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import yaml
@@ -30,7 +30,7 @@ def test_other_settings_are_another_run(change):
     assert other.key != SAN.key
     assert other.name != SAN.name
     assert other.label != SAN.label
-    assert other == RunSpec(**other.settings)
+    assert other == RunSpec(**asdict(other))
 
 
 def test_key_and_name_do_not_depend_on_the_type_of_zero():

@@ -34,14 +34,14 @@ def sort(runs):
     ],
 )
 def test_sweep_is_the_runs_of_the_table(experiment, choice, left_out):
-    text = sweep(experiment, expand(experiment, **choice))
+    text = sweep(experiment, **choice)
     runs = [fit_arguments(run) for run in expand(experiment, **choice) if run.aggregator not in left_out]
     assert sort(grid(text)) == sort(runs)
     assert left_out == set(text.partition("--aggregators ")[2].partition("\n")[0].split())
 
 
 def test_sweep_is_for_the_project_and_metric_of_the_runs():
-    of_sweep = yaml.safe_load(sweep("table2", expand("table2", seeds=[0])))
+    of_sweep = yaml.safe_load(sweep("table2", seeds=[0]))
     assert of_sweep["project"] == PROJECT
     assert of_sweep["metric"] == {"name": "val/accuracy", "goal": "maximize"}
     assert (of_sweep["program"], of_sweep["method"]) == ("main.py", "grid")
@@ -50,4 +50,4 @@ def test_sweep_is_for_the_project_and_metric_of_the_runs():
 
 def test_runs_that_are_no_product_are_refused():
     with pytest.raises(ValueError, match="no product"):
-        sweep("ablations", expand("ablations"))
+        sweep("ablations")

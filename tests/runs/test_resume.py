@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from set_aggregation.runs.directory import RunDirectory
-from set_aggregation.runs.resume import changed_optimizer_arguments, find_run
+from set_aggregation.runs.directory import RunDirectory, find_run
+from set_aggregation.runs.settings import changed_optimizer_arguments
 
 CONFIG = {
     "seed_everything": 0,

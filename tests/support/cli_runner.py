@@ -38,7 +38,7 @@ def fit_parser():
         raise InterruptedError
 
     with mock.patch.object(SetAggregationCLI, "parse_arguments", keep), contextlib.suppress(InterruptedError):
-        SetAggregationCLI("fit", [])
+        SetAggregationCLI("fit")
     return parsers[0]
 
 

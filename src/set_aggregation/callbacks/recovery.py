@@ -15,7 +15,7 @@ from set_aggregation.loggers.csv import MetricsFile
 from set_aggregation.runs._lightning import logged_steps, restore_position
 from set_aggregation.runs.checkpoint import DurableCheckpointIO
 from set_aggregation.runs.random_state import random_state, seed_for, set_random_state
-from set_aggregation.runs.resume import changed_optimizer_arguments
+from set_aggregation.runs.settings import changed_optimizer_arguments
 from set_aggregation.runs.signals import Interrupted, SignalHandler
 
 _CONTINUE, _SAVE, _STOP = 0, 1, 2

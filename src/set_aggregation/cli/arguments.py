@@ -19,12 +19,6 @@ from set_aggregation.runs.checkpoint import read_checkpoint
 from set_aggregation.runs.directory import RunDirectory
 from set_aggregation.runs.settings import WIDTH_KEYS
 
-_CHECKPOINT = {
-    "monitor": "val/accuracy",
-    "mode": "max",
-    "filename": "best",
-    "enable_version_counter": False,
-}
 _SAVE_DIR = '{"save_dir": "."}'
 _SHORT = {  # class names that would need more arguments
     r"^(--trainer\.logger\+?=)?(CSVLogger|TensorBoardLogger)$": rf'\1{{"class_path": "\2", "init_args": {_SAVE_DIR}}}',
@@ -42,7 +36,8 @@ def add_arguments(parser: LightningArgumentParser) -> None:
     parser.add_lightning_class_args(Recovery, "recovery")
     parser.add_lightning_class_args(NonFinite, "non_finite")
     parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
-    parser.set_defaults({f"checkpoint.{name}": value for name, value in _CHECKPOINT.items()})
+    parser.set_defaults({"checkpoint.monitor": "val/accuracy", "checkpoint.mode": "max"})
+    parser.set_defaults({"checkpoint.filename": "best", "checkpoint.enable_version_counter": False})
     parser.add_argument(
         "--ckpt_path",
         type=Path | None,
@@ -124,14 +119,7 @@ def complete(config: Namespace) -> None:
 
 
 def tags(config: Namespace) -> list[str]:
-    """Return the tags of a run: aggregator, data and, where the configuration has it, width.
-
-    Example:
-        >>> san = Namespace(class_path="set_aggregation.aggregators.SAN", init_args=Namespace(out_features=1024))
-        >>> data = Namespace(class_path="set_aggregation.data.CIFAR10")
-        >>> tags(Namespace(model=Namespace(aggregator=san, hidden_features=None), data=data))
-        ['SAN', 'CIFAR10', 'width 1024']
-    """
+    """Return the tags of a run, such as ``["SAN", "CIFAR10", "width 1024"]``."""
     key = _width_key(config)
     return [*map(_class_name, (config.model.aggregator, config.data)), *([f"width {config[key]}"] if key else ())]
 
@@ -143,10 +131,9 @@ def check_callbacks(callbacks: Iterable[Callback], scheduler: Namespace | None) 
     for callback in callbacks:
         monitors.append((getattr(callback, "monitor", None), getattr(callback, "mode", None)))
         if isinstance(callback, BatchSizeFinder | LearningRateFinder):
-            option = "data.batch_size" if isinstance(callback, BatchSizeFinder) else "model.optimizer.lr"
             raise ValueError(
-                f"got the callback {type(callback).__name__}, expected another: its search trains outside of the run, "
-                f"so that no run resumes it; try values of --{option} with --trainer.max_steps"
+                f"got the callback {type(callback).__name__}, whose search no run resumes; try values of "
+                "--data.batch_size or --model.optimizer.lr with --trainer.max_steps"
             )
     known = [f"{part}/{name}" for part in ("train", "val") for name in ("loss", "accuracy")]
     known += [f"curve/{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")]

@@ -12,11 +12,10 @@ from set_aggregation.reports.finished_run import find_runs
 from set_aggregation.runs.files import atomic_write
 
 _ENDINGS = (".html", ".pdf", ".png", ".svg")
-_DESCRIPTION = """\
-Draws the learning curves of runs side by side, as the paper's Figures 3 and 4: a row for each aggregator, a column for
-each width, the mean over seeds and a band from the lowest to the highest of them. Only runs that differ in nothing but
-the seed are averaged; others of one aggregator have rows of their own, named by the settings that differ. Runs that are
-unfinished, broken or repeated are named and left out."""
+_DESCRIPTION = """As in the paper's Figures 3 and 4, it has a row for each aggregator, a column for each width, the mean
+over seeds and a band from the lowest to the highest of them. Only runs that differ in nothing but the seed are
+averaged; others of one aggregator have rows of their own, named by the settings that differ. Runs that are unfinished,
+broken or repeated are named and left out."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -24,19 +23,20 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (--help lists the options)\n")
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(command: str, description: str, arguments: Sequence[str]) -> int:
     """Read the runs, name those that are skipped, and draw the others."""
     parser = _Parser(
-        f"{Path(sys.argv[0]).name} curves",
-        description=_DESCRIPTION,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        f"{Path(sys.argv[0]).name} {command}", description=f"{description} {_DESCRIPTION}", allow_abbrev=False
     )
     folders_help = "The folder of a run, or one that holds such at any depth, such as lightning_logs/san_cifar."
-    parser.add_argument("folders", metavar="RUN_FOLDER", nargs="+", type=_folder, help=folders_help)
+    parser.add_argument("folders", metavar="RUN_FOLDER", nargs="+", type=Path, help=folders_help)
     out_help = "A figure (.pdf, .png, .svg) or a page with a table of the runs (.html); may be given several times."
-    parser.add_argument("--out", metavar="FILE", action="append", required=True, type=_file, help=out_help)
+    parser.add_argument("--out", metavar="FILE", action="append", required=True, type=Path, help=out_help)
     options = parser.parse_args(arguments)
+    if wrong := next((folder for folder in options.folders if not folder.is_dir()), None):
+        parser.error(f"got {wrong}, which is no folder; expected the folder of a run or one that holds such")
+    if wrong := next((file for file in options.out if file.suffix.lower() not in _ENDINGS), None):
+        parser.error(f"got {wrong}, expected a file that ends in {', '.join(_ENDINGS)}")
     runs, skipped = find_runs(options.folders)
     comparison = compare(runs, skipped)
     for each in comparison.skipped:
@@ -53,21 +53,6 @@ def run(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _folder(text: str) -> Path:
-    path = Path(text)
-    if not path.is_dir():
-        what = "which is a file" if path.exists() else "which does not exist"
-        raise argparse.ArgumentTypeError(f"got {text}, {what}; expected the folder of a run or one that holds such")
-    return path
-
-
-def _file(text: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower() not in _ENDINGS:
-        raise argparse.ArgumentTypeError(f"got {text}, expected a file that ends in {', '.join(_ENDINGS)}")
-    return path
 
 
 def _write(file: Path, comparison: Comparison) -> None:

@@ -1,5 +1,6 @@
 """The command ``fit``: train in a run folder, then test and report."""
 
+import logging
 import sys
 import time
 from pathlib import Path
@@ -8,26 +9,20 @@ import yaml
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback
 
-from set_aggregation.callbacks import (
-    BestCheckpoint,
-    LearningCurves,
-    Misclassifications,
-    NonFinite,
-    Recovery,
-)
+from set_aggregation.callbacks import BestCheckpoint, LearningCurves, Misclassifications, NonFinite, Recovery
 from set_aggregation.cli.arguments import check_callbacks, complete, tags
 from set_aggregation.cli.finish import end_run
 from set_aggregation.cli.lightning_cli import SetAggregationCLI, as_list
 from set_aggregation.cli.logger_defaults import put_into, wandb_loggers
 from set_aggregation.cli.ranks import broadcast_from_rank_zero
-from set_aggregation.cli.silence import lightning_messages
+from set_aggregation.cli.silence import set_lightning_level
 from set_aggregation.models.description import labels, num_parameters
 from set_aggregation.reports.summary import relative
 from set_aggregation.runs._lightning import spawns_processes, take_over_signals
 from set_aggregation.runs.checkpoint import LAST, UnfinishedRunError, read_checkpoint
-from set_aggregation.runs.directory import RunDirectory
+from set_aggregation.runs.directory import RunDirectory, find_run
 from set_aggregation.runs.environment import devices_of, environment, multiplies_bfloat16
-from set_aggregation.runs.resume import changed_optimizer_arguments, find_run
+from set_aggregation.runs.settings import changed_optimizer_arguments
 from set_aggregation.runs.signals import EXIT_CODE, Interrupted
 
 
@@ -55,19 +50,18 @@ class Fit(SetAggregationCLI):
 
     def complete_callbacks(self, callbacks: list[Callback]) -> list[Callback]:
         """Add the callbacks of training."""
-        check_callbacks([*callbacks, self.config_init["checkpoint"]], self.config.model.scheduler)
-        self.curves: LearningCurves = self.config_init["curves"]
+        config = self.config_init
+        check_callbacks([*callbacks, config["checkpoint"]], self.config.model.scheduler)
+        self.curves: LearningCurves = config["curves"]
+        self.recovery: Recovery = config["recovery"]
+        self.non_finite: NonFinite = config["non_finite"]
+        self.checkpoint: BestCheckpoint = config["checkpoint"]
         self.misclassified = Misclassifications()
-        self.recovery: Recovery = self.config_init["recovery"]
-        self.non_finite: NonFinite = self.config_init["non_finite"]
-        self.checkpoint: BestCheckpoint = self.config_init["checkpoint"]
         self.disk.on_error = self.recovery.on_write_error
         # Callbacks that detect broken weights precede those that save weights.
-        all_callbacks = [self.non_finite, *callbacks, self.curves, self.misclassified, self.recovery]
+        callbacks = [self.non_finite, *callbacks, self.curves, self.misclassified, self.recovery]
         self._writes_checkpoints = not self._is_dry_run and self.config.trainer.enable_checkpointing is not False
-        return (
-            [*all_callbacks, self.checkpoint] if self._writes_checkpoints else super().complete_callbacks(all_callbacks)
-        )
+        return [*callbacks, self.checkpoint] if self._writes_checkpoints else super().complete_callbacks(callbacks)
 
     def run(self) -> None:
         """Train, test and report; a command that fails before the first step leaves no files."""
@@ -78,9 +72,10 @@ class Fit(SetAggregationCLI):
                     take_over_signals(self.trainer)
                     # `kill` of the launcher, if it started the other ranks.
                     self.recovery.signals.pass_on = getattr(self.trainer.strategy.launcher, "kill", None)
-                    with lightning_messages():
-                        self._describe()
-                        self.trainer.fit(self.model, self.datamodule, ckpt_path=self._ckpt_path)
+                    self._describe()
+                    set_lightning_level(logging.INFO)
+                    self.trainer.fit(self.model, self.datamodule, ckpt_path=self._ckpt_path)
+                    set_lightning_level(logging.WARNING)
                     self._check_last_checkpoint()
                     end_run(self, self.recovery.seconds + time.perf_counter() - started)
             exit_code = 0
@@ -110,19 +105,20 @@ class Fit(SetAggregationCLI):
 
     def _prepare(self) -> bool:
         """Check everything and create the folder on the first rank; return whether anything is left to train."""
-        run, has_work, problem = self.run_directory, False, None
+        has_work, problem = False, None
         self._ckpt_path: Path | None = self.config_init["ckpt_path"]
         if self.trainer.is_global_zero:
             try:
                 has_work = self._check_then_create_folder()
             except Exception as error:
                 problem = error
-        message = [self._ckpt_path and str(self._ckpt_path), str(run.folder), has_work]
+        message = [self._ckpt_path and str(self._ckpt_path), str(self.run_directory.folder), has_work]
         ckpt_path, folder, has_work = broadcast_from_rank_zero(message, self.trainer)
         if problem is not None:
             raise problem
         if not self.trainer.is_global_zero:
-            run = self.run_directory = RunDirectory.at(Path(folder))
+            self.run_directory = RunDirectory.at(Path(folder))
+        run = self.run_directory
         if ckpt_path is not None:
             self._ckpt_path, self.model.init_from = Path(ckpt_path), None  # the checkpoint has all weights
         if not self._is_dry_run:
@@ -153,19 +149,17 @@ class Fit(SetAggregationCLI):
         if not self._is_dry_run:
             run.create(self.config_text, resume=self._is_resumed)
             config, counts = yaml.safe_load(self.config_text), num_parameters(self.model)
-            data = config["data"]
+            data, run_labels = config["data"], labels(self.model, self.datamodule)
             paths = ("data_dir", "root", "num_workers")  # of this machine
             self.model.training_description = {
                 **{"experiment": run.experiment, "run": run.name, "data_class": data["class_path"]},
                 "data_settings": {name: value for name, value in data["init_args"].items() if name not in paths},
-                **labels(self.model, self.datamodule),
+                **run_labels,
                 "environment": environment(devices_of(self.trainer)),
             }
-            for logger in wandb_loggers(self.trainer.loggers):
-                logger.start()
-            run_labels = {**labels(self.model, self.datamodule), "parameters": counts["aggregator"] + counts["head"]}
-            for each in self.trainer.loggers:
-                each.log_hyperparams({**config, "labels": run_labels})
+            run_labels["parameters"] = counts["aggregator"] + counts["head"]
+            for logger in self.trainer.loggers:
+                logger.log_hyperparams({**config, "labels": run_labels})
         return True
 
     @rank_zero_only
@@ -178,11 +172,9 @@ class Fit(SetAggregationCLI):
         data, ranks, batches = self.datamodule, self.trainer.world_size, self.trainer.accumulate_grad_batches
         pixels, num = data.max_pixels_per_batch, data.batch_size
         words = f"up to {pixels:,} pixels" if pixels else f"up to {num:,} images"
-        words = f"A batch has {words} on {f'each of {ranks} ranks' if ranks > 1 else 'one rank'}"
-        if pixels is None and ranks * batches > 1:
-            words += f"; an optimizer step takes {batches} x {ranks} of them, {num * ranks * batches:,} images in all"
-        print(f"{words}.")
-        is_on_cpu, precision = self.trainer.strategy.root_device.type == "cpu", str(self.trainer.precision)
+        print(f"A batch of each rank has {words}; an optimizer step takes {ranks * batches} of them.")
+        precision = str(self.trainer.precision)
+        is_on_cpu = self.trainer.strategy.root_device.type == "cpu"
         if is_on_cpu and precision.startswith("bf16") and not multiplies_bfloat16():
             print(f"This processor has no bfloat16 arithmetic: --trainer.precision {precision} is slower than 32-true.")
 

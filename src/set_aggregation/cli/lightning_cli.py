@@ -1,11 +1,12 @@
 """LightningCLI with this project's options; validate and test."""
 
+import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning.fabric.plugins import CheckpointIO
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
@@ -13,7 +14,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from set_aggregation.callbacks import AccuracyPerSize, ProgressBar, Throughput
 from set_aggregation.cli.arguments import add_arguments, checked_words, complete, with_config
-from set_aggregation.cli.commands import COMMANDS
 from set_aggregation.cli.errors import one_line
 from set_aggregation.data import ImageDataModule
 from set_aggregation.models.classifier import SetClassifier
@@ -31,7 +31,7 @@ class SetAggregationCLI(LightningCLI):
     model: SetClassifier
     datamodule: ImageDataModule
 
-    def __init__(self, command: str, arguments: Sequence[str]) -> None:
+    def __init__(self, command: str, description: str = "", arguments: Sequence[str] = ()) -> None:
         self.command = command
         self.throughput = Throughput()
         self.disk = DurableCheckpointIO()
@@ -43,16 +43,13 @@ class SetAggregationCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             trainer_defaults={"logger": _LOGGERS, "use_distributed_sampler": False},
-            parser_kwargs={"exit_on_error": False, "allow_abbrev": False, "description": COMMANDS[command]},
+            parser_kwargs={
+                "prog": f"{Path(sys.argv[0]).name} {command}",
+                **{"exit_on_error": False, "allow_abbrev": False, "description": description},
+            },
             args=list(arguments),
             run=False,
         )
-
-    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """Build the parser of the command."""
-        parser = super().init_parser(**kwargs)
-        parser.prog += f" {self.command}"
-        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link the data to the model and add the options of every run."""
@@ -87,15 +84,7 @@ class SetAggregationCLI(LightningCLI):
         config |= {"plugins": plugins, "callbacks": self.complete_callbacks(callbacks)}
         if not any(isinstance(each, Checkpoint) for each in config["callbacks"]):
             config["enable_checkpointing"] = False
-        try:
-            return Trainer(**config)
-        except (MisconfigurationException, ValueError) as error:
-            if config["accelerator"] in ("auto", "cpu"):
-                raise
-            raise ValueError(
-                f"got --trainer.accelerator {config['accelerator']}, which this machine does not have ({error}); "
-                "use --trainer.accelerator auto"
-            ) from error
+        return Trainer(**config)
 
     def complete_callbacks(self, callbacks: list[Callback]) -> list[Callback]:
         """Remove the callbacks that save or average: without training Lightning refuses them or warns."""

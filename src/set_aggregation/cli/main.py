@@ -4,10 +4,17 @@ import argparse
 import difflib
 import sys
 from collections.abc import Sequence
-from functools import partial
 
 from set_aggregation import __version__
-from set_aggregation.cli.commands import COMMANDS
+
+COMMANDS = {
+    "fit": "Train a model, then test its best checkpoint.",
+    "validate": "Measure a checkpoint on the validation set.",
+    "test": "Measure a checkpoint on the test set.",
+    "predict": "Print the class of each of your images.",
+    "export": "Write a trained model as a program that runs without this package.",
+    "curves": "Draw the learning curves of many runs as a figure or a page.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,14 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if command == "curves":
             from set_aggregation.cli.curves import run
         else:
-            from set_aggregation.cli.run_command import run as run_command
-
-            run = partial(run_command, command)
+            from set_aggregation.cli.run_command import run
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("set_aggregation"):
             raise
         sys.exit(f"error: got no {error.name}, which {command} needs: pip install 'set-aggregation[train]'")
-    if code := run(options):
+    if code := run(command, COMMANDS[command], options):
         sys.exit(code)
 
 

@@ -10,7 +10,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from set_aggregation._extras import MissingExtraError
-from set_aggregation.cli.commands import COMMANDS
 from set_aggregation.cli.errors import one_line, unwrapped
 from set_aggregation.cli.fit import Fit
 from set_aggregation.cli.lightning_cli import SetAggregationCLI
@@ -22,7 +21,7 @@ from set_aggregation.runs.signals import EXIT_CODE, Interrupted
 _USER_ERRORS = (ArgumentError, ValueError, OSError, FloatingPointError, MisconfigurationException, MissingExtraError)
 
 
-def run(command: str, arguments: Sequence[str]) -> int:
+def run(command: str, description: str, arguments: Sequence[str]) -> int:
     """Run a command; print an error that the user can fix on one line, with its traceback if ``--debug`` is given."""
     options = [word for word in arguments if word != "--debug"]
     is_debugging = len(options) < len(arguments)
@@ -30,9 +29,9 @@ def run(command: str, arguments: Sequence[str]) -> int:
     exit_code, all_are_done = 0, True
     try:
         if command in ("export", "predict"):
-            _use_model(command, options)
+            _use_model(command, description, options)
         else:
-            (Fit if command == "fit" else SetAggregationCLI)(command, options).run()
+            (Fit if command == "fit" else SetAggregationCLI)(command, description, options).run()
     except Interrupted as stop:
         all_are_done = stop.is_agreed
         # On an exit code other than 0 Lightning would end the first rank at once, if it started this one.
@@ -53,14 +52,15 @@ def run(command: str, arguments: Sequence[str]) -> int:
     return exit_code
 
 
-def _use_model(command: str, arguments: Sequence[str]) -> None:
+def _use_model(command: str, description: str, arguments: Sequence[str]) -> None:
     """Call the function of a command that needs a trained model only."""
     from set_aggregation.inference.export import export
     from set_aggregation.inference.predict import predict
 
     function = export if command == "export" else predict
-    parser = ArgumentParser(description=COMMANDS[command], exit_on_error=False, allow_abbrev=False)
-    parser.prog += f" {command}"
+    parser = ArgumentParser(
+        f"{Path(sys.argv[0]).name} {command}", description=description, exit_on_error=False, allow_abbrev=False
+    )
     parser.add_function_arguments(function, as_group=False, skip={"images"})
     if command == "predict":
         parser.add_argument("--images", type=Path, nargs="+", required=True, help="Image files and folders of them.")

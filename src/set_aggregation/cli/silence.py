@@ -2,8 +2,6 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 _ADVERTISEMENT = "💡 Tip: For seamless cloud "
 _HARMLESS = (
@@ -24,7 +22,6 @@ _HARMLESS = (
     # Between Lightning and torch.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated, use ",
 )
-_LIGHTNING = ("lightning.pytorch", "lightning.fabric")
 
 
 def silence_libraries() -> None:
@@ -34,19 +31,10 @@ def silence_libraries() -> None:
     )
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message=message)
-    _set_level(logging.WARNING)
+    set_lightning_level(logging.WARNING)
 
 
-@contextmanager
-def lightning_messages() -> Iterator[None]:
-    """Show Lightning's messages (devices, processes, reason of the end), which before training would hide an error."""
-    _set_level(logging.INFO)
-    try:
-        yield
-    finally:
-        _set_level(logging.WARNING)
-
-
-def _set_level(level: int) -> None:
-    for name in _LIGHTNING:
+def set_lightning_level(level: int) -> None:
+    """Set which of Lightning's messages are shown, such as devices, processes and the reason of the end."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(level)

@@ -25,9 +25,14 @@ class MetricsFile(CSVLogger):
     def experiment(self) -> Any:
         """Writer of the file."""
         if rank_zero_only.rank == 0 and self._experiment is None:  # type: ignore[attr-defined]
-            Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+            self.file.parent.mkdir(parents=True, exist_ok=True)
             self._experiment = _Writer(self.log_dir)
         return super().experiment
+
+    @property
+    def file(self) -> Path:
+        """Path of ``metrics.csv``."""
+        return Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
 
     @rank_zero_only
     def save(self) -> None:
@@ -39,11 +44,6 @@ class MetricsFile(CSVLogger):
                 warn(f"got {self.log_dir}, where metrics.csv cannot be written ({error})")
             self._warned = True
 
-    @property
-    def file(self) -> Path:
-        """Path of ``metrics.csv``."""
-        return Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
-
     def state_dict(self) -> dict[str, Any]:
         """Return number of rows and columns of the file; call :meth:`save` before."""
         writer = self._experiment
@@ -51,16 +51,14 @@ class MetricsFile(CSVLogger):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Remove the rows written after the state."""
-        writer = self.experiment
-        if isinstance(writer, _Writer) and state_dict:
-            writer.cut(state_dict["rows"], state_dict["columns"])
+        if self.file.exists() and state_dict and isinstance(self.experiment, _Writer):
+            self.experiment.cut(state_dict["rows"], state_dict["columns"])
 
 
 class _Writer(ExperimentWriter):
     """Append rows to the file, or rewrite it if there are new columns."""
 
     def __init__(self, log_dir: str) -> None:  # without super: it would remove the file
-        self.log_dir = log_dir
         self.metrics: list[dict[str, Any]] = []
         self.metrics_keys: list[str] = []
         self.hparams: dict[str, Any] = {}
@@ -69,32 +67,30 @@ class _Writer(ExperimentWriter):
         self._file = Path(log_dir) / self.NAME_METRICS_FILE
 
     def cut(self, num_rows: int, columns: list[str]) -> None:
-        if not self._file.exists():
-            return
+        self.metrics_keys, self.num_rows = list(columns), num_rows
         # These rows have no value in columns added after the state.
-        rows = [{name: row[name] for name in columns} for row in self._read(num_rows)]
-        self.metrics_keys, self.num_rows = list(columns), len(rows)
+        rows = [{name: row[name] for name in columns} for row in self._read()]
+        self.num_rows = len(rows)
         self._rewrite(rows)
 
     def save(self) -> None:
         if not self.metrics:
             return
-        if self._record_new_keys() or self._is_torn:
-            self._is_torn = True
-            self._rewrite([*self._read(self.num_rows), *self.metrics])
+        has_new_columns, was_torn, self._is_torn = self._record_new_keys(), self._is_torn, True
+        if has_new_columns or was_torn:
+            self._rewrite([*self._read(), *self.metrics])
         else:
-            self._is_torn = True
             with self._file.open("a", newline="") as file:
                 csv.DictWriter(file, self.metrics_keys).writerows(self.metrics)
-            self._is_torn = False
+        self._is_torn = False
         self.num_rows += len(self.metrics)
         self.metrics = []
 
-    def _read(self, num_rows: int) -> list[dict[str, Any]]:
-        if not num_rows:
+    def _read(self) -> list[dict[str, Any]]:
+        if not self.num_rows:
             return []
         with self._file.open(newline="") as file:
-            return list(csv.DictReader(file))[:num_rows]
+            return list(csv.DictReader(file))[: self.num_rows]
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
         with atomic_write(self._file) as temporary, temporary.open("w", newline="") as file:

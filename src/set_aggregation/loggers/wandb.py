@@ -2,29 +2,25 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-import numpy as np
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from set_aggregation.loggers.wandb_media import Misclassification, confusion_chart, misclassification_images
+from set_aggregation.loggers.wandb_media import evaluation_media
 from set_aggregation.runs.files import warn
 
 PROJECT = "set-aggregation"  # unless the environment or the config names another
 _SUMMARY = {"accuracy": "max,last", "loss": "min,last"}
 _SETTINGS: dict[str, Any] = {  # of W&B, in seconds; environment variables such as WANDB_INIT_TIMEOUT override them
-    "silent": True,
-    "init_timeout": 8.0,
-    "finish_timeout": 60.0,
-    "finish_timeout_raises": True,
+    **{"silent": True, "init_timeout": 8.0, "finish_timeout": 60.0, "finish_timeout_raises": True},
     "x_transaction_log_flush_interval": 2.0,  # a killed run may lose this much; W&B's default is 15 s
 }
 
@@ -35,12 +31,15 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., None]:
     @wraps(method)
     @rank_zero_only
     def call(self: "SafeWandbLogger", *args: Any, **kwargs: Any) -> None:
-        self.start()
-        if self._is_active:
-            try:
+        try:
+            self._begin()
+            if self._is_active:
                 method(self, *args, **kwargs)
-            except Exception as error:
-                self._give_up(error)
+        except Exception as error:
+            self._end()
+            kept = f"; `wandb sync {self.offline_folder}` may send what it has" if self.offline_folder else ""
+            warn(f"W&B failed ({error!r}): the run continues without it{kept}")
+            _tear_down()  # its hooks for imports and for the exit of Python fail if its process has ended
 
     return call
 
@@ -49,16 +48,12 @@ class SafeWandbLogger(WandbLogger):
     """Lightning's WandbLogger for runs that must survive W&B.
 
     If nobody is logged in or the server does not answer, it warns once and keeps the run offline. If W&B raises an
-    error later, it warns once and the run continues without W&B.
-
-    The id of the W&B run is stored in ``wandb_run_id`` in ``save_dir``, where a resumed run reads it. After a SIGKILL a
-    few points may be missing, and points after the last checkpoint are logged again at the same step.
+    error later, it warns once and the run continues without W&B. A resumed run reads its id from ``wandb_run_id`` in
+    ``save_dir``. After a SIGKILL a few points may be missing or repeated at the same step.
 
     ``epoch``, which counts from 1, is the x axis of ``curve/``, ``val/`` and ``test/``, the optimizer step that of all
     other metrics. The summary has best and last of each accuracy and loss in ``curve/`` and ``val/``, such as
     ``val/accuracy.max``, and the last of all other metrics.
-
-    The arguments are those of Lightning's WandbLogger. ``log_model`` works offline too.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -86,32 +81,16 @@ class SafeWandbLogger(WandbLogger):
         """Id of the W&B run."""
         return self._id
 
-    @rank_zero_only
+    @_guarded
     def start(self) -> None:
         """Start the W&B run unless it was started."""
-        if self._experiment is not None:
-            return
-        try:
-            run = self._experiment = self._init()
-        except Exception as error:
-            self._give_up(error)
-            return
-        self._is_active = True
-        if run.settings.mode == "offline":
-            self.offline_folder = Path(run.dir).absolute().parent
-        elif run.settings.mode == "online":
-            self.url = run.url
-            print(f"W&B: {run.url}")  # noqa: T201
 
     @rank_zero_only
     def finish(self, exit_code: int | None = None) -> None:
         """End the W&B run if one was started; ignore all later calls."""
         if self._is_active:
-            try:
-                self.experiment.finish(exit_code)
-            except Exception as error:
-                self._give_up(error)
-        self._deactivate()
+            _guarded(lambda self: self.experiment.finish(exit_code))(self)
+        self._end()
 
     @_guarded
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -129,19 +108,17 @@ class SafeWandbLogger(WandbLogger):
         super().log_metrics(row, step)
 
     @_guarded
-    def log_evaluation(
-        self, confusion: np.ndarray, class_names: Sequence[str], misclassifications: Sequence[Misclassification]
-    ) -> None:
-        """Log the number of images of each class (rows) with each prediction (columns), and misclassifications."""
-        images = misclassification_images(misclassifications)
-        chart = confusion_chart(confusion, class_names)
-        self.experiment.log({"test/confusion_matrix": chart, "test/worst_misclassifications": images})
+    def log_evaluation(self, *evaluation: Any) -> None:
+        """Log confusion matrix and misclassifications, given as the arguments of ``evaluation_media``."""
+        self.experiment.log(evaluation_media(*evaluation))
 
     log_hyperparams = _guarded(WandbLogger.log_hyperparams)
     after_save_checkpoint = _guarded(WandbLogger.after_save_checkpoint)
     finalize = _guarded(WandbLogger.finalize)
 
-    def _init(self) -> Any:
+    def _begin(self) -> None:
+        if self._experiment is not None:
+            return
         # On a full disk each line of its log would print a traceback.
         logging.getLogger("wandb").setLevel(logging.CRITICAL + 1)
         folder = Path(self.save_dir or ".").absolute()
@@ -151,13 +128,19 @@ class SafeWandbLogger(WandbLogger):
         if mode != "disabled":
             self._choose_id(folder / "wandb_run_id")
         try:
-            return self._open(mode)
+            run = self._open(mode)
         except Exception as error:
             if mode != "online":
                 raise
-            warn(f"W&B cannot be reached ({_words(error)}): the run is kept offline, `wandb sync` can send it later")
+            warn(f"W&B cannot be reached ({error!r}): the run is kept offline, `wandb sync` can send it later")
             _tear_down()  # its process still uses the id of the run
-            return self._open("offline")
+            run = self._open("offline")
+        self._experiment, self._is_active = run, True
+        if run.settings.mode == "offline":
+            self.offline_folder = Path(run.dir).absolute().parent
+        elif run.settings.mode == "online":
+            self.url = run.url
+            print(f"W&B: {run.url}")  # noqa: T201
 
     def _open(self, mode: str) -> Any:
         import wandb  # takes a second
@@ -172,8 +155,7 @@ class SafeWandbLogger(WandbLogger):
         """Choose the id of the sweep's agent, the stored id, the given id or a new one, in this order, and store it."""
         given = os.environ.get("WANDB_RUN_ID")
         if "WANDB_SWEEP_ID" in os.environ:  # W&B warns about values that the agent did not set
-            for name in ("project", "entity", "id"):
-                self._wandb_init.pop(name, None)
+            self._wandb_init |= dict.fromkeys(("project", "entity", "id"))
             self._id = given
         else:
             stored = file.read_text().strip() if file.exists() else ""
@@ -181,13 +163,7 @@ class SafeWandbLogger(WandbLogger):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(self._id or "")
 
-    def _give_up(self, reason: Exception) -> None:
-        self._deactivate()
-        kept = f"; `wandb sync {self.offline_folder}` may send what it has" if self.offline_folder else ""
-        warn(f"W&B failed ({_words(reason)}): the run continues without it{kept}")
-        _tear_down()  # its hooks for imports and for the exit of Python fail if its process has ended
-
-    def _deactivate(self) -> None:
+    def _end(self) -> None:
         nothing: Any = DummyLogger().experiment
         self._experiment, self._is_active = nothing, False
         if self._owns_data_dir:
@@ -200,7 +176,3 @@ def _tear_down() -> None:
 
     with suppress(Exception, SystemExit):
         wandb.teardown()
-
-
-def _words(reason: Exception) -> str:
-    return " ".join(str(reason).split()) or type(reason).__name__

@@ -9,7 +9,6 @@ from PIL.Image import Resampling
 
 # Pixels (H W C or H W, 0 to 255), class, prediction, loss and index in the test set.
 Misclassification = tuple[np.ndarray, str, str, float, int]
-_COLUMNS = ("Actual", "Predicted", "nPredictions")
 
 
 def confusion_chart(confusion: np.ndarray, class_names: Sequence[str]) -> Any:
@@ -17,21 +16,20 @@ def confusion_chart(confusion: np.ndarray, class_names: Sequence[str]) -> Any:
     import wandb
 
     counts = [[class_names[i], class_names[j], int(confusion[i, j])] for i, j in np.ndindex(*confusion.shape)]
-    return wandb.plot_table(
-        "wandb/confusion_matrix/v1",
-        wandb.Table(columns=list(_COLUMNS), data=counts),
-        {column: column for column in _COLUMNS},
-        {"title": "Confusion matrix"},
-    )
+    columns: list[str | int] = ["Actual", "Predicted", "nPredictions"]
+    table, fields = wandb.Table(columns=columns, data=counts), {str(name): str(name) for name in columns}
+    return wandb.plot_table("wandb/confusion_matrix/v1", table, fields, {"title": "Confusion matrix"})
 
 
-def misclassification_images(misclassifications: Sequence[Misclassification]) -> list[Any]:
-    """Return W&B's images of misclassifications, with class, prediction and loss as captions."""
+def evaluation_media(
+    confusion: np.ndarray, class_names: Sequence[str], misclassifications: Sequence[Misclassification]
+) -> dict[str, Any]:
+    """Return the numbers of images of each class (rows) with each prediction (columns), and misclassifications."""
     import wandb
 
     # W&B distorts images of several sizes.
-    h, w = (max((pixels.shape[axis] for pixels, *_ in misclassifications), default=1) for axis in (0, 1))
-    return [
+    w, h = (max((pixels.shape[axis] for pixels, *_ in misclassifications), default=1) for axis in (1, 0))
+    images = [
         wandb.Image(
             Image.fromarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels).resize(
                 (w, h), Resampling.NEAREST
@@ -40,3 +38,4 @@ def misclassification_images(misclassifications: Sequence[Misclassification]) ->
         )
         for pixels, truth, prediction, loss, _ in misclassifications
     ]
+    return {"test/confusion_matrix": confusion_chart(confusion, class_names), "test/worst_misclassifications": images}

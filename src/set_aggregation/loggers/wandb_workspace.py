@@ -22,6 +22,7 @@ _COLUMNS = (
     *("config:seed_everything.value", "config:labels.value.parameters"),
     *("summary:val/accuracy.max", "summary:test/accuracy", "summary:curve/gap", "run:state"),
 )
+_CURVES = ("train_accuracy", "val_accuracy", "test_accuracy", "train_loss", "test_loss", "gap")
 _SIDES = {  # of configs/data/*_multires.yaml
     "CIFAR-10": (16, 24, 32, 40, 48),
     "Fashion-MNIST": (14, 22, 28, 42, 56),
@@ -37,33 +38,23 @@ def workspace(entity: str, project: str) -> "Workspace":
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
-    def curve(metric: str, title: str) -> wr.LinePlot:
-        return wr.LinePlot(title, x="epoch", y=[metric], title_x="epoch", **mean)
-
-    def bars(metrics: list[str], title: str, **options: Any) -> wr.BarPlot:
-        return wr.BarPlot(title, metrics=metrics, **mean, **options)
-
-    confusion = confusion_chart(np.zeros((1, 1)), ["any class"]).spec
-    confusion.key = "test/confusion_matrix"
     mean: dict[str, Any] = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stderr", "max_runs_to_show": _GROUPS}
     by_width: dict[str, Any] = {"x": wr.Config("labels.width"), "log_x": True}
+    confusion = confusion_chart(np.zeros((1, 1)), ["any class"]).spec
+    confusion.key = "test/confusion_matrix"
     sections = {
         "Curves by width": [
-            curve("curve/train_accuracy", "Accuracy on training images"),
-            curve("curve/val_accuracy", "Accuracy on validation images"),
-            curve("curve/test_accuracy", "Accuracy on test images"),
-            curve("curve/train_loss", "Loss on training images"),
-            curve("curve/test_loss", "Loss on test images"),
-            curve("curve/gap", "Gap: accuracy on training less accuracy on test images"),
+            wr.LinePlot(name.replace("_", " "), x="epoch", y=[f"curve/{name}"], title_x="epoch", **mean)
+            for name in _CURVES
         ],
         "Gap against width": [
             wr.ScatterPlot("Gap against width", y=wr.SummaryMetric("curve/gap"), **by_width),
             wr.ScatterPlot("Test accuracy against width", y=wr.SummaryMetric("test/accuracy"), **by_width),
-            bars(["curve/gap"], "Gap by aggregator", groupby=wr.Config("labels.aggregator")),
-            bars(["curve/gap"], "Gap by experiment and width"),
+            wr.BarPlot("Gap by aggregator", metrics=["curve/gap"], groupby=wr.Config("labels.aggregator"), **mean),
+            wr.BarPlot("Gap by experiment and width", metrics=["curve/gap"], **mean),
         ],
         "Accuracy per resolution": [
-            bars([f"test/accuracy/{side}x{side}" for side in sides], f"Test accuracy by size, {name}")
+            wr.BarPlot(f"Test accuracy by size, {name}", metrics=[f"test/accuracy/{n}x{n}" for n in sides], **mean)
             for name, sides in _SIDES.items()
         ],
         "Confusion matrix and worst misclassifications": [
@@ -111,10 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wandb.setup(settings=wandb.Settings(silent=True))  # otherwise it would ask for an API key and wait
     try:
         layout.save()
-    except wandb.errors.UsageError:
-        sys.exit("error: nobody is logged in at W&B; do `wandb login`")
     except Exception as error:  # errors of server and network have no common class
-        sys.exit(f"error: W&B did not take the workspace ({' '.join(str(error).split())})")
+        sys.exit(f"error: W&B did not take the workspace ({error!r}); `wandb login` if nobody is logged in")
     print(layout.url)  # noqa: T201
 
 

@@ -1,16 +1,18 @@
-"""The folder of a run."""
+"""The folder of a run, and the choice of the run to resume."""
 
-import errno
 import os
 import secrets
 import shutil
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import IO, Literal, Self
+
+import yaml
 
 from set_aggregation.runs.checkpoint import LAST, PREVIOUS, DamagedCheckpointError, read_checkpoint
-from set_aggregation.runs.files import warn
+from set_aggregation.runs.files import atomic_write, warn
+from set_aggregation.runs.settings import HARDWARE, IRRELEVANT, changed, settings_of
 
 try:
     import fcntl
@@ -40,7 +42,7 @@ class RunDirectory:
         self.report = self.folder / "report.html"
         self.results = self.folder / "results.json"  # a run with this file has finished
         self._made: list[Path] = []
-        self._locks: list[int] = []
+        self._lock: IO[str] | None = None
 
     @classmethod
     def at(cls, folder: Path) -> Self:
@@ -62,9 +64,7 @@ class RunDirectory:
                     newest = path
                 except DamagedCheckpointError as error:
                     damaged.append(str(error))
-        then = (
-            f"resuming from {newest.name}" if newest else "no intact checkpoint is left, so training starts at epoch 1"
-        )
+        then = f"resuming from {newest.name}" if newest else "no intact checkpoint is left; training starts at epoch 1"
         for message in damaged:
             warn(f"{message}; {then}")
         return newest
@@ -76,44 +76,23 @@ class RunDirectory:
                 self.lock_or_raise()
                 self.results.unlink(missing_ok=True)
             else:
-                self._made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
-                self._make(config)
+                new = [path for path in self.folder.parents if not path.exists()]
+                self.folder.mkdir(parents=True, exist_ok=True)
+                # Hidden files are all that a process leaves that is killed here.
+                has_files = any(path.name[0] != "." for path in self.folder.iterdir())
+                if has_files or not self.lock() or self.config_file.exists():
+                    raise FileExistsError
+                self._made = [self.folder, *new]
             if not self.config_file.exists() or self.config_file.read_text() != config:
-                self._write_config(self.folder, config)
-        except FileExistsError as error:
-            raise ValueError(
-                f"got the run folder {self.folder}, but {error.filename} exists; use another --run.name or --run.root, "
-                f"or resume the run: --resume {self.folder}"
-            ) from error
+                with atomic_write(self.config_file) as temporary:
+                    temporary.write_text(config)
         except OSError as error:
-            raise ValueError(
-                f"got the run folder {self.folder}, which cannot be written ({error.strerror}); use another --run.root"
-            ) from error
-
-    def _make(self, config: str) -> None:
-        """Make the folder in one step, with its configuration and lock: a killed process leaves none or a whole one."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder.with_name(f".{self.name}.{secrets.token_hex(3)}.tmp")
-        unfinished.mkdir()
-        try:
-            self._write_config(unfinished, config)
-            if self.folder.exists():  # rename() replaces an empty folder
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.folder))
-            unfinished.rename(self.folder)
-        except OSError as error:
+            self.discard()
             self.unlock()
-            if error.errno == errno.ENOTEMPTY:  # made by another process in the meantime
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.folder)) from error
-            raise
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-
-    def _write_config(self, folder: Path, config: str) -> None:
-        """Write the configuration atomically, locked before it is visible."""
-        unfinished = folder / ".config.yaml.tmp"
-        unfinished.write_text(config)
-        self._lock_file(unfinished)
-        os.replace(unfinished, folder / self.config_file.name)  # noqa: PTH105
+            reason = f"cannot be written ({error.strerror}); use another --run.root"
+            if isinstance(error, FileExistsError):
+                reason = f"exists; use another --run.name or --run.root, or resume the run: --resume {self.folder}"
+            raise ValueError(f"got the run folder {self.folder}, which {reason}") from error
 
     def lock_or_raise(self) -> None:
         """Prevent other processes from resuming this run, or raise if one is writing it."""
@@ -122,37 +101,67 @@ class RunDirectory:
 
     def lock(self) -> bool:
         """Return whether this process has the lock, which prevents others from resuming this run."""
-        # Without its file there is nothing to lock yet: create() writes and locks it.
-        return bool(self._locks) or not self.config_file.exists() or self._lock_file(self.config_file)
-
-    def _lock_file(self, path: Path) -> bool:
-        if fcntl is None:
-            return True
-        file = os.open(path, os.O_RDWR)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            return False
-        except OSError:
-            os.close(file)
-            return True
-        self._locks.append(file)
-        os.register_at_fork(after_in_child=self.unlock)  # a worker may outlive this process
+        if self._lock is None and fcntl is not None and self.folder.is_dir():
+            file = (self.folder / ".lock").open("w")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                return False
+            except OSError:
+                pass  # the file system has no locks
+            self._lock = file
+            os.register_at_fork(after_in_child=self.unlock)  # a worker may outlive this process
         return True
 
     def unlock(self) -> None:
         """Let other processes resume this run."""
-        for file in self._locks:
+        if self._lock is not None:
             with suppress(OSError):
-                os.close(file)
-        self._locks = []
+                self._lock.close()
+        self._lock = None
 
     def discard(self) -> None:
         """Remove the folder, and the empty folders made for it; keep a folder with a checkpoint."""
         if not self._made or any(self.checkpoints.glob("*")):
             return
         shutil.rmtree(self.folder, ignore_errors=True)
-        for path in self._made[1:]:
+        for path in self._made:
             if path.exists() and not any(path.iterdir()):
                 path.rmdir()
+
+
+def find_run(resume: Literal["auto"] | Path | None, asked: RunDirectory, has_name: bool, config: str) -> RunDirectory:
+    """Return the run that a command writes."""
+    if resume is None:
+        return asked
+    if resume != "auto":
+        folder = Path(resume)
+        run = RunDirectory.at(folder if folder.parent.parent.name else folder.absolute())
+        if not run.exists:
+            raise ValueError(f"got --resume {resume}, expected the folder of a run, with its config.yaml, or auto")
+        return run
+    if has_name:
+        if asked.exists and not asked.config_file.exists():
+            warn(f"{asked.config_file} is missing; resuming with the configuration of this command")
+        elif asked.exists and (other := _differences(asked.config_file, config)):
+            raise ValueError(
+                f"got --resume auto for the run {asked.folder}, which has other {', '.join(other)}; use the same "
+                f"configuration, another --run.name, or --resume {asked.folder} to resume it with the new one"
+            )
+        return asked
+    files = (asked.root / asked.experiment).glob("[!.]*/config.yaml")
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+        run = RunDirectory.at(file.parent)
+        if not run.results.exists() and not _differences(file, config) and run.lock():
+            return run
+    return asked
+
+
+def _differences(file: Path, config: str) -> list[str]:
+    """Return the settings in which two configurations differ, among those that can change a result."""
+    try:
+        configs = [yaml.safe_load(text) for text in (file.read_text(), config)]
+    except (OSError, yaml.YAMLError):
+        return ["config.yaml"]
+    return changed(*(settings_of(each, (*IRRELEVANT, *HARDWARE)) for each in configs))

@@ -54,3 +54,25 @@ def _flat(value: Any, name: str) -> dict[str, str]:
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return the names of settings that differ; a missing one counts as null."""
     return sorted(name for name in {*before, *now} if before.get(name, "null") != now.get(name, "null"))
+
+
+def changed_optimizer_arguments(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the arguments of the optimizer that a resumed run changes.
+
+    Example:
+        >>> adam = lambda lr: {"optimizer": {"class_path": "Adam", "init_args": {"lr": lr}}, "scheduler": None}
+        >>> changed_optimizer_arguments(adam(0.1), adam(0.2))
+        ['lr']
+    """
+    if not before or not now:  # a model that was not built by the command line
+        return []
+    parts = ("optimizer", "scheduler", "scheduler_interval")
+    names = changed(*(settings_of({part: each.get(part) for part in parts}, ()) for each in (before, now)))
+    start = "optimizer.init_args."
+    scheduled = {f"{start}{name}" for name in ("lr", "momentum", "betas")} if now.get("scheduler") else set()
+    if refused := [name for name in names if not name.startswith(start) or name in scheduled]:
+        raise ValueError(
+            f"got another model.{', model.'.join(refused)} for a resumed run, which continues with the optimizer and "
+            "the schedule of its checkpoint; keep these settings, or start a new run"
+        )
+    return [name.removeprefix(start).split(".")[0] for name in names]
