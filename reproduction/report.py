@@ -8,11 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from reproduction import claims, tables
-from reproduction.figures import FIGURES, curves_of, learning_curves, summary_figure
+from reproduction.figures import FIGURES, curves_of, learning_curves, summary_figure, theory_figure
 from reproduction.paper_numbers import DATA
 from reproduction.pooling import pooling_figure, pooling_runs, pooling_table
 from reproduction.records import Results, read
-from reproduction.theory_figures import theory_figure, theory_table
 from set_aggregation.reports.rendering import as_file
 from set_aggregation.runs.files import atomic_write
 
@@ -47,7 +46,7 @@ def report(results: Results, captions: dict[str, str]) -> str:
         rule="\n".join((claims.__doc__ or "").splitlines()[2:]),
         tables=tables.paper_tables(runs),
         captions={file: caption for file, caption in captions.items() if file.startswith("figure")},
-        theory=theory_table(measurements) if "theory.png" in captions else None,
+        theory=tables.theory_table(measurements) if "theory.png" in captions else None,
         pooling=pooling_table(results),
         environments=tables.environments(runs, measurements),
     )

@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from reproduction.claims import SEVERAL_SIZES, Judgement, at_sizes, select
+from reproduction.claims import FOUND, SEVERAL_SIZES, Judgement, at_sizes, select
 from reproduction.paper_numbers import DATA, FLATTEN_ROW, NAMES, TABLE2, TABLE2_SIZES, TABLE3, TABLE4
 from reproduction.records import ENVIRONMENT
 from reproduction.statistics import Difference, t_interval
 
 NOT_RUN = "-"
+PROJECTIONS = {"san": "SAN", "max": "max of projections", "avg": "mean of projections"}
 _TEXTS = {**DATA, "": "one size", "all": "all sizes", "original": "the original size"}
 
 
@@ -87,6 +88,23 @@ def paper_tables(runs: pd.DataFrame) -> list[Table]:
         _ablations(runs),
     ]
     return [table for table in tables if table.rows]
+
+
+def theory_table(measurements: pd.DataFrame) -> Table:
+    """Count the searches that found the set, at the largest M of each number of elements and features."""
+    lines = measurements.query("experiment == 'theorem1'")
+    lines = lines[lines["size"] == lines.groupby(["elements", "features"])["size"].transform("max")]
+    found = (lines["error"] <= FOUND).groupby([lines[name] for name in ("elements", "features", "size", "aggregator")])
+    counts = (found.sum().astype(str) + " of " + found.size().astype(str)).unstack()
+    rows = [(*(f"{number:g}" for number in key), *texts[[*PROJECTIONS]]) for key, texts in counts.iterrows()]
+    remark = measurements.query("experiment == 'remark1'").groupby("p")["difference"].mean()
+    first, last = (f"{remark.iloc[end]:.2g} at p = {remark.index[end]:g}" for end in (0, -1))
+    note = (
+        f"A set counts as found at a mean distance of its points of at most {FOUND}. Remark 1: the mean distance of "
+        f"power-mean SAN from max is {first} and {last}."
+    )
+    header = ("elements N", "features K", "M", *PROJECTIONS.values())
+    return Table("Theorem 1: sets found again from their embedding", note, header, rows)
 
 
 def environments(runs: pd.DataFrame, measurements: pd.DataFrame) -> Table:

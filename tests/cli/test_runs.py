@@ -58,7 +58,7 @@ class TestFolder:
 
     def test_content(self, run_folder):
         written = {"config.yaml", "metrics.csv", "curves.png", "results.json", "report.html"}
-        of_loggers = {"wandb", "wandb_run_id", "hparams.yaml"}
+        of_loggers = {"wandb", "wandb_run_id", "hparams.yaml", ".lock"}
         assert {path.name for path in run_folder.iterdir()} == {*written, "checkpoints", *of_loggers}
 
     @pytest.mark.parametrize("name", ["best.ckpt", "last.ckpt"])
@@ -161,7 +161,7 @@ class TestSwitches:
     def test_no_loggers(self, here):
         assert run_cli(here, "fit", *DIGITS, *SHORT, "--trainer.logger=false").code == 0
         files = {path.name for path in only_run(here).iterdir()}
-        assert files == {"config.yaml", "checkpoints", "curves.png", "results.json", "report.html"}
+        assert files == {".lock", "config.yaml", "checkpoints", "curves.png", "results.json", "report.html"}
 
 
 PARTS = {

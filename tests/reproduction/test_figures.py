@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from reproduction.figures import curves_of, learning_curves, summary_figure
+from reproduction.figures import curves_of, learning_curves, summary_figure, theory_figure
 from reproduction.pooling import accuracy_after, pooling_figure, pooling_table
 from reproduction.records import read
-from reproduction.theory_figures import theory_figure, theory_table
+from reproduction.tables import theory_table
 from tests.support.paper_lines import line, theory, write
 
 FEW = {"num_train": 10_000, "batch_size": 64}

@@ -19,9 +19,8 @@ from set_aggregation.runs.checkpoint import read_checkpoint
 from set_aggregation.runs.directory import RunDirectory
 from set_aggregation.runs.settings import WIDTH_KEYS
 
-_SAVE_DIR = '{"save_dir": "."}'
 _SHORT = {  # class names that would need more arguments
-    r"^(--trainer\.logger\+?=)?(CSVLogger|TensorBoardLogger)$": rf'\1{{"class_path": "\2", "init_args": {_SAVE_DIR}}}',
+    r"^(--trainer\.logger\+?=)?((CSV|TensorBoard)Logger)$": r'\1{"class_path": "\2", "init_args": {"save_dir": "."}}',
     r"^(--model\.scheduler=)?ReduceLROnPlateau$": r"\1torch.optim.lr_scheduler.ReduceLROnPlateau",
 }
 
@@ -38,30 +37,17 @@ def add_arguments(parser: LightningArgumentParser) -> None:
     parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
     parser.set_defaults({"checkpoint.monitor": "val/accuracy", "checkpoint.mode": "max"})
     parser.set_defaults({"checkpoint.filename": "best", "checkpoint.enable_version_counter": False})
-    parser.add_argument(
-        "--ckpt_path",
-        type=Path | None,
-        help="The checkpoint that validate and test measure; fit starts a new run from it.",
-    )
-    parser.add_argument(
-        "--resume",
-        type=Literal["auto"] | Path | None,
-        help="The folder of a run to resume; or auto, to resume the interrupted run of this configuration (or of this "
-        "--run.name) if one exists, so that one command starts a run and resumes it.",
-    )
-    parser.add_argument(
-        "--width",
-        type=PositiveInt | None,
-        help="Number of inputs of the last dense layer (the size in the paper's tables): hidden_features of the model "
-        "if set, else out_features of the aggregator.",
-    )
+    path_help = "The checkpoint that validate and test measure; fit starts a new run from it."
+    parser.add_argument("--ckpt_path", type=Path | None, help=path_help)
+    resume_help = """The folder of a run to resume; or auto, to resume the interrupted run of this configuration (or of
+        this --run.name) if one exists, so that one command starts a run and resumes it."""
+    parser.add_argument("--resume", type=Literal["auto"] | Path | None, help=resume_help)
+    width_help = """Number of inputs of the last dense layer (the size in the paper's tables): hidden_features of the
+        model if set, else out_features of the aggregator."""
+    parser.add_argument("--width", type=PositiveInt | None, help=width_help)
     parser.add_argument("--test_after_fit", type=bool, default=True, help="Test the best checkpoint at the end of fit.")
-    parser.add_argument(
-        "--test_last",
-        type=bool,
-        default=False,
-        help="Test the weights of the last epoch, too, at the end of fit.",
-    )
+    last_help = "Test the weights of the last epoch, too, at the end of fit."
+    parser.add_argument("--test_last", type=bool, default=False, help=last_help)
 
 
 def checked_words(words: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
@@ -25,17 +25,16 @@ def end_run(cli: "Fit", seconds: float) -> None:
     epochs, steps = trainer.current_epoch, trainer.global_step
     metrics = _numbers(trainer)
     rows: dict[str, str] = {}
-    best: dict[str, Any] = {}
-    keeper, saved = cli.checkpoint, {}
+    keeper, saved, best = cli.checkpoint, {}, {}
     best_path = keeper.best_model_path if keeper.monitor else ""
-    if not trainer.strategy.broadcast(Path(best_path).is_file()):
-        best_path = ""  # the disk was full
-    if best_path:
+    if trainer.strategy.broadcast(Path(best_path).is_file()):
         # The file counts, not the callback: a better checkpoint may have failed to be written.
         saved = read_checkpoint(Path(best_path))
         epoch, score = saved["epoch"] + 1, float(saved["callbacks"][keeper.state_key]["best_model_score"])
         best = {"epoch": epoch, str(keeper.monitor): score}
         rows[f"{keeper.monitor}, best"] = f"{score:.4f} after epoch {epoch}"
+    else:  # the disk was full
+        best_path = ""
     last = {key: value for key, value in metrics.items() if key.startswith("val/")}
     if "val/accuracy" in metrics:
         rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
@@ -57,7 +56,7 @@ def end_run(cli: "Fit", seconds: float) -> None:
         metrics |= tested
     if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
         return
-    curves_seconds, counts = cli.curves.seconds, num_parameters(model)
+    counts = num_parameters(model)
     rows |= {
         "parameters, aggregator + head": f"{counts['aggregator'] + counts['head']:,}",
         "parameters, all": f"{counts['all']:,}",
@@ -65,7 +64,7 @@ def end_run(cli: "Fit", seconds: float) -> None:
         "training speed": f"{throughput.images_per_second:,.0f} images/s",
     }
     if cli.curves.history and throughput.seconds:
-        rows["learning curves took"] = f"{100 * curves_seconds / throughput.seconds:.1f} % of the time of training"
+        rows["learning curves took"] = f"{100 * cli.curves.seconds / throughput.seconds:.1f} % of the time of training"
     results = {
         "experiment": run.experiment,
         "run": run.name,
@@ -76,7 +75,7 @@ def end_run(cli: "Fit", seconds: float) -> None:
         "last": last,
         "metrics": metrics,
         "parameters": counts,
-        "seconds": {"all": seconds, "training": throughput.seconds, "learning curves": curves_seconds},
+        "seconds": {"all": seconds, "training": throughput.seconds, "learning curves": cli.curves.seconds},
         "environment": environment(devices_of(trainer)),
         "curves": cli.curves.history,
     }

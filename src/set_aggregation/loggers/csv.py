@@ -59,6 +59,7 @@ class _Writer(ExperimentWriter):
     """Append rows to the file, or rewrite it if there are new columns."""
 
     def __init__(self, log_dir: str) -> None:  # without super: it would remove the file
+        self.log_dir = log_dir
         self.metrics: list[dict[str, Any]] = []
         self.metrics_keys: list[str] = []
         self.hparams: dict[str, Any] = {}

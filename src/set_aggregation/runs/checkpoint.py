@@ -75,8 +75,7 @@ def read_checkpoint(path: Path, model: nn.Module | None = None) -> dict[str, Any
 
 def check_weights(path: Path, weights: Mapping[str, Tensor], model: nn.Module) -> None:
     """Check that weights have the names and shapes of a model's."""
-    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-    expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    shapes, expected = ({name: tuple(w.shape) for name, w in each.items()} for each in (weights, model.state_dict()))
     for name in sorted(shapes.keys() | expected.keys()):
         if shapes.get(name) != expected.get(name):
             raise ValueError(
@@ -89,11 +88,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
     """Write checkpoints atomically, ``last.ckpt`` in a background thread.
 
     Training waits only while the state for ``last.ckpt`` is copied. A ``last.ckpt`` that is due while the one before
-    is still being written is skipped. The file it replaces becomes ``previous.ckpt``. Training waits for all other
-    checkpoints.
-
-    A checkpoint that cannot be written, for example on a full disk, is an error with ``on_error="stop"`` and else a
-    warning: the checkpoint before it stays.
+    is still being written is skipped. The file it replaces becomes ``previous.ckpt``.
     """
 
     def __init__(self, on_error: Literal["continue", "stop"] = "continue") -> None:
@@ -125,14 +120,12 @@ class DurableCheckpointIO(TorchCheckpointIO):
         if pending is not None:
             self._try(pending[0], pending[1].result)
 
+    teardown = wait
+
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read a checkpoint onto the CPU, always with ``weights_only=True``."""
         self.wait()
         return read_checkpoint(Path(path))
-
-    def teardown(self) -> None:
-        """Wait for the background writer."""
-        self.wait()
 
     def _try(self, file: Path, write: Callable[[], None]) -> None:
         try:

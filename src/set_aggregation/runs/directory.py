@@ -6,7 +6,7 @@ import shutil
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Literal, Self
+from typing import Literal, Self
 
 import yaml
 
@@ -42,7 +42,7 @@ class RunDirectory:
         self.report = self.folder / "report.html"
         self.results = self.folder / "results.json"  # a run with this file has finished
         self._made: list[Path] = []
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None
 
     @classmethod
     def at(cls, folder: Path) -> Self:
@@ -102,11 +102,11 @@ class RunDirectory:
     def lock(self) -> bool:
         """Return whether this process has the lock, which prevents others from resuming this run."""
         if self._lock is None and fcntl is not None and self.folder.is_dir():
-            file = (self.folder / ".lock").open("w")
+            file = os.open(self.folder / ".lock", os.O_CREAT | os.O_RDWR)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                file.close()
+                os.close(file)
                 return False
             except OSError:
                 pass  # the file system has no locks
@@ -118,7 +118,7 @@ class RunDirectory:
         """Let other processes resume this run."""
         if self._lock is not None:
             with suppress(OSError):
-                self._lock.close()
+                os.close(self._lock)
         self._lock = None
 
     def discard(self) -> None:
