@@ -17,7 +17,6 @@ from set_aggregation.aggregators._kernels import _torch, operators
 from set_aggregation.aggregators._kernels import cpu as blocked
 
 without_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
-MODULES = {"blocked": "blocked", "triton": "triton_sum"}
 DEVICES = {"blocked": "cpu", "triton": "cuda" if torch.cuda.is_available() else "cpu"}
 fused = pytest.mark.parametrize(
     "implementation", ["blocked", pytest.param("triton", marks=[without_triton, pytest.mark.slow])]
@@ -157,15 +156,13 @@ class LargestTensor(TorchDispatchMode):
 @pytest.mark.parametrize(
     "implementation", ["blocked", pytest.param("triton", marks=[without_triton, pytest.mark.nightly])]
 )
-def test_no_tensor_is_a_tenth_as_large_as_the_activations(implementation, small_blocks):
-    module = pytest.importorskip(f"set_aggregation.aggregators._kernels.{MODULES[implementation]}")
-    device = DEVICES[implementation]
-    x, weight, bias, grad, positions = (
-        torch.randn(size, device=device) for size in ((64, 32, 8), (128, 10), (128,), (64, 128), (32, 2))
-    )
-    with torch.no_grad(), LargestTensor() as largest:
-        module.forward(x, weight, bias, None, positions)
-        module.backward(grad, x, weight, bias, None, positions, True, True)
+def test_no_tensor_of_floats_is_a_tenth_as_large_as_the_activations(implementation, small_blocks):
+    san, *inputs, grad = case((64, 32, 8, 2, 128), False, True)
+    san.implementation = implementation
+    san, x, positions, grad = (each.to(DEVICES[implementation]) for each in (san, inputs[0], inputs[2], grad))
+    x.requires_grad_()
+    with LargestTensor() as largest:
+        san(x, None, positions).backward(grad)
     assert 0 < largest.size < 64 * 32 * 128 / 10
 
 

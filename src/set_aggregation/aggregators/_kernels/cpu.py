@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 
 from set_aggregation.aggregators._kernels import _torch
@@ -19,20 +19,28 @@ def forward(
     bias: Float[Tensor, "M"],
     mask: Bool[Tensor, "B N"] | None,
     positions: Float[Tensor, "*B N P"] | None,
-) -> Float[Tensor, "B M"]:
-    """Return SAN's sum, with one block of its B x N x M activations in memory at a time."""
+    keep_active: bool,
+) -> tuple[Float[Tensor, "B M"], Int8[Tensor, "*active"]]:
+    """Return SAN's sum and, for :func:`backward`, a byte that is 1 where an activation is positive, else 0.
+
+    One block of the B x N x M activations is in memory at a time. To compute it again would take longer.
+    """
     directions = torch.cat((weight, bias[:, None]), 1)  # M K+1
     total = x.new_zeros(len(x), len(weight), dtype=accumulation_dtype(x.dtype))  # B M
+    active = x.new_empty((*x.shape[:2], len(weight)) if keep_active else 0, dtype=torch.int8)
     for sets, elements in _row_blocks(x):
         rows = _rows(x, mask, positions, sets, elements)  # b n K+1
         for columns in _column_blocks(rows, directions):
-            y = _linear(rows.flatten(0, 1), directions[columns]).relu_()  # bn m
-            total[sets, columns] += y.view(*rows.shape[:2], -1).sum(1, dtype=total.dtype)
-    return total
+            y = _linear(rows.flatten(0, 1), directions[columns]).relu_().view(*rows.shape[:2], -1)  # b n m
+            total[sets, columns] += y.sum(1, dtype=total.dtype)
+            if keep_active:
+                active[sets, elements, columns] = y.sign_()
+    return total, active
 
 
 def backward(
     grad: Float[Tensor, "B M"],
+    active: Int8[Tensor, "*active"],
     x: Float[Tensor, "B N D"],
     weight: Float[Tensor, "M K"],
     bias: Float[Tensor, "M"],
@@ -41,7 +49,7 @@ def backward(
     rows_need_grad: bool,
     directions_need_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of x, weight, bias and positions, recomputing the activations block by block."""
+    """Return the gradients of x, weight, bias and positions, block by block."""
     directions = torch.cat((weight, bias[:, None]), 1)  # M K+1
     grad_x, dtype = torch.empty_like(x), accumulation_dtype(x.dtype)
     grad_positions = x.new_zeros(0) if positions is None else torch.zeros_like(positions, dtype=dtype)
@@ -50,12 +58,10 @@ def backward(
         rows = _rows(x, mask, positions, sets, elements)  # b n K+1
         grad_rows = x.new_zeros(rows.shape[0] * rows.shape[1], weight.shape[1], dtype=dtype)  # bn K
         for columns in _column_blocks(rows, directions):
-            y = _linear(rows.flatten(0, 1), directions[columns])  # bn m
-            active = y.view(*rows.shape[:2], -1)  # b n m
-            # Overwrites the projections with the gradient of the sum where they are positive.
-            torch.ops.aten.threshold_backward.grad_input(
-                grad[sets, None, columns].expand_as(active), active, 0, grad_input=active
-            )
+            y = active[sets, elements, columns].to(x.dtype)  # b n m
+            # Overwrites the ones with the gradient of the sum.
+            torch.ops.aten.threshold_backward.grad_input(grad[sets, None, columns].expand_as(y), y, 0, grad_input=y)
+            y = y.flatten(0, 1)  # bn m
             if rows_need_grad:
                 grad_rows += _linear(y, weight[columns].t())
             if directions_need_grad:

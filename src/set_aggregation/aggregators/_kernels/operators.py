@@ -1,9 +1,8 @@
 """SAN's sum as operators of torch, known to ``torch.compile`` and autograd."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -25,59 +24,62 @@ def formula(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, positi
     return sets.sum(torch.nn.functional.linear(rows, weight, bias).relu())
 
 
-def _operator(name: str, forward: Operator, backward: Backward) -> Operator:
-    """Register an operator that takes :func:`formula`'s arguments and sums in float32 at least, and its gradient."""
-    schema = f"({_INPUTS}) -> Tensor"
+def _operator(
+    name: str, forward: Callable[..., tuple[Tensor, Tensor]], backward: Backward
+) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Register an operator that takes :func:`formula`'s arguments and sums in float32 at least, and its gradient.
+
+    ``forward`` also returns a byte per activation for ``backward``, or none if ``keep_active`` is False.
+    """
+    schema = f"({_INPUTS}, bool keep_active) -> (Tensor, Tensor)"
     operator = torch.library.custom_op(f"set_aggregation::{name}", forward, mutates_args=(), schema=schema)
-    schema = f"(Tensor grad, {_INPUTS}, bool rows_need_grad, bool directions_need_grad)"
+    schema = f"(Tensor grad, Tensor active, {_INPUTS}, bool rows_need_grad, bool directions_need_grad)"
     schema += " -> (Tensor, Tensor, Tensor, Tensor)"
     gradient = torch.library.custom_op(f"set_aggregation::{name}_backward", backward, mutates_args=(), schema=schema)
 
     @operator.register_fake
-    def _(x: Tensor, weight: Tensor, *_: Any) -> Tensor:
-        return x.new_empty(x.shape[0], weight.shape[0], dtype=accumulation_dtype(x.dtype))
+    def _(x: Tensor, weight: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
+        size = (x.shape[0], x.shape[1], weight.shape[0]) if arguments[-1] else (0,)
+        total = x.new_empty(x.shape[0], weight.shape[0], dtype=accumulation_dtype(x.dtype))
+        return total, x.new_empty(size, dtype=torch.int8)
 
     @gradient.register_fake
     def _(
-        _grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, _mask: Any, positions: Any, *_: Any
+        _grad: Tensor, _active: Tensor, x: Tensor, weight: Tensor, bias: Tensor, _mask: Any, positions: Any, *_: Any
     ) -> tuple[Tensor, ...]:
         grad_positions = x.new_empty(0) if positions is None else torch.empty_like(positions)
         return torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias), grad_positions
 
-    def save(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:  # noqa: ARG001 - torch's signature
-        ctx.save_for_backward(*inputs)
+    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.set_materialize_grads(False)  # or the bytes get a gradient of zeros
+        ctx.save_for_backward(output[1], *inputs[:5])
 
-    def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        needs_input_grad = ctx.needs_input_grad
+    def differentiate(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return (None,) * 6
+        active, *inputs = ctx.saved_tensors
+        needs_input_grad = ctx.needs_input_grad[:5]
         if torch.is_grad_enabled():  # the gradient is differentiated in turn
-            return _differentiable(grad, ctx.saved_tensors, needs_input_grad)
+            return (*_differentiable(grad, inputs, needs_input_grad), None)
         x_needs, weight_needs, bias_needs, _, positions_need = needs_input_grad
-        grads = gradient(grad, *ctx.saved_tensors, x_needs or positions_need, weight_needs or bias_needs)
-        return (*grads[:3], None, grads[3] if positions_need else None)
+        grads = gradient(grad, active, *inputs, x_needs or positions_need, weight_needs or bias_needs)
+        return (*grads[:3], None, grads[3] if positions_need else None, None)
 
     operator.register_autograd(differentiate, setup_context=save)
     return operator
 
 
 def _differentiable(
-    grad: Tensor, inputs: tuple[Any, ...], needs_input_grad: tuple[bool, ...]
+    grad: Tensor, inputs: Sequence[Any], needs_input_grad: tuple[bool, ...]
 ) -> tuple[Tensor | None, ...]:
     sources = [i for i, needed in enumerate(needs_input_grad) if needed]
     grads = torch.autograd.grad(formula(*inputs), [inputs[i] for i in sources], grad, create_graph=True)
     return tuple(grads[sources.index(i)] if i in sources else None for i in range(len(inputs)))
 
 
-def _triton_forward(x: Tensor, *inputs: Any) -> Tensor:
-    return trusted_kernels(x.device, x.dtype).forward(x, *inputs)
-
-
-def _triton_backward(grad: Tensor, x: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return trusted_kernels(x.device, x.dtype).backward(grad, x, *inputs)
-
-
 @cache
-def trusted_kernels(device: torch.device, dtype: torch.dtype) -> ModuleType:
-    """Return the Triton kernels if a small sum and its gradients are right on this device, else the blocked sum."""
+def trusted_kernels(device: torch.device, dtype: torch.dtype) -> tuple[Operator, Backward]:
+    """Return Triton's sum and gradients if they are right on this device in a small case, else the blocked ones."""
     try:
         from set_aggregation.aggregators._kernels import triton_sum  # imported only where Triton is installed
 
@@ -89,7 +91,7 @@ def trusted_kernels(device: torch.device, dtype: torch.dtype) -> ModuleType:
         found = (triton_sum.forward(*inputs), *triton_sum.backward(grad.float(), *inputs, True, True))
         x, weight, bias, positions, grad = (t.double() for t in (x, weight, bias, positions, grad))
         inputs = (x, weight, bias, mask, positions)
-        expected = (blocked.forward(*inputs), *blocked.backward(grad, *inputs, True, True))
+        expected = (_blocked_forward(*inputs), *_blocked_backward(grad, *inputs, True, True))
         error = max(((a.double() - b).norm() / b.norm()).item() for a, b in zip(found, expected, strict=True))
         # Rounding to TF32 may move a projection across zero, which changes whole entries of the gradient.
         exact = dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest"
@@ -98,13 +100,41 @@ def trusted_kernels(device: torch.device, dtype: torch.dtype) -> ModuleType:
     except Exception as exception:
         failure = f"{type(exception).__name__}: {exception}".splitlines()[0]
     if failure is None:
-        return triton_sum
+        return triton_sum.forward, triton_sum.backward
     warnings.warn(
         f"SAN: the Triton kernels failed their check for {dtype} on {device} ({failure}); using the blocked sum",
         stacklevel=2,
     )
-    return blocked
+    return _blocked_forward, _blocked_backward
 
 
-san_blocked = _operator("san_blocked", blocked.forward, blocked.backward)
-san_triton = _operator("san_triton", _triton_forward, _triton_backward)
+def _blocked_forward(*inputs: Any) -> Tensor:
+    return blocked.forward(*(*inputs, False))[0]
+
+
+def _blocked_backward(grad: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _, active = blocked.forward(*(*inputs[:5], True))
+    return blocked.backward(grad, active, *inputs)
+
+
+def _triton_forward(x: Tensor, *inputs: Any) -> tuple[Tensor, Tensor]:
+    return trusted_kernels(x.device, x.dtype)[0](x, *inputs[:4]), x.new_empty(0, dtype=torch.int8)
+
+
+def _triton_backward(grad: Tensor, _active: Tensor, x: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return trusted_kernels(x.device, x.dtype)[1](grad, x, *inputs)
+
+
+_san_blocked = _operator("san_blocked", blocked.forward, blocked.backward)
+_san_triton = _operator("san_triton", _triton_forward, _triton_backward)
+
+
+def san_blocked(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
+    """Return SAN's sum by blocks."""
+    differentiable = any(each is not None and each.requires_grad for each in (x, weight, bias, positions))
+    return _san_blocked(x, weight, bias, mask, positions, torch.is_grad_enabled() and differentiable)[0]
+
+
+def san_triton(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
+    """Return SAN's sum by Triton, which recomputes the activations."""
+    return _san_triton(x, weight, bias, mask, positions, False)[0]
