@@ -71,7 +71,7 @@ def test_grey_images_are_seen_as_if_all_channels_were_alike():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "no_such"}, "TorchvisionBackbone: got no_such with weights None, which torchvision does not have"),
+        ({"name": "no_such"}, "TorchvisionBackbone: got no_such, which cannot be built"),
         ({"name": "resnet18", "weights": "NO_SUCH"}, "got resnet18 with weights NO_SUCH"),
         ({"name": "resnet18", "layer": "layer9"}, "got layer layer9, which a ResNet does not have; .* such as conv1"),
         ({"name": "resnet18", "layer": "fc"}, r"output \(2, 1000\) is neither a feature map"),
@@ -88,7 +88,7 @@ def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch):
         raise URLError("Name or service not known")
 
     monkeypatch.setattr(models, "get_model", offline)
-    with pytest.raises(ConnectionError, match=r"got no weights DEFAULT of resnet18 .* give weights null$"):
+    with pytest.raises(ConnectionError, match=r"got no weights of resnet18 with weights DEFAULT .* give weights null$"):
         TorchvisionBackbone("resnet18", weights="DEFAULT")
 
 

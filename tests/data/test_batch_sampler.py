@@ -368,7 +368,7 @@ def test_keep_cannot_go_on_with_other_ranks_or_batch_sizes(num_replicas, batch_s
 @pytest.mark.parametrize("sizes", [THREE_SIZES[1:], [*THREE_SIZES, (9, 9)], THREE_SIZES[::3]])
 def test_a_state_of_other_data_is_refused(sizes):
     _, state = stopped(ResolutionBatchSampler(sizes, batch_size=8), 1)
-    with pytest.raises(ValueError, match=r"ResolutionBatchSampler: got a state of .*, expected \[40, 40, 40\]"):
+    with pytest.raises(ValueError, match=r"ResolutionBatchSampler: got a state of .*, expected \(40, 40, 40\)"):
         ResolutionBatchSampler(THREE_SIZES, batch_size=8).load_state_dict(state)
 
 
@@ -426,7 +426,7 @@ def test_a_bad_argument_is_named(arguments, message):
 @pytest.mark.parametrize("other", [{"shuffle": False}, {"drop_last": True}, {"remainder": "pad"}])
 def test_a_state_of_another_kind_of_plan_is_refused(other):
     state = ResolutionBatchSampler([(8, 8)] * 5, batch_size=2, **other).state_dict()
-    with pytest.raises(ValueError, match="got a state of shuffle, drop_last and remainder"):
+    with pytest.raises(ValueError, match=f"got a state of {next(iter(other))}="):
         ResolutionBatchSampler([(8, 8)] * 5, batch_size=2).load_state_dict(state)
 
 

@@ -45,7 +45,7 @@ def test_addresses_are_tried_in_turn(asked, tmp_path):
 def test_failure_names_the_cause_and_leaves_no_files(asked, tmp_path):
     with pytest.raises(ValueError, match=r"x\.tgz.* 2 addresses .*connection refused.*data_dir.*Digits"):
         download(tmp_path / "new" / "raw", {"x.tgz": "0"}, ["http://bad/", "http://worse/"], list(FILES))
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_content_is_compared_with_its_checksum(tmp_path, monkeypatch):

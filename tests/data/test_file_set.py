@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from set_aggregation.data.file_set import FileSet, sizes_of_files
-from set_aggregation.data.image_files import read_images
+from set_aggregation.data import FileSet
+from set_aggregation.data.image_files import read_images, sizes_of_files
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_sizes_come_from_the_headers(files):
     content = files[1].read_bytes()
     files[1].write_bytes(content[: len(content) // 2])  # a damaged body
     files[2].write_bytes(b"no image")  # a damaged header
-    found = sizes_of_files(files)
-    assert [found[file] for file in (files[0], files[1], files[3])] == [(20, 30), (21, 30), (23, 30)]
-    assert "cannot identify" in found[files[2]]
-    assert "truncated" in sizes_of_files(files, decode=True)[files[1]]
+    sizes, unreadable = sizes_of_files(files)
+    assert sizes == {files[0]: (20, 30), files[1]: (21, 30), files[3]: (23, 30)}
+    assert "cannot identify" in unreadable[files[2]]
+    assert "truncated" in sizes_of_files(files, decode=True)[1][files[1]]

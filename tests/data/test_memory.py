@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from set_aggregation.data import in_memory
 from set_aggregation.data.in_memory import available_memory
 
 FREE, USED = 1000, 200
@@ -18,10 +17,9 @@ def test_the_container_or_the_machine_whichever_leaves_less(tmp_path, monkeypatc
     memory = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=USED))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=FREE))
     monkeypatch.setattr(psutil, "Process", lambda: memory)
-    monkeypatch.setattr(in_memory, "_LIMIT", tmp_path / "memory.max")
     if limit is not None:
         (tmp_path / "memory.max").write_text(limit + "\n")
-    assert available_memory() == expected
+    assert available_memory(tmp_path / "memory.max") == expected
 
 
 def test_this_machine_has_some():

@@ -1,10 +1,14 @@
-"""Feature maps and tokens with their axes in any order."""
+"""Feature maps of the networks of other libraries: their axes, and errors of building the networks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isqrt, prod
 from typing import Literal
 
 from jaxtyping import Float
 from torch import Size, Tensor
+
+from set_aggregation.pooling.trial import first_line
 
 Layout = Literal["BDhw", "BhwD", "BND"]
 
@@ -45,3 +49,23 @@ def as_feature_map(
     if rows * rows * width != tokens.shape[2] * height:
         raise ValueError(f"got {tokens.shape[2]} tokens of images of {height}x{width}, expected a grid of that ratio")
     return tokens.reshape(*tokens.shape[:2], rows, -1)
+
+
+@contextmanager
+def build_errors(backbone: str, package: str, extra: str, name: str, without: str) -> Iterator[None]:
+    """Turn the errors of a package that builds a network into one line, with advice."""
+    try:
+        yield
+    except ImportError as error:
+        install = f"pip install 'set-aggregation[{extra}]'"
+        raise ValueError(f"{backbone}: got no {package}, expected it: {install}") from error
+    except OSError as error:
+        raise ConnectionError(
+            f"{backbone}: got no weights of {name} ({first_line(error)}); expected a connection for the download; try "
+            f"again, or give {without}"
+        ) from error
+    except Exception as error:
+        raise ValueError(
+            f"{backbone}: got {name}, which cannot be built ({first_line(error)}); expected a name of "
+            f"{package}'s list_models()"
+        ) from error

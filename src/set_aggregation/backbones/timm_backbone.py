@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from set_aggregation.backbones.base import Backbone
-from set_aggregation.backbones.layout import Layout, as_feature_map, layout_of
+from set_aggregation.backbones.layout import Layout, as_feature_map, build_errors, layout_of
 from set_aggregation.pooling.inputs import example_images
-from set_aggregation.pooling.trial import first_line
 
 
 class TimmBackbone(Backbone):
@@ -54,7 +53,11 @@ class TimmBackbone(Backbone):
             arguments |= {"features_only": True, "out_indices": (out_index,)}
         self.in_channels = in_channels
         self.is_pretrained = pretrained
-        self.network = _create(name, arguments).eval()  # otherwise the trial run would change its running statistics
+        with build_errors("TimmBackbone", "timm", "timm", name, "pretrained false"):
+            import timm
+
+            self.network: nn.Module = timm.create_model(name, num_classes=0, **arguments)
+        self.network.eval()  # otherwise the trial run would change its running statistics
         images = example_images(self.network, image_size)
         if out_index is None:
             found = _unpool(self.network, images)
@@ -79,25 +82,6 @@ class TimmBackbone(Backbone):
         features = self.network(x)
         features = features[0] if self.is_list else features
         return as_feature_map(features, self.layout, (x.shape[2], x.shape[3]), self.num_prefix_tokens)
-
-
-def _create(name: str, arguments: dict[str, Any]) -> nn.Module:
-    try:
-        import timm
-    except ImportError as error:
-        raise ValueError("TimmBackbone: got no timm, expected it: pip install 'set-aggregation[timm]'") from error
-    try:
-        return timm.create_model(name, num_classes=0, **arguments)
-    except OSError as error:
-        raise ConnectionError(
-            f"TimmBackbone: got no weights of {name} ({first_line(error)}); expected a connection for the download; "
-            "try again, or give pretrained false"
-        ) from error
-    except Exception as error:
-        raise ValueError(
-            f"TimmBackbone: got {name}, which cannot be built ({first_line(error)}); expected a name of "
-            "timm.list_models()"
-        ) from error
 
 
 def _unpool(network: nn.Module, images: Tensor) -> tuple[Layout, Tensor] | None:

@@ -5,10 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from set_aggregation.backbones.base import Backbone
-from set_aggregation.backbones.layout import Layout, as_feature_map
+from set_aggregation.backbones.layout import Layout, as_feature_map, build_errors
 from set_aggregation.pooling.inputs import example_images
 from set_aggregation.pooling.reduction import matches
-from set_aggregation.pooling.trial import first_line
 
 
 class TorchvisionBackbone(Backbone):
@@ -44,11 +43,15 @@ class TorchvisionBackbone(Backbone):
         super().__init__()
         self.in_channels = in_channels
         self.is_pretrained = weights is not None
-        model = _create(name, weights)
+        named = name if weights is None else f"{name} with weights {weights}"
+        with build_errors("TorchvisionBackbone", "torchvision", "train", named, "weights null"):
+            from torchvision.models import get_model
+
+            model = get_model(name, weights=weights)
         if in_channels != 3:
             _set_in_channels(model, in_channels)
         images = example_images(model)
-        source, layout = _pooled(model.eval(), images) if layer is None else (layer, None)
+        source = _pooled(model.eval(), images) if layer is None else layer
         if source is None:
             raise ValueError(
                 f"TorchvisionBackbone: got {name}, which has no global pooling; give the layer, such as features"
@@ -57,7 +60,7 @@ class TorchvisionBackbone(Backbone):
         with torch.no_grad():
             (features,) = self.network(images).values()
         self.network.train()
-        layout = layout or _layout_of_square(features.shape)
+        layout = _layout_of_square(features.shape)
         if layout is None:
             raise ValueError(
                 f"TorchvisionBackbone: got layer {layer} of {name}, whose output {tuple(features.shape)} is neither a "
@@ -73,27 +76,6 @@ class TorchvisionBackbone(Backbone):
         return as_feature_map(features, self.layout, (x.shape[2], x.shape[3]), self.num_prefix_tokens)
 
 
-def _create(name: str, weights: str | None) -> nn.Module:
-    try:
-        from torchvision.models import get_model
-    except ImportError as error:
-        raise ValueError(
-            "TorchvisionBackbone: got no torchvision, expected it: pip install 'set-aggregation[train]'"
-        ) from error
-    try:
-        return get_model(name, weights=weights)
-    except OSError as error:
-        raise ConnectionError(
-            f"TorchvisionBackbone: got no weights {weights} of {name} ({first_line(error)}); expected a connection for "
-            "the download; try again, or give weights null"
-        ) from error
-    except (KeyError, ValueError) as error:
-        raise ValueError(
-            f"TorchvisionBackbone: got {name} with weights {weights}, which torchvision does not have "
-            f"({first_line(error)}); expected a name of torchvision.models.list_models()"
-        ) from error
-
-
 def _extractor(model: nn.Module, layers: list[str]) -> nn.Module:
     from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -107,18 +89,14 @@ def _extractor(model: nn.Module, layers: list[str]) -> nn.Module:
 
 
 @torch.no_grad()
-def _pooled(model: nn.Module, images: Tensor) -> tuple[str | None, Layout | None]:
-    """Return the name and the layout of the value that a network in evaluation mode pools."""
+def _pooled(model: nn.Module, images: Tensor) -> str | None:
+    """Return the name of the value that a network in evaluation mode pools."""
     from torchvision.models.feature_extraction import get_graph_node_names
 
-    names = get_graph_node_names(model)[1]
-    values = _extractor(model, names)(images)
+    values = _extractor(model, get_graph_node_names(model)[1])(images)
     prefix = {int(model.seq_length): 1} if hasattr(model, "class_token") else {}  # type: ignore[arg-type]
     found = matches(values.items(), prefix)
-    if not found:
-        return None, None
-    x = found[-1].x
-    return found[-1].source, "BND" if x.ndim == 3 else "BhwD" if found[-1].reduction.channels_last else "BDhw"
+    return found[-1].source if found else None
 
 
 def _layout_of_square(shape: torch.Size) -> Layout | None:

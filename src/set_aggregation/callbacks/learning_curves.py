@@ -14,24 +14,19 @@ from set_aggregation.models.evaluation_mode import evaluation_mode
 from set_aggregation.runs.files import atomic_write, warn
 
 _PLOTTING = 0.02  # largest share of the training time
-_SEED = 0  # of the subset of images, equal in all runs on the same data
 
 
 class LearningCurves(Callback):
-    r"""Measure a model in evaluation mode at the end of each epoch, as in Figures 3 and 4 of `Maziarka et al. (2018)
+    """Measure a model in evaluation mode at the end of each epoch, as in Figures 3 and 4 of `Maziarka et al. (2018)
     <https://arxiv.org/abs/1810.01868>`_.
 
     Logs ``curve/train_accuracy``, ``curve/val_accuracy``, ``curve/test_accuracy``, the loss of each (mean cross-entropy
-    in nats), and
-
-    .. math::
-        \mathrm{curve/gap} = \mathrm{curve/train\_accuracy} - \mathrm{curve/test\_accuracy}.
+    in nats), and ``curve/gap``, the training accuracy less the test accuracy.
 
     Training images are measured with the weights at the end of the epoch, without augmentation and dropout. The values
     of the validation are those of Lightning's validation of these weights; an epoch without one has none. Training does
-    not change: no random number is drawn, and the test set selects nothing.
-
-    Exact for any distribution of the images over ranks. :attr:`file`, if set, is a PNG of the curves so far.
+    not change: no random number is drawn, and the test set selects nothing. Exact for any distribution of the images
+    over ranks.
 
     Args:
         every_n_epochs: period; the last of ``max_epochs`` is always measured. 0 measures nothing.
@@ -124,13 +119,10 @@ class LearningCurves(Callback):
 
     def _loader(self, trainer: Trainer, split: str) -> DataLoader[Any]:
         if split not in self._loaders:
-            datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-            num: int | None = None
-            if self.num_images == "tenth":
-                num = max(1, datamodule.images_per_epoch // 10)
-            elif self.num_images != "all":
-                num = self.num_images
-            self._loaders[split] = datamodule.evaluation_dataloader(split, num, seed=_SEED)
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            named: dict[Any, int | None] = {"tenth": max(1, data.images_per_epoch // 10), "all": None}
+            num_images = named.get(self.num_images, self.num_images)
+            self._loaders[split] = data.evaluation_dataloader(split, num_images)  # equal in all runs on the same data
         return self._loaders[split]
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule, split: str) -> tuple[float, float]:

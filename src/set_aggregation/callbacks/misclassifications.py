@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
-from torch import Tensor, distributed
+from torch import Tensor
 
 
 class Misclassification(NamedTuple):
@@ -31,10 +31,6 @@ class Misclassifications(Callback):
         # Number of images of class i (row) predicted as class j (column); empty before a test.
         self.confusion: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
         self.worst: list[Misclassification] = []  # largest loss first
-        self._batches: list[list[int]] = []
-        self._counts = torch.zeros(0, dtype=torch.long)
-        self._losses = torch.zeros(0)
-        self._facts = torch.zeros(0, 3, dtype=torch.long)  # index, truth and prediction of each loss
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reset the counts."""
@@ -43,6 +39,7 @@ class Misclassifications(Callback):
         self._batches = list(copy.copy(loader.sampler))  # batches do not carry indices
         self._counts = torch.zeros(datamodule.num_classes**2, dtype=torch.long, device=pl_module.device)
         self._losses = torch.full((self.num_worst,), -1.0, device=pl_module.device)  # -1: none
+        # Index, truth and prediction of each loss.
         self._facts = torch.zeros(self.num_worst, 3, dtype=torch.long, device=pl_module.device)
 
     def on_test_batch_end(
@@ -71,12 +68,8 @@ class Misclassifications(Callback):
         counts = trainer.strategy.reduce(self._counts, reduce_op="sum")
         num_classes = round(len(counts) ** 0.5)
         self.confusion = counts.view(num_classes, num_classes).cpu().numpy()
-        if trainer.world_size > 1:
-            for name in ("_losses", "_facts"):
-                parts = [torch.empty_like(getattr(self, name)) for _ in range(trainer.world_size)]
-                distributed.all_gather(parts, getattr(self, name))
-                setattr(self, name, torch.cat(parts))
-            self._keep_worst(self._losses, self._facts)
+        losses, facts = (trainer.strategy.all_gather(each) for each in (self._losses, self._facts))
+        self._keep_worst(losses.flatten(), facts.view(-1, 3))
         self.worst = [
             Misclassification(index, loss, truth, prediction)
             for loss, (index, truth, prediction) in zip(self._losses.tolist(), self._facts.tolist(), strict=True)

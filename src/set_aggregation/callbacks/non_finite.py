@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -15,23 +15,13 @@ from set_aggregation.runs.checkpoint import LAST
 _NAMED = 5  # images in the message
 
 
-class _Step(NamedTuple):
-    number: int  # Trainer.global_step at the end of the step
-    batches: range  # of the epoch
-    is_faulty: Tensor  # on the device
-
-
 class NonFinite(Callback):
     """Check the loss of each batch and the gradient of each optimizer step, and stop if one is not finite.
 
     The results are read from the device every ``every_n_steps`` steps, before validation, before a checkpoint is
     written, and at the end of an epoch: other steps do not wait for the device, and no checkpoint holds broken weights.
-    The step and its images are written to ``non_finite.jsonl`` as a line of JSON.
-
-    With ``precision="16-mixed"`` only the loss is checked: the scaler handles gradients that overflow.
-
-    Args:
-        every_n_steps: how many steps may pass before the results are read.
+    The step and its images are written to ``non_finite.jsonl`` as a line of JSON. With ``precision="16-mixed"`` only
+    the loss is checked: the scaler handles gradients that overflow.
     """
 
     def __init__(self, every_n_steps: int = 50) -> None:
@@ -41,7 +31,8 @@ class NonFinite(Callback):
         self.folder: Path | None = None  # of the run; None writes nothing
         self._bad_loss: Tensor | None = None  # of a batch since the last step
         self._first_batch = 0  # since the last step
-        self._steps: list[_Step] = []  # not read yet
+        # Number of each step not read yet, its batches of the epoch, and whether it is faulty, on the device.
+        self._steps: list[tuple[int, range, Tensor]] = []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Note the first batch of a step."""
@@ -62,7 +53,7 @@ class NonFinite(Callback):
             norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
             bad = bad | ~norm.isfinite().to(bad.device)
         batches = range(self._first_batch, trainer.fit_loop.epoch_loop.batch_idx + 1)
-        self._steps.append(_Step(trainer.global_step + 1, batches, bad))
+        self._steps.append((trainer.global_step + 1, batches, bad))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -83,25 +74,26 @@ class NonFinite(Callback):
         steps, self._steps = self._steps, []
         if not steps:
             return
-        faulty = torch.stack([step.is_faulty for step in steps]).tolist()
+        faulty = torch.stack([is_faulty for _, _, is_faulty in steps]).tolist()
         if any(faulty):
-            images = self._record(trainer, step := steps[faulty.index(True)])
+            number, batches, _ = steps[faulty.index(True)]
+            images = self._record(trainer, number, batches)
             good = self.folder and self.folder / "checkpoints" / LAST
             raise FloatingPointError(
-                f"got a loss or gradient that is not finite at step {step.number}, from {images}; try a smaller "
+                f"got a loss or gradient that is not finite at step {number}, from {images}; try a smaller "
                 "learning rate (--model.optimizer.lr), --trainer.gradient_clip_val 1, or --model.aggregator.reduction "
                 f"mean; the last good checkpoint is {good if good and good.exists() else 'none'}"
             )
 
-    def _record(self, trainer: Trainer, step: _Step) -> str:
+    def _record(self, trainer: Trainer, number: int, batches: range) -> str:
         """Write the images of a step to the file, and return their description."""
         sampler = getattr(trainer.train_dataloader, "sampler", None)
         if not isinstance(sampler, ResolutionBatchSampler):
-            return f"batches {step.batches.start} to {step.batches.stop - 1} of the epoch"
-        images = [image for batch in step.batches for image in sampler.batch_of_step(batch)]
+            return f"batches {batches.start} to {batches.stop - 1} of the epoch"
+        images = [image for batch in batches for image in sampler.batch_of_step(batch)]
         rank = trainer.global_rank
         if self.folder is not None:
-            row = {"step": step.number, "epoch": trainer.current_epoch + 1, "rank": rank, "training_images": images}
+            row = {"step": number, "epoch": trainer.current_epoch + 1, "rank": rank, "training_images": images}
             with (self.folder / "non_finite.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
         more = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""

@@ -11,20 +11,19 @@ from torch import Tensor
 from set_aggregation.callbacks.throughput import Throughput
 from set_aggregation.runs._lightning import ProgressBarFromOne
 
-_SECONDS = 0.5  # between two updates
-
 
 class ProgressBar(ProgressBarFromOne):
     """Lightning's rich progress bar with mean loss and accuracy of the epoch, and images per second.
 
     ``train/loss`` and ``train/accuracy`` are means over the images of the epoch so far, from what the training step
-    returns: ``{"loss": ..., "accuracy": ...}``. The bar is updated twice a second at most, because that waits for the
-    device. If the output is no terminal, as in a job of a cluster, one line per epoch is written instead.
+    returns: ``{"loss": ..., "accuracy": ...}``. The bar is updated every ``seconds`` at most, because that waits for
+    the device. If the output is no terminal, as in a job of a cluster, one line per epoch is written instead.
     """
 
-    def __init__(self, throughput: Throughput) -> None:
+    def __init__(self, throughput: Throughput, seconds: float = 0.5) -> None:
         super().__init__()
         self.throughput = throughput
+        self.seconds = seconds
         self._updated_at = 0.0
         self._sums: dict[str, Tensor] = {}  # on the device
         self._num_images = 0
@@ -67,7 +66,7 @@ class ProgressBar(ProgressBarFromOne):
             weight = num * (trainer.accumulate_grad_batches if name == "loss" else 1)
             self._sums[name] = value * weight + self._sums.get(name, 0)
         now = time.monotonic()
-        if trainer.is_last_batch or now - self._updated_at >= _SECONDS:
+        if trainer.is_last_batch or now - self._updated_at >= self.seconds:
             self._updated_at = now
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
@@ -81,17 +80,11 @@ class ProgressBar(ProgressBarFromOne):
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.is_global_zero and not sys.stdout.isatty():
             values = {**trainer.progress_bar_metrics, **self._means()}
-            is_validated = self._validated_at == trainer.global_step
-            metrics = "  ".join(
-                f"{name} {value:.4f}"
-                for name, value in sorted(values.items())
-                if is_validated or not name.startswith("val/")
-            )
-            print(  # noqa: T201
-                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {metrics}  "
-                f"{self.throughput.images_per_second:,.0f} images/s",
-                flush=True,
-            )
+            if self._validated_at != trainer.global_step:
+                values = {name: value for name, value in values.items() if not name.startswith("val/")}
+            metrics = "  ".join(f"{name} {value:.4f}" for name, value in sorted(values.items()))
+            speed = f"{self.throughput.images_per_second:,.0f} images/s"
+            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {metrics}  {speed}", flush=True)  # noqa: T201
 
     def _means(self) -> dict[str, float]:
         """Return the means of the epoch so far; waits for the device."""

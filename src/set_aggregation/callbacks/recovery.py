@@ -27,11 +27,8 @@ class Recovery(Callback):
 
     It is written at the start of each epoch, within an epoch after some steps or minutes, at the end, and when a signal
     stops the run, always between two optimizer steps. Besides Lightning's state it holds the positions in the loggers'
-    files, which parameters are frozen, and the state of every random-number generator of each rank. Metrics are on the
-    disk before the checkpoint that counts them.
-
-    Ranks agree on the step to save at by a reduction that overlaps the next step. Ranks other than the first draw their
-    own random numbers. Optimizer arguments that a resumed run changes are applied to the restored optimizer.
+    files, which parameters are frozen, and the state of every random-number generator of each rank. Optimizer arguments
+    that a resumed run changes are applied to the restored optimizer.
 
     Args:
         every_n_minutes: maximum time between two checkpoints.
@@ -79,15 +76,13 @@ class Recovery(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the state of the checkpoint, if there is one."""
-        loaded, self._loaded = self._loaded, None
-        if loaded is not None:
-            self._restore(trainer, pl_module, loaded)
-            if "loggers" in loaded:  # unlike best.ckpt, not written in the middle of a step
+        if (state := self._restore(trainer, pl_module)) is not None:
+            if "loggers" in state:  # unlike best.ckpt, not written in the middle of a step
                 sampler, num_batches = getattr(trainer.train_dataloader, "sampler", None), None
                 if isinstance(sampler, ResolutionBatchSampler) and sampler.num_replanned:
                     # Another number of ranks divides the rest of the epoch into other batches.
-                    num_batches = len(sampler) - sampler.num_remaining
-                restore_position(trainer, loaded["steps_logged"], num_batches)
+                    num_batches = sampler.num_replanned + sampler.state_dict()["num_batches"]
+                restore_position(trainer, state["steps_logged"], num_batches)
         elif trainer.global_rank > 0:
             seed_for(torch.initial_seed(), trainer.global_rank)
         if trainer.world_size > 1 and dist.is_initialized():
@@ -143,9 +138,7 @@ class Recovery(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the state of a finished training, for which Lightning skips on_train_start."""
-        loaded, self._loaded = self._loaded, None
-        if loaded is not None:
-            self._restore(trainer, pl_module, loaded)
+        self._restore(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that no other part of a checkpoint has, equal on all ranks."""
@@ -178,7 +171,11 @@ class Recovery(Callback):
         self._random = random_state(model.device)
         self._frozen = [name for name, weight in model.named_parameters() if not weight.requires_grad]
 
-    def _restore(self, trainer: Trainer, model: LightningModule, state: dict[str, Any]) -> None:
+    def _restore(self, trainer: Trainer, model: LightningModule) -> dict[str, Any] | None:
+        """Restore the loaded state, once, and return it."""
+        state, self._loaded = self._loaded, None
+        if state is None:
+            return None
         self.seconds = state["seconds"]
         ranks, rank = state["random"], trainer.global_rank
         if rank < len(ranks):
@@ -191,12 +188,11 @@ class Recovery(Callback):
         groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
         for group, new in zip(groups, self._groups, strict=False):  # BaseFinetuning restores more groups
             group |= {name: new[name] for name in self._changed if name in new}
-        if "loggers" not in state:
-            return
-        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in state["metrics"].items()})
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in state.get("metrics", {}).items()})
         loggers: list[Any] = [logger for logger in trainer.loggers if hasattr(logger, "load_state_dict")]
-        for logger, of_logger in zip(loggers, state["loggers"], strict=False):
+        for logger, of_logger in zip(loggers, state.get("loggers", ()), strict=False):
             logger.load_state_dict(of_logger)
+        return state
 
     def all_ranks_stop(self) -> bool:
         """Return whether all ranks call this within some seconds, so none has failed."""
@@ -213,7 +209,7 @@ class Recovery(Callback):
         self._group = self._reduction = None
 
     def _agree(self, wish: int) -> int:
-        """Return the maximum of all ranks' requests at the last call; with a single rank, its request."""
+        """Return the maximum of all ranks' requests at the last call, whose reduction overlaps the step since then."""
         if self._group is None:
             return wish
         before, mine = self._reduction, torch.tensor(wish)

@@ -53,8 +53,7 @@ class Throughput(Callback):
         seconds = self.seconds - self._epoch_seconds
         if seconds > 0:
             speed = (self.images - self._epoch_images) / seconds
+            metrics = {"throughput/images_per_second": speed, "epoch": trainer.current_epoch}
             for logger in trainer.loggers:
                 if not isinstance(logger, CSVLogger):
-                    logger.log_metrics(
-                        {"throughput/images_per_second": speed, "epoch": trainer.current_epoch}, trainer.global_step
-                    )
+                    logger.log_metrics(metrics, trainer.global_step)

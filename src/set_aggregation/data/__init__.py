@@ -5,8 +5,7 @@ from set_aggregation.data.batch_sampler import ResolutionBatchSampler
 from set_aggregation.data.cifar10 import CIFAR10
 from set_aggregation.data.digits import Digits
 from set_aggregation.data.fashion_mnist import FashionMNIST
-from set_aggregation.data.file_set import FileSet
-from set_aggregation.data.image_folder import ImageFolder
+from set_aggregation.data.image_folder import FileSet, ImageFolder
 from set_aggregation.data.image_set import ImageSet
 from set_aggregation.data.in_memory import InMemoryImages
 from set_aggregation.data.size_buckets import choose_buckets

@@ -52,17 +52,6 @@ class ImageDataModule(LightningDataModule, ABC):
         mix: mix pairs of training images and their labels by mixup, by cutmix, or by one of them for each batch. The
             loss gets shares of the classes (B, K); ``train/accuracy`` counts the class of the larger share.
 
-    Attributes:
-        num_classes: number K of classes.
-        class_names: names of the classes.
-        in_channels: number C of channels of an image.
-        image_size: height and width in pixels of the images that a trained model reads; None keeps their size.
-        max_side: with ``image_size`` None, images are shrunk until neither side is longer.
-        white: value of white in image files of more than 8 bits that do not state it; None takes 65535, 1.0 for floats.
-        mean, std: mean and standard deviation of each channel, with pixels in [0, 1].
-        flip: whether a mirrored image has the same class.
-        parts: the data sets ``"train"``, ``"val"`` and ``"test"`` that are set up.
-
     Raises:
         ValueError: a size below 1, or an unknown ``mix``.
     """
@@ -71,15 +60,20 @@ class ImageDataModule(LightningDataModule, ABC):
     class_names: tuple[str, ...]
     in_channels: int
     image_size: Size | None
+    """Height and width in pixels of the images that a trained model reads; None keeps their size."""
     max_side: int | None = None
+    """With ``image_size`` None, images are shrunk until neither side is longer."""
     white: float | None = None
+    """Value of white in files of more than 8 bits that do not state it; None takes 65535, 1.0 for floats."""
     mean: tuple[float, ...]
+    """Of each channel, with pixels in [0, 1]."""
     std: tuple[float, ...]
     flip: bool
+    """Whether a mirrored image has the same class."""
 
     def __init__(
         self,
-        batch_size: int,
+        batch_size: int = 256,
         max_pixels_per_batch: int | None = None,
         normalize: bool = False,
         augment: bool = False,
@@ -93,7 +87,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.normalize = normalize
         self.augment = augment
         self.mix: Mix | None = mix
-        self.parts: dict[str, SizedImages] = {}
+        self.parts: dict[str, SizedImages] = {}  # the data sets "train", "val" and "test" that are set up
         self._training: ResolutionBatchSampler | None = None
         self._sampler_state: dict[str, Any] | None = None
         self._statistics: Tensor | None = None
@@ -150,14 +144,14 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def batches_per_epoch(self) -> int:
         """The number of batches in an epoch of training on one rank."""
-        return len(self._training_sampler(shuffle=True, seed=0, **self._batching()))
+        return len(self._training_sampler(seed=0))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of the training set, in a new order each epoch."""
         seed = torch.initial_seed()
         if self.trainer is not None:
             seed = self.trainer.strategy.broadcast(seed)  # one plan for all ranks
-        self._training = self._training_sampler(shuffle=True, seed=seed, **self._batching())
+        self._training = self._training_sampler(seed)
         if self._sampler_state is not None:
             self._training.load_state_dict(self._sampler_state)
             self._sampler_state = None
@@ -211,8 +205,8 @@ class ImageDataModule(LightningDataModule, ABC):
             return build_mix(self.mix, self.num_classes)(images, *labels)
         return images, *labels
 
-    def _training_sampler(self, **arguments: Any) -> ResolutionBatchSampler:
-        return ResolutionBatchSampler(self.parts["train"].sizes, **arguments)
+    def _training_sampler(self, seed: int) -> ResolutionBatchSampler:
+        return ResolutionBatchSampler(self.parts["train"].sizes, seed=seed, **self._batching())
 
     def _batching(self) -> dict[str, Any]:
         """Return the arguments of a sampler that concern the size of batches and the ranks."""
@@ -224,13 +218,11 @@ class ImageDataModule(LightningDataModule, ABC):
             "num_replicas": 1 if trainer is None else trainer.world_size,
         }
 
-    def _loader(self, images: Any, sampler: Sampler[list[int]]) -> DataLoader[Any]:
+    def _loader(self, images: Any, sampler: Sampler[list[int]], **options: Any) -> DataLoader[Any]:
+        # Seeds worker processes, so that reading images does not change other draws.
+        generator = torch.Generator().manual_seed(torch.initial_seed())
         # With batch_size=None each item of the sampler is a whole batch. As `sampler` it gets Lightning's set_epoch.
-        return DataLoader(images, batch_size=None, sampler=sampler, generator=self._generator())
-
-    def _generator(self) -> torch.Generator:
-        """Return a generator for the seeds of worker processes, so that reading images does not change other draws."""
-        return torch.Generator().manual_seed(torch.initial_seed())
+        return DataLoader(images, batch_size=None, sampler=sampler, generator=generator, **options)
 
     def _settings(self) -> dict[str, Any]:
         """Return the arguments of the constructor as plain values, without paths of this machine."""

@@ -1,10 +1,9 @@
 """Batches of images of one size from a data set of several sizes."""
 
-import operator
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ import torch.distributed
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from set_aggregation.data.epoch_plan import EpochPlan, Remainder, members
+from set_aggregation.data.epoch_plan import EpochPlan, Remainder
 
 _MANY_SIZES = 10  # smallest number of sizes that may cause the warning about small batches
 
@@ -23,14 +22,6 @@ class ResolutionBatchSampler(Sampler[list[int]]):
     All ranks follow one plan of an epoch, made from (seed, epoch); each computes its own share. At each step the ranks
     have batches of the same image size and equally many images, so that none waits for another. The order of the
     batches and of the images in them changes each epoch.
-
-    ``remainder`` decides what happens if the images of a size are not a multiple of the number of ranks. On one rank
-    its values are equivalent, and every image comes exactly once an epoch.
-
-    - ``"drop"``: at most ``num_replicas - 1`` images of each size are left out, other ones each epoch.
-    - ``"pad"``: at most ``num_replicas - 1`` images of each size are repeated, and none is left out.
-    - ``"keep"``: every image comes exactly once over all ranks; ranks share each size as evenly as possible and may
-      have different numbers of batches. Use it for evaluation.
 
     Give it to a data loader as ``batch_sampler``, or as ``sampler`` with ``batch_size=None`` if the data set reads
     whole batches. Lightning calls ``set_epoch`` in both cases; a loop of your own must. Under Lightning's DDP, set
@@ -45,19 +36,17 @@ class ResolutionBatchSampler(Sampler[list[int]]):
             batches, and all steps take about equally long.
         shuffle: a new order each epoch; otherwise size by size, in the order of the data set.
         drop_last: full batches only; the rest of each size is left out.
-        remainder: ``"drop"``, ``"pad"`` or ``"keep"``.
+        remainder: on several ranks, ``"drop"`` leaves out at most ``num_replicas - 1`` images of each size, other ones
+            each epoch; ``"pad"`` repeats at most as many. ``"keep"`` yields each image exactly once, and ranks may have
+            different numbers of batches: use it for evaluation.
         seed: seed of the orders; the same on all ranks.
         rank: index of this process; None asks ``torch.distributed`` at each iteration, 0 if not initialised.
         num_replicas: number of processes; None asks ``torch.distributed`` at each iteration, 1 if not initialised.
         sampler: draws the indices of an epoch, such as ``torch.utils.data.WeightedRandomSampler``; None takes each
-            image once. It runs with torch's generator seeded by (seed, epoch), the same on all ranks; do not give it a
-            generator of its own. The number of batches may differ a little between epochs.
+            image once. It runs with torch's generator seeded by (seed, epoch); do not give it a generator of its own.
 
     Raises:
         ValueError: an argument out of its range.
-
-    Warns:
-        UserWarning: so many sizes that batches hold about one image.
 
     Example:
         >>> sizes = [(32, 32), (16, 16), (32, 32), (16, 16), (32, 32)]
@@ -80,20 +69,20 @@ class ResolutionBatchSampler(Sampler[list[int]]):
     ) -> None:
         one_of_them = (batch_size is None) != (max_pixels_per_batch is None)
         _check(one_of_them, f"{batch_size=} and {max_pixels_per_batch=}", "one of them")
-        _check(remainder in ("drop", "pad", "keep"), f"{remainder=}", "'drop', 'pad' or 'keep'")
-        self._rank = None if rank is None else _integer("rank", rank, 0)
-        self._num_replicas = None if num_replicas is None else _integer("num_replicas", num_replicas, 1)
-        rank, num_replicas = self._ranks()
+        _check(remainder in get_args(Remainder), f"{remainder=}", "'drop', 'pad' or 'keep'")
+        self._given = (
+            None if rank is None else _integer("rank", rank, 0),
+            None if num_replicas is None else _integer("num_replicas", num_replicas, 1),
+        )
         self.sizes, self._groups = _group(sizes)
-        self._members = members(np.arange(len(self._groups)), self._groups, len(self.sizes))
         pixels = self.sizes.prod(1)
         if batch_size is not None:
             batch_sizes = np.full(len(pixels), _integer("batch_size", batch_size, 1))
         else:
-            batch_sizes = min(_integer("max_pixels_per_batch", max_pixels_per_batch, 1), 2**62) // pixels
+            batch_sizes = _integer("max_pixels_per_batch", max_pixels_per_batch, 1) // pixels
             h, w = self.sizes[pixels.argmax()]
             expected = f"at least the {h * w} pixels of an image of {h}x{w}"
-            _check(bool(batch_sizes.all()), f"{max_pixels_per_batch=}", expected)
+            _check(batch_sizes.all(), f"{max_pixels_per_batch=}", expected)
         if len(pixels) >= _MANY_SIZES and len(self._groups) < 2 * len(pixels) and batch_sizes.min() > 1:
             warnings.warn(
                 f"ResolutionBatchSampler: {len(self._groups)} images have {len(pixels)} different sizes, so that "
@@ -101,21 +90,20 @@ class ResolutionBatchSampler(Sampler[list[int]]):
                 stacklevel=2,
             )
         self._wrapped = sampler
-        self._loaded: Mapping[str, Any] | None = None  # a state from which no batch was taken
-        self._num_batches = 0  # used of the plan
+        self._loaded: tuple[EpochPlan, int] | None = None  # a plan of which no batch was taken since it was loaded
+        self._by_size = np.argsort(self._groups, kind="stable")  # the images of an epoch, sorted by size
         self._plan = EpochPlan(
-            num_samples=tuple(map(len, self._members)),
+            num_samples=tuple(np.bincount(self._groups).tolist()),
             batch_sizes=tuple(batch_sizes.tolist()),
             shuffle=shuffle,
             drop_last=drop_last,
             remainder=remainder,
             seed=_integer("seed", seed, 0),
-            rank=rank,
-            num_replicas=num_replicas,
             epoch=0,
             start=(0,) * len(pixels),
+            num_replicas=1,
         )
-        self._begin(0)
+        self._begin(self._plan.seed, 0)
 
     @property
     def sampler(self) -> "ResolutionBatchSampler":
@@ -125,7 +113,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the order; Lightning calls this before each epoch. The epoch of a state just loaded is continued."""
         if _integer("epoch", epoch, 0) != self.epoch:
-            self._begin(epoch)
+            self._begin(self._plan.seed, epoch)
 
     @property
     def epoch(self) -> int:
@@ -134,14 +122,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Return the number of batches of this rank in a whole epoch."""
-        self._update_ranks()
-        return len(replace(self._plan, start=(0,) * len(self.sizes)))
-
-    @property
-    def num_remaining(self) -> int:
-        """The number of batches in the next iteration."""
-        num = len(self)
-        return num if self._loaded is None else len(self._plan) - self._num_batches
+        return len(self._whole())
 
     @property
     def num_replanned(self) -> int:
@@ -150,26 +131,18 @@ class ResolutionBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the batches of this rank: of a whole epoch, or those that remain after ``load_state_dict``."""
-        self._update_ranks()
         if self._loaded is None:
-            self._begin(self.epoch)
+            self._plan, self._num_batches = self._whole(), 0
+        else:
+            self._resume(*self._loaded)
         self._loaded = None
-        order = self._plan.order()
-        batches = [self._plan.batches(size) for size in range(len(self.sizes))]
-        used = np.bincount(order[: self._num_batches], minlength=len(batches))
-        for size in order[self._num_batches :].tolist():
+        for batch in self._plan.batches()[self._num_batches :]:
             self._num_batches += 1
-            batch = batches[size][used[size]]
-            used[size] += 1
-            yield self._members[size][batch].tolist()
+            yield self._by_size[batch].tolist()
 
     def batch_of_step(self, step: int) -> list[int]:
         """Return the indices of a batch of this rank in the current epoch, numbered from 0."""
-        order = self._plan.order()
-        number = step - self.num_replanned
-        size = int(order[number])
-        batch = self._plan.batches(size)[int((order[:number] == size).sum())]
-        return self._members[size][batch].tolist()
+        return self._by_size[self._plan.batches()[step - self.num_replanned]].tolist()
 
     def state_dict(self, num_batches: int | None = None) -> dict[str, Any]:
         """Return the position within the epoch, as numbers and lists of numbers.
@@ -192,20 +165,25 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         Raises:
             ValueError: the state has other data or another kind of plan, or other ranks with ``remainder="keep"``.
         """
-        self._update_ranks()
-        self._apply(state)
-        self._loaded = dict(state)
-
-    def _apply(self, state: Mapping[str, Any]) -> None:
         values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
-        num_batches = int(values.pop("num_batches"))
-        past = EpochPlan(**values, rank=0)  # this rank may be new
-        plan = replace(self._plan, seed=past.seed, epoch=past.epoch, num_samples=self._draw(past.seed, past.epoch))
-        for name, of_state, own in (
-            ("images by size", list(past.num_samples), list(plan.num_samples)),
-            ("shuffle, drop_last and remainder", past.kind, plan.kind),
-        ):
-            _check(of_state == own, f"a state of {name} {of_state}", f"{own}")
+        num_batches = values.pop("num_batches")
+        past = EpochPlan(**values)
+        self._begin(past.seed, past.epoch)
+        for name in ("num_samples", "shuffle", "drop_last", "remainder"):
+            of_state, own = getattr(past, name), getattr(self._plan, name)
+            _check(of_state == own, f"a state of {name}={of_state}", f"{own}")
+        self._resume(past, num_batches)
+        self._loaded = past, num_batches
+
+    def _begin(self, seed: int, epoch: int) -> None:
+        """Plan an epoch from its start."""
+        num_samples = self._draw(seed, epoch)
+        self._plan = replace(self._whole(), seed=seed, epoch=epoch, num_samples=num_samples)
+        self._num_batches, self._loaded = 0, None
+
+    def _resume(self, past: EpochPlan, num_batches: int) -> None:
+        """Plan the rest of an epoch, of which some batches of a plan are used."""
+        plan = self._whole()
         if (past.num_replicas, past.batch_sizes) == (plan.num_replicas, plan.batch_sizes):
             self._plan, self._num_batches = replace(past, rank=plan.rank), num_batches
             return
@@ -214,37 +192,26 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         _check(plan.remainder != "keep", got, expected)
         self._plan, self._num_batches = replace(plan, start=past.used(num_batches)), 0
 
-    def _begin(self, epoch: int) -> None:
-        num_samples = self._draw(self._plan.seed, epoch)
-        self._plan = replace(self._plan, epoch=epoch, start=(0,) * len(self.sizes), num_samples=num_samples)
-        self._num_batches, self._loaded = 0, None
+    def _whole(self) -> EpochPlan:
+        """Return the plan of the whole epoch, for the ranks of ``torch.distributed`` if none were given."""
+        in_use = torch.distributed.is_available() and torch.distributed.is_initialized()
+        now = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if in_use else (0, 1)
+        rank, num = (own if given is None else given for given, own in zip(self._given, now, strict=True))
+        _check(rank < num, f"{rank=}", f"less than num_replicas={num}")
+        return replace(self._plan, start=(0,) * len(self.sizes), rank=rank, num_replicas=num)
 
     def _draw(self, seed: int, epoch: int) -> tuple[int, ...]:
-        """Draw the indices of an epoch from the wrapped sampler, and return the number of images of each size."""
-        if self._wrapped is not None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0]))
-                indices = np.array(list(self._wrapped), dtype=np.int64)
-            inside = len(indices) > 0 and indices.min() >= 0 and indices.max() < len(self._groups)
-            _check(inside, "a sampler of no indices or of others", f"indices from 0 to {len(self._groups) - 1}")
-            self._members = members(indices, self._groups[indices], len(self.sizes))
-        return tuple(map(len, self._members))
-
-    def _ranks(self) -> tuple[int, int]:
-        in_use = torch.distributed.is_available() and torch.distributed.is_initialized()
-        rank, num = self._rank, self._num_replicas
-        rank = (torch.distributed.get_rank() if in_use else 0) if rank is None else rank
-        num = (torch.distributed.get_world_size() if in_use else 1) if num is None else num
-        _check(rank < num, f"{rank=}", f"less than num_replicas={num}")
-        return rank, num
-
-    def _update_ranks(self) -> None:
-        """Read ranks that are not given from ``torch.distributed``, which may be initialized after the sampler."""
-        rank, num_replicas = self._ranks()
-        if (rank, num_replicas) != (self._plan.rank, self._plan.num_replicas):
-            self._plan = replace(self._plan, rank=rank, num_replicas=num_replicas)
-            if self._loaded is not None:
-                self._apply(self._loaded)
+        """Draw the images of an epoch from the wrapped sampler, and return the number of images of each size."""
+        if self._wrapped is None:
+            return self._plan.num_samples
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0]))
+            indices = np.array(list(self._wrapped), dtype=np.int64)
+        inside = len(indices) > 0 and indices.min() >= 0 and indices.max() < len(self._groups)
+        _check(inside, "a sampler of no indices or of others", f"indices from 0 to {len(self._groups) - 1}")
+        groups = self._groups[indices]
+        self._by_size = indices[np.argsort(groups, kind="stable")]
+        return tuple(np.bincount(groups, minlength=len(self.sizes)).tolist())
 
 
 def _group(sizes: Sequence[tuple[int, int]] | NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -261,12 +228,9 @@ def _group(sizes: Sequence[tuple[int, int]] | NDArray[np.integer[Any]]) -> tuple
 
 
 def _integer(name: str, value: Any, minimum: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = minimum - 1
-    _check(number >= minimum, f"{name}={value!r}", f"a whole number of at least {minimum}")
-    return number
+    fine = isinstance(value, int | np.integer) and value >= minimum
+    _check(fine, f"{name}={value!r}", f"a whole number of at least {minimum}")
+    return int(value)
 
 
 def _check(fine: Any, got: str, expected: str) -> None:

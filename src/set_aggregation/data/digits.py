@@ -40,7 +40,7 @@ class Digits(InMemoryImages):
     test_size = 360
 
     def __init__(self, batch_size: int = 64, val_size: int = 180, **arguments: Any) -> None:
-        super().__init__(batch_size, val_size, split="paper", **arguments)
+        super().__init__(batch_size=batch_size, val_size=val_size, split="paper", **arguments)
 
     def load(self) -> tuple[UInt8[Tensor, "N 1 16 16"], Int[Tensor, "N"], int]:
         """Read and enlarge the images of scikit-learn."""

@@ -58,35 +58,27 @@ def download(folder: Path, archives: Mapping[str, str], addresses: Sequence[str]
 
     The files are unpacked in a temporary folder first, so that an interrupted download leaves no files.
     """
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT)
     try:
         with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as temporary:
             for archive, md5 in archives.items():
-                _download_one(temporary, archive, md5, addresses, folder)
+                failures = []
+                for address in addresses:
+                    try:
+                        download_and_extract_archive(address + archive, temporary, filename=archive, md5=md5)
+                        break
+                    except (OSError, HTTPException, RuntimeError) as error:
+                        failures.append(f"{address}: {error}")
+                else:
+                    raise ValueError(
+                        f"got no {archive} in {folder} and from none of {len(addresses)} addresses ({failures[0]}); "
+                        "connect to the network and run again, or name the folder that holds the data with "
+                        "--data.data_dir or SAN_DATA_DIR, or use --data Digits, which needs no download"
+                    )
             for file in files:
                 (folder / file).parent.mkdir(exist_ok=True)
                 (Path(temporary) / file).replace(folder / file)
     finally:
         socket.setdefaulttimeout(before)
-        for path in created:
-            if not any(path.iterdir()):
-                path.rmdir()
-
-
-def _download_one(temporary: str, archive: str, md5: str, addresses: Sequence[str], folder: Path) -> None:
-    failures = []
-    for address in addresses:
-        try:
-            download_and_extract_archive(address + archive, temporary, filename=archive, md5=md5)
-        except (OSError, HTTPException, RuntimeError) as error:
-            failures.append(f"{address}: {error}")
-        else:
-            return
-    raise ValueError(
-        f"got no {archive} in {folder} and from none of {len(addresses)} addresses ({failures[0]}); connect to the "
-        "network and run again, or name the folder that holds the data with --data.data_dir or SAN_DATA_DIR, or use "
-        "--data Digits, which needs no download"
-    )

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,21 +27,29 @@ class EpochPlan:
     drop_last: bool
     remainder: Remainder
     seed: int
-    rank: int
-    num_replicas: int
     epoch: int
     start: tuple[int, ...]  # number of images of each size that an earlier plan of this epoch has used
-
-    @property
-    def kind(self) -> list[Any]:
-        """Settings that two plans of one epoch share."""
-        return [self.shuffle, self.drop_last, self.remainder]
+    num_replicas: int
+    rank: int = 0
 
     def __len__(self) -> int:
         """Return the number of batches."""
-        return sum(len(self._ends(size)) for size in range(len(self.start)))
+        return len(self._order())
 
-    def order(self) -> NDArray[np.int64]:
+    def batches(self) -> list[NDArray[np.int64]]:
+        """Return the batch of each step, as positions among the images sorted by size."""
+        by_size = [batch for size in range(len(self.start)) for batch in self._batches_of(size)]
+        place = np.argsort(np.argsort(self._order(), kind="stable"))
+        return [by_size[i] for i in place.tolist()]
+
+    def used(self, num_batches: int) -> tuple[int, ...]:
+        """Return how many images of each size all ranks together have used after some steps, ``start`` included."""
+        steps = np.bincount(self._order()[:num_batches], minlength=len(self.start))
+        lengths = [int(self._ends(size)[num - 1]) if num else 0 for size, num in enumerate(steps.tolist())]
+        used = np.minimum(np.add(self.start, np.multiply(lengths, self.num_replicas)), self.num_samples)
+        return tuple(used.tolist())
+
+    def _order(self) -> NDArray[np.int64]:
         """Return the index of the size of each step."""
         sizes = np.arange(len(self.start))
         order = np.repeat(sizes, [len(self._ends(size)) for size in sizes.tolist()])
@@ -49,30 +57,12 @@ class EpochPlan:
             np.random.default_rng(self._words(*self.start)).shuffle(order)
         return order
 
-    def batches(self, size: int) -> list[NDArray[np.int64]]:
-        """Return the batches of a size, as indices among the images of that size."""
+    def _batches_of(self, size: int) -> list[NDArray[np.int64]]:
         num, share = self.num_samples[size], self._share(size)
         places = np.arange(share.start, share.stop, share.step) % num  # "pad" wraps around
         if self.shuffle:
             places = permuted(places, num, np.random.SeedSequence(self._words(), spawn_key=(size,)))
-        return np.split(places, self._ends(size))[:-1]
-
-    def used(self, num_batches: int) -> tuple[int, ...]:
-        """Return how many images of each size all ranks together have used after some steps, ``start`` included."""
-        steps = np.bincount(self.order()[:num_batches], minlength=len(self.start))
-        used = []
-        for size, num in enumerate(steps.tolist()):
-            last = int(self._ends(size)[num - 1]) if num else 0
-            used.append(min(self.start[size] + last * self.num_replicas, self.num_samples[size]))
-        return tuple(used)
-
-    def _words(self, *more: int) -> tuple[int, ...]:
-        """Return the seed of the random numbers, as words of 32 bits.
-
-        The upper words of a long seed come last, so that they are not taken for the epoch.
-        """
-        low, high = self.seed % 2**32, self.seed >> 32
-        return (low, self.epoch, *more, high) if high else (low, self.epoch, *more)
+        return np.split(places + sum(self.num_samples[:size]), self._ends(size))[:-1]
 
     def _share(self, size: int) -> range:
         """Return the positions of the images of this rank."""
@@ -91,11 +81,10 @@ class EpochPlan:
         num = -(-share // batch_size)
         return np.arange(1, num + 1) * share // max(num, 1)
 
-
-def members(indices: NDArray[np.int64], groups: NDArray[np.int64], num: int) -> list[NDArray[np.int64]]:
-    """Return the indices in each group, in their order."""
-    ends = np.cumsum(np.bincount(groups, minlength=num))[:-1]
-    return np.split(indices[np.argsort(groups, kind="stable")], ends)
+    def _words(self, *more: int) -> tuple[int, ...]:
+        """Return the seed in words of 32 bits, the upper ones last, so that they are not taken for the epoch."""
+        low, high = self.seed % 2**32, self.seed >> 32
+        return (low, self.epoch, *more, high) if high else (low, self.epoch, *more)
 
 
 def permuted(places: NDArray[np.int64], num: int, seed: np.random.SeedSequence) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,23 +43,20 @@ def images_below(folder: Path) -> list[Path]:
     """List the image files in a folder at any depth, links included, without hidden files and folders of the system."""
     formats = Image.registered_extensions().items()
     suffixes = {suffix for suffix, name in formats if name in Image.OPEN and name not in _NOT_DECODED}
-    return sorted(file for file in _walk(folder) if file.suffix.lower() in suffixes)
+    files: list[Path] = []
+    visited: set[str] = set()  # a link may lead back to a folder above it
+    for path, folders, names in os.walk(folder, followlinks=True):
+        is_new = (real := os.path.realpath(path)) not in visited
+        visited.add(real)
+        folders[:] = [name for name in folders if is_new and not is_hidden(name)]
+        found = (Path(path, name) for name in names if is_new and not is_hidden(name))
+        files += [file for file in found if file.suffix.lower() in suffixes and file.is_file()]
+    return sorted(files)
 
 
 def is_hidden(name: str) -> bool:
     """Return whether a file or folder is not data, such as ``.ipynb_checkpoints`` or ``$RECYCLE.BIN``."""
     return name.startswith(".") or name.lower() in _NOT_DATA
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    visited: set[str] = set()  # a link may lead back to a folder above it
-    for path, folders, names in os.walk(folder, followlinks=True):
-        if os.path.realpath(path) in visited:
-            folders.clear()
-            continue
-        visited.add(os.path.realpath(path))
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        yield from (file for name in names if not is_hidden(name) and (file := Path(path, name)).is_file())
 
 
 def read_images(
@@ -117,6 +115,24 @@ def upright_size(file: Path) -> Size:
         quarter_turn = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         # Pillow returns the upright size of a TIFF file.
         return image.size if quarter_turn and image.format != "TIFF" else image.size[::-1]
+
+
+def sizes_of_files(files: Sequence[Path], decode: bool = False) -> tuple[dict[Path, Size], dict[Path, str]]:
+    """Return the upright size of each readable image file, and the reason for each unreadable one.
+
+    The headers are read in threads. A damaged body is found only with ``decode``.
+    """
+
+    def measure(file: Path) -> Size | str:
+        try:
+            return read_image(file, in_channels=3).shape[:2] if decode else upright_size(file)
+        except ValueError as error:
+            return str(error.__cause__)
+
+    with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:  # Pillow releases Python's lock
+        found = dict(zip(files, pool.map(measure, files), strict=True))
+    sizes = {file: size for file, size in found.items() if not isinstance(size, str)}
+    return sizes, {file: reason for file, reason in found.items() if isinstance(reason, str)}
 
 
 def shrink(size: Size, max_side: int) -> Size:

@@ -6,19 +6,53 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from lightning.fabric.utilities.data import suggested_max_num_workers
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Sampler
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from set_aggregation.data.base import ImageDataModule
-from set_aggregation.data.file_set import FileSet, sizes_of_files
-from set_aggregation.data.image_files import guess_white
+from set_aggregation.data.image_files import guess_white, read_images, sizes_of_files
+from set_aggregation.data.image_set import Size
 from set_aggregation.data.size_buckets import choose_buckets
 from set_aggregation.data.splits import hold_out, read_folders, read_table
-from set_aggregation.data.transforms import Mix, imagenet_statistics
+from set_aggregation.data.transforms import imagenet_statistics
 
 _NAMED = 10  # files named in a message
+
+
+class FileSet(Dataset[tuple[Tensor, Tensor]]):
+    """Image files with labels and the size (height, width) to which each is resized.
+
+    ``white`` is the value of white in images of more than 8 bits that do not state it.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        sizes: NDArray[np.int64],
+        in_channels: int,
+        labels: Int[Tensor, "N"],
+        white: float | None = None,
+    ) -> None:
+        self.files = files
+        self.sizes = sizes
+        self.in_channels = in_channels
+        self.labels = labels
+        self.white = white
+        self.image_sizes: list[Size] = [(h, w) for h, w in np.unique(sizes, axis=0).tolist()]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.files)
+
+    def __getitem__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Decode a batch of images of one size."""
+        h, w = self.sizes[indices[0]].tolist()
+        images = read_images([self.files[index] for index in indices], self.in_channels, (h, w), self.white)
+        return images, self.labels[indices]
 
 
 class ImageFolder(ImageDataModule):
@@ -41,7 +75,6 @@ class ImageFolder(ImageDataModule):
         root: the folder.
         labels: CSV file of labels; None expects one folder for each class.
         batch_size: images in a batch on one rank.
-        max_pixels_per_batch: number of pixels in a batch, instead of ``batch_size``.
         max_side: images are shrunk until neither side is longer.
         num_buckets: number of different sizes.
         max_aspect_change: factor by which the aspect ratio of an image may change.
@@ -56,8 +89,7 @@ class ImageFolder(ImageDataModule):
             from the largest value in some of them, which a trained model keeps.
         num_workers: worker processes on one rank; None divides the processors among the ranks.
         normalize: subtract ImageNet's mean and divide by its standard deviation.
-        augment: random crop and flip of the training images.
-        mix: see :class:`~set_aggregation.data.ImageDataModule`.
+        **arguments: see :class:`~set_aggregation.data.ImageDataModule`.
 
     Raises:
         ValueError: no classes, a class without images, folders that are neither splits nor classes, unreadable files,
@@ -73,7 +105,6 @@ class ImageFolder(ImageDataModule):
         root: Path,
         labels: Path | None = None,
         batch_size: int = 32,
-        max_pixels_per_batch: int | None = None,
         max_side: int = 224,
         num_buckets: int = 8,
         max_aspect_change: float = 1.25,
@@ -86,10 +117,9 @@ class ImageFolder(ImageDataModule):
         white: float | None = None,
         num_workers: int | None = None,
         normalize: bool = True,
-        augment: bool = False,
-        mix: Mix | None = None,
+        **arguments: Any,
     ) -> None:
-        super().__init__(batch_size, max_pixels_per_batch, normalize, augment, mix)
+        super().__init__(batch_size=batch_size, normalize=normalize, **arguments)
         self._at_least(1, max_side=max_side, num_buckets=num_buckets)
         self._at_least(0, split_seed=split_seed, num_workers=num_workers)
         self._check(max_aspect_change > 1, f"{max_aspect_change=}", "more than 1")
@@ -119,18 +149,31 @@ class ImageFolder(ImageDataModule):
 
     def load_parts(self, names: Sequence[str]) -> Mapping[str, FileSet]:
         """Read the headers of the files, split the images and choose their sizes."""
-        found = sizes_of_files(
-            [file for pairs in self._found.values() for file, _ in pairs], decode=self.unreadable == "skip"
-        )
-        self._report({file: size for file, size in found.items() if isinstance(size, str)}, len(found))
-        own_sizes = {file: size for file, size in found.items() if not isinstance(size, str)}
+        every = [file for pairs in self._found.values() for file, _ in pairs]
+        own_sizes, unreadable = sizes_of_files(every, decode=self.unreadable == "skip")
+        if unreadable:
+            named = [f"{file} ({reason})" for file, reason in unreadable.items()]
+            message = f"{len(named)} of {len(every)} files that cannot be read: {_first(named)}"
+            expected = "images; repair or remove the files, or skip them with --data.unreadable skip"
+            self._check(self.unreadable == "skip", message, expected)
+            rank_zero_warn(f"leaving out {message}", category=UserWarning)
         readable = {part: [pair for pair in pairs if pair[0] in own_sizes] for part, pairs in self._found.items()}
         fractions = {"val": self.val_fraction, "test": self.test_fraction}
         parts = hold_out(readable, self.class_names, fractions, self.split_seed)
         files = [file for pairs in parts.values() for file, _ in pairs]
-        self._guess_white(files)
+        if self.white is None and (white := guess_white(sorted(files))) is not None:
+            self.white = white
+            rank_zero_warn(
+                f"ImageFolder: images of more than 8 bits do not state their range; {white:g} is taken for white in "
+                "all of them, guessed from their largest value; set --data.white if it is another"
+            )
         own = np.array([own_sizes[file] for file in files])
-        self._warn_of_narrow_images(files, own)
+        if len(narrow := np.flatnonzero(own.max(1) > own.min(1) * self.max_side * self.max_aspect_change)):
+            rank_zero_warn(
+                f"ImageFolder: {len(narrow)} images are too narrow for max_side={self.max_side} and change their "
+                f"aspect ratio by more than {self.max_aspect_change}: "
+                f"{_first([f'{files[i]} ({own[i, 0]}x{own[i, 1]})' for i in narrow])}"
+            )
         sizes = choose_buckets(own, self.max_side, self.num_buckets, self.max_aspect_change, self.max_enlargement)
         numbers = {name: number for number, name in enumerate(self.class_names)}
         sets = {}
@@ -140,44 +183,14 @@ class ImageFolder(ImageDataModule):
             sizes = sizes[len(pairs) :]
         return sets
 
-    def _loader(self, images: Any, sampler: Sampler[list[int]]) -> DataLoader[Any]:
+    def _loader(self, images: Any, sampler: Sampler[list[int]], **options: Any) -> DataLoader[Any]:
         num_workers = self.num_workers
         if num_workers is None:
             num_workers = suggested_max_num_workers(1 if self.trainer is None else self.trainer.num_devices)
-        return DataLoader(
-            images,
-            batch_size=None,
-            sampler=sampler,
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            generator=self._generator(),
-        )
+        options |= {"num_workers": num_workers, "persistent_workers": num_workers > 0}
+        return super()._loader(images, sampler, pin_memory=torch.cuda.is_available(), **options)
 
-    def _guess_white(self, files: Sequence[Path]) -> None:
-        if self.white is None and (white := guess_white(sorted(files))) is not None:
-            self.white = white
-            rank_zero_warn(
-                f"ImageFolder: images of more than 8 bits do not state their range; {white:g} is taken for white in "
-                "all of them, guessed from their largest value; set --data.white if it is another"
-            )
 
-    def _warn_of_narrow_images(self, files: Sequence[Path], sizes: NDArray[np.int64]) -> None:
-        narrow = np.flatnonzero(sizes.max(1) > sizes.min(1) * self.max_side * self.max_aspect_change)
-        if len(narrow):
-            names = ", ".join(f"{files[i]} ({sizes[i, 0]}x{sizes[i, 1]})" for i in narrow[:_NAMED])
-            rank_zero_warn(
-                f"ImageFolder: {len(narrow)} images are too narrow for max_side={self.max_side} and change their "
-                f"aspect ratio by more than {self.max_aspect_change}: {names}"
-            )
-
-    def _report(self, reasons: Mapping[Path, str], num_files: int) -> None:
-        """Raise an error for unreadable files, or warn about them."""
-        if not reasons:
-            return
-        named = [f"{file} ({reason})" for file, reason in reasons.items()]
-        more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-        message = f"{len(named)} of {num_files} files that cannot be read: {', '.join(named[:_NAMED])}{more}"
-        expected = "images; repair or remove the files, or skip them with --data.unreadable skip"
-        self._check(self.unreadable == "skip", message, expected)
-        rank_zero_warn(f"leaving out {message}", category=UserWarning)
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

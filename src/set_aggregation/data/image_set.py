@@ -24,10 +24,6 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         images: the images of each size.
         labels: their labels.
 
-    Attributes:
-        image_sizes: height and width of the images of each tensor.
-        device: the device of the images.
-
     Example:
         >>> small, large = torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.ones(2, 1, 16, 16, dtype=torch.uint8)
         >>> both = ImageSet([small, large], [torch.tensor([0, 1, 2]), torch.tensor([3, 4])])
@@ -41,7 +37,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         self._labels = list(labels)
         self._ends = list(accumulate(map(len, images)))
         self.device = self._images[0].device
-        self.image_sizes: list[Size] = [(part.shape[2], part.shape[3]) for part in images]
+        self.image_sizes: list[Size] = [(part.shape[2], part.shape[3]) for part in images]  # of each tensor
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -54,11 +50,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         return sum(part.nbytes for part in (*self._images, *self._labels))
 
     def move_to(self, device: torch.device) -> None:
-        """Move images and labels, so that batches are made on a device.
-
-        Args:
-            device: the device.
-        """
+        """Move images and labels to a device, which then makes the batches."""
         self._images = [part.to(device) for part in self._images]
         self._labels = [part.to(device) for part in self._labels]
         self.device = device
@@ -68,11 +60,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         return self._ends[-1]
 
     def __getitem__(self, indices: Sequence[int]) -> tuple[UInt8[Tensor, "B C h w"], Int[Tensor, "B"]]:
-        """Read a batch of images of one size.
-
-        Raises:
-            ValueError: the images have several sizes.
-        """
+        """Read a batch of images of one size."""
         part = bisect_right(self._ends, indices[0])
         images, labels = self._images[part], self._labels[part]
         start = self._ends[part] - len(images)

@@ -19,11 +19,9 @@ from set_aggregation.data.batch_sampler import ResolutionBatchSampler
 from set_aggregation.data.image_set import ImageSet, Size
 from set_aggregation.data.resizing import ResamplingBatchSampler, draw_sizes, resize
 from set_aggregation.data.splits import read_indices
-from set_aggregation.data.transforms import Mix
 
 Split = Literal["official", "paper"]
 Sizes = Sequence[int | tuple[int, int]]
-_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 
 class InMemoryImages(ImageDataModule):
@@ -41,29 +39,21 @@ class InMemoryImages(ImageDataModule):
     A subclass describes its images in class attributes and loads them in :meth:`load`.
 
     Args:
-        batch_size: images in a batch on one rank.
         val_size: images held out for validation.
         num_train: number of training images; None takes all.
         split: ``"official"`` tests on the published test set and holds validation images out of the published
             training set; ``"paper"`` shuffles both together and also holds out ``test_size`` images for the test.
         split_seed: seed of the split, independent of the seed of the run.
-        normalize: subtract the mean and divide by the standard deviation of each channel over the training set.
-        augment: random crop of the training images, and flip if it keeps the class.
-        mix: see :class:`~set_aggregation.data.ImageDataModule`.
         test_size: test images of the ``"paper"`` split; None takes the default of the class.
         split_file: JSON file of your own split, ``{"train": [0, 5, ...], "val": [...], "test": [...]}``: indices
-            of the images in the order of :meth:`load`. It overrides the five arguments above that concern
-            the split.
+            of the images in the order of :meth:`load`. It overrides the arguments above.
         sizes: sizes of the validation and test images, each a side or (height, width); they need not be trained on.
             None keeps the size of the data.
         train_sizes: sizes of the training images: ``"all"`` of ``sizes``, the ``"original"`` only, or a list.
         resample: draw new sizes for the training images in each epoch. All images are then in memory at all sizes.
         size_seed: seed of the draw, independent of the seed of the run.
-        antialias: see :func:`~set_aggregation.data.resizing.resize`.
-        max_pixels_per_batch: number of pixels in a batch, instead of ``batch_size``.
-
-    Attributes:
-        image_size: height and width of the original images in pixels.
+        antialias: whether to average over more pixels when images shrink.
+        **arguments: see :class:`~set_aggregation.data.ImageDataModule`.
 
     Raises:
         ValueError: a number out of its range, sizes that are no sizes, or (in ``setup``) more images than there are or
@@ -72,17 +62,14 @@ class InMemoryImages(ImageDataModule):
 
     image_size: Size
     test_size: int
+    parts: dict[str, ImageSet]  # type: ignore[assignment]
 
     def __init__(
         self,
-        batch_size: int = 256,
         val_size: int = 5000,
         num_train: int | None = None,
         split: Split = "official",
         split_seed: int = 0,
-        normalize: bool = False,
-        augment: bool = False,
-        mix: Mix | None = None,
         test_size: int | None = None,
         split_file: Path | None = None,
         sizes: Sizes | None = None,
@@ -90,9 +77,9 @@ class InMemoryImages(ImageDataModule):
         resample: bool = False,
         size_seed: int = 0,
         antialias: bool = True,
-        max_pixels_per_batch: int | None = None,
+        **arguments: Any,
     ) -> None:
-        super().__init__(batch_size, max_pixels_per_batch, normalize, augment, mix)
+        super().__init__(**arguments)
         self._at_least(1, val_size=val_size, num_train=num_train, test_size=test_size)
         self._at_least(0, split_seed=split_seed, size_seed=size_seed)
         self._check(split in ("official", "paper"), f"{split=}", "'official' or 'paper'")
@@ -106,11 +93,9 @@ class InMemoryImages(ImageDataModule):
         self.split_seed = split_seed
         self.split_file = None if split_file is None else Path(split_file).expanduser()
         self.sizes = [self.image_size] if sizes is None else self._pairs("sizes", sizes)
-        if isinstance(train_sizes, str) and train_sizes in ("all", "original"):
-            self.train_sizes = self.sizes if train_sizes == "all" else [self.image_size]
-        else:
-            self.train_sizes = self._pairs("train_sizes", train_sizes)
-        self.is_resized = sizes is not None or train_sizes not in ("all", "original")
+        named = {"all": self.sizes, "original": [self.image_size]}
+        self.train_sizes = named.get(str(train_sizes)) or self._pairs("train_sizes", train_sizes)
+        self.is_resized = sizes is not None or str(train_sizes) not in named
         self._check(self.is_resized or not resample, f"{resample=} without sizes", "sizes to draw from")
         self.resample = resample
         self.size_seed = size_seed
@@ -125,8 +110,8 @@ class InMemoryImages(ImageDataModule):
         """Load, split and resize the images."""
         images, labels, num_official_test = self.load()
         parts = self._split(len(images), num_official_test)
-        self._check_memory(sum(self._num_bytes(part, len(parts[part])) for part in names))
         chosen = {part: torch.from_numpy(parts[part]) for part in names}
+        self._check_memory(sum(self._num_bytes(part, len(rows)) for part, rows in chosen.items()))
         return {part: self._image_set(part, images[rows], labels[rows]) for part, rows in chosen.items()}
 
     @property
@@ -141,15 +126,6 @@ class InMemoryImages(ImageDataModule):
         """The number of images in an epoch of training, each at one size."""
         return super().images_per_epoch // (len(self.train_sizes) if self.resample else 1)
 
-    def _sizes_of(self, part: str) -> tuple[list[Size], bool]:
-        """Return the sizes of a part, and whether each image has one of them, drawn when the part is made."""
-        is_train = part == "train"
-        return self.train_sizes if is_train else self.sizes, is_train and self.is_resized and not self.resample
-
-    def _num_bytes(self, part: str, num: int) -> int:
-        sizes, draws_once = self._sizes_of(part)
-        return num * self.in_channels * sum(h * w for h, w in sizes) // (len(sizes) if draws_once else 1)
-
     def _pairs(self, name: str, sizes: Sizes | str) -> list[Size]:
         given = [] if isinstance(sizes, str) else sizes
         pairs: list[Any] = [tuple(size) if isinstance(size, list | tuple) else (size, size) for size in given]
@@ -157,6 +133,11 @@ class InMemoryImages(ImageDataModule):
         fine = whole and {len(pair) for pair in pairs} == {2} and len(set(pairs)) == len(pairs)
         self._check(fine, f"{name}={sizes!r}", "different sizes, each a side or (height, width) in pixels")
         return sorted(pairs)
+
+    def _num_bytes(self, part: str, num: int) -> int:
+        sizes = self.train_sizes if part == "train" else self.sizes
+        total = num * self.in_channels * sum(h * w for h, w in sizes)
+        return total // len(sizes) if self._draws_sizes(part) else total
 
     def _check_memory(self, needed: int) -> None:
         """Refuse images that do not fit into memory before resizing them."""
@@ -168,40 +149,35 @@ class InMemoryImages(ImageDataModule):
         expected = f"at most the {available / 1e9:,.1f} GB that are free; use fewer images or fewer or smaller sizes"
         self._check(needed <= available, f"images that take {needed / 1e9:,.1f} GB of memory", expected)
 
+    def _draws_sizes(self, part: str) -> bool:
+        """Return whether each image of a part has one of the sizes, drawn when the part is made."""
+        return part == "train" and self.is_resized and not self.resample
+
     def _image_set(self, part: str, images: UInt8[Tensor, "n C H W"], labels: Int[Tensor, "n"]) -> ImageSet:
-        sizes, draws_once = self._sizes_of(part)
-        if not draws_once:
-            return ImageSet([resize(images, size, self.antialias) for size in sizes], [labels] * len(sizes))
-        chosen = [torch.from_numpy(rows) for rows in draw_sizes(len(images), len(sizes), self.size_seed)]
-        resized = [resize(images[rows], size, self.antialias) for rows, size in zip(chosen, sizes, strict=True)]
-        return ImageSet(resized, [labels[rows] for rows in chosen])
+        sizes = self.train_sizes if part == "train" else self.sizes
+        rows: list[Any] = [slice(None)] * len(sizes)
+        if self._draws_sizes(part):
+            rows = [torch.from_numpy(each) for each in draw_sizes(len(images), len(sizes), self.size_seed)]
+        resized = [resize(images[each], size, self.antialias) for each, size in zip(rows, sizes, strict=True)]
+        return ImageSet(resized, [labels[each] for each in rows])
 
-    def _training_sampler(self, **arguments: Any) -> ResolutionBatchSampler:
+    def _training_sampler(self, seed: int) -> ResolutionBatchSampler:
         if not self.resample:
-            return super()._training_sampler(**arguments)
-        return ResamplingBatchSampler(self.train_sizes, self.images_per_epoch, self.size_seed, **arguments)
+            return super()._training_sampler(seed)
+        num_images = self.images_per_epoch
+        return ResamplingBatchSampler(self.train_sizes, num_images, self.size_seed, seed=seed, **self._batching())
 
-    @property
-    def is_on_accelerator(self) -> bool:
-        """Return whether all images have moved to an accelerator."""
-        return bool(self.parts) and all(images.device.type != "cpu" for images in self._image_sets)
-
-    @property
-    def _image_sets(self) -> list[ImageSet]:
-        return [images for images in self.parts.values() if isinstance(images, ImageSet)]
-
-    def _loader(self, images: Any, sampler: Sampler[list[int]]) -> DataLoader[Any]:
+    def _loader(self, images: Any, sampler: Sampler[list[int]], **options: Any) -> DataLoader[Any]:
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         if device.type != "cpu":
             self._move_to(device)
-        loader = super()._loader(images, sampler)
         # A batch in pinned memory is copied while the program and the accelerator continue.
-        loader.pin_memory = device.type == "cuda" and not self.is_on_accelerator
-        return loader
+        pins = device.type == "cuda" and any(part.device.type == "cpu" for part in self.parts.values())
+        return super()._loader(images, sampler, pin_memory=pins, **options)
 
     def _move_to(self, device: torch.device) -> None:
         """Move the images to an accelerator if they fit."""
-        images = [part for part in self._image_sets if part.device != device]
+        images = [part for part in self.parts.values() if part.device != device]
         if not images or self._stays_on_cpu:
             return
         needed, free = sum(part.num_bytes for part in images), free_memory(device)
@@ -229,14 +205,13 @@ class InMemoryImages(ImageDataModule):
         return {"train": train[: self.num_train], "val": val, "test": test}
 
 
-def available_memory() -> int:
+def available_memory(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
     """Return the bytes that this process can allocate without swapping or exceeding its container's limit."""
     available: int = psutil.virtual_memory().available
     try:
-        limit = int(_LIMIT.read_text())
+        return max(0, min(available, int(limit.read_text()) - psutil.Process().memory_info().rss))
     except (OSError, ValueError):  # no cgroup, or no limit ("max")
         return available
-    return max(0, min(available, limit - psutil.Process().memory_info().rss))
 
 
 def free_memory(device: torch.device) -> int:

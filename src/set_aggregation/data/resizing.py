@@ -1,6 +1,6 @@
 """Images of one data set at several sizes: resizing, and drawing the size of each training image."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,39 +38,25 @@ def draw_sizes(num_images: int, num_sizes: int, seed: int) -> list[NDArray[np.in
 
 
 class ResamplingBatchSampler(ResolutionBatchSampler):
-    """Batch sampler that draws new sizes for the images in each epoch.
-
-    Every image is in memory at every size. The base class samples slots, a fixed number for each size; the images in
-    the slots change with the epoch.
+    """Batch sampler that draws new sizes in each epoch for images that are in memory at every size.
 
     Args:
-        sizes: the sizes in memory.
+        sizes: the sizes in memory, ascending.
         num_images: number of images at each size.
         size_seed: seed of the draw.
         **arguments: see :class:`~set_aggregation.data.ResolutionBatchSampler`.
     """
 
     def __init__(self, sizes: Sequence[Size], num_images: int, size_seed: int, **arguments: Any) -> None:
-        self._slot_ends = _ends(num_images, len(sizes))
-        super().__init__(np.repeat(np.array(sizes), np.diff(self._slot_ends, prepend=0), axis=0), **arguments)
         self.size_seed = size_seed
+        self._slots = np.repeat(np.arange(len(sizes)), np.diff(_ends(num_images, len(sizes)), prepend=0))
+        super().__init__(np.array(sizes)[self._slots], **arguments)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        images = self._images()
-        for slots in super().__iter__():
-            yield self._in_slots(images, slots)
-
-    def batch_of_step(self, step: int) -> list[int]:
-        """Return the indices of a batch of this rank in the current epoch."""
-        return self._in_slots(self._images(), super().batch_of_step(step))
-
-    def _images(self) -> NDArray[np.int64]:
-        """Return the image in each slot in the current epoch."""
-        return _shuffled(int(self._slot_ends[-1]), self.size_seed, self.epoch)
-
-    def _in_slots(self, images: NDArray[np.int64], slots: list[int]) -> list[int]:
-        size = int(np.searchsorted(self._slot_ends, slots[0], side="right"))
-        return (size * len(images) + images[slots]).tolist()
+    def _draw(self, seed: int, epoch: int) -> tuple[int, ...]:
+        """Draw an image for each slot, of which each size has a fixed number."""
+        num_images = len(self._slots)
+        self._by_size = self._slots * num_images + _shuffled(num_images, self.size_seed, epoch)
+        return super()._draw(seed, epoch)
 
 
 def _shuffled(num: int, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -53,8 +53,10 @@ def choose_buckets(
     unique, inverse, counts = np.unique(
         np.asarray(sizes, dtype=np.int64), axis=0, return_inverse=True, return_counts=True
     )
-    chooser = _Chooser(unique, counts, max_side, max_aspect_change, max_enlargement)
-    groups = [_Group(np.arange(len(unique)), chooser)]
+    # The narrowest images that max_side allows stand for narrower ones, which thus share a bucket.
+    widened = np.maximum(unique, unique.max(1, keepdims=True) / max_side)
+    bounds = max_side, np.log(max_aspect_change) + 1e-9, max_enlargement
+    groups = [_Group(np.arange(len(unique)), widened, counts, *bounds)]
     while candidates := [group for group in groups if group.axes and (group.loss or group.is_bad)]:
         worst = max(candidates, key=lambda group: (group.is_bad, group.loss))
         if len(groups) >= num_buckets and not worst.is_bad:
@@ -67,61 +69,45 @@ def choose_buckets(
     return result[inverse]
 
 
-class _Chooser:
-    """The different sizes and the bounds."""
+class _Group:
+    """Images that are resized to one size: their indices, sizes and counts, and the bounds."""
 
     def __init__(
         self,
+        members: NDArray[np.int64],
         sizes: NDArray[np.number[Any]],
         counts: NDArray[np.int64],
         max_side: int,
-        max_aspect_change: float,
+        tolerance: float,
         max_enlargement: float,
     ) -> None:
-        # The narrowest images that max_side allows stand for narrower ones, which thus share a bucket.
-        sizes = np.maximum(sizes, sizes.max(1, keepdims=True) / max_side)
-        self.sizes, self.counts, self.max_side = sizes, counts, max_side
-        self.tolerance = np.log(max_aspect_change) + 1e-9
-        self.max_enlargement = max_enlargement
-        self.goals = sizes * np.minimum(1, max_side / sizes.max(1, keepdims=True))
-        self.aspects = np.log(sizes[:, 0] / sizes[:, 1])
-        self.areas = np.log(self.goals.prod(1))
-
-    def size(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return a size of the mean area, between the extreme aspect ratios, within the bound of the smallest image."""
-        low, high = self.aspects[members].min(), self.aspects[members].max()
-        area = np.average(self.areas[members], weights=self.counts[members])
+        self.members, self.sizes, self.counts = members, sizes, counts
+        self.bounds = max_side, tolerance, max_enlargement
+        goals = sizes * np.minimum(1, max_side / sizes.max(1, keepdims=True))
+        self.aspects, areas = np.log(sizes[:, 0] / sizes[:, 1]), np.log(goals.prod(1))
+        low, high = self.aspects.min(), self.aspects.max()
+        # A size of the mean area, between the extreme aspect ratios, within the bound of the smallest image.
+        area = np.average(areas, weights=counts)
         goal = np.exp(np.array([area + (low + high) / 2, area - (low + high) / 2]) / 2)
-        limit = np.minimum(np.floor(self.sizes[members].min(0) * self.max_enlargement + 1e-9), self.max_side)
+        limit = np.minimum(np.floor(sizes.min(0) * max_enlargement + 1e-9), max_side)
         goal *= min(1, *(limit / goal))
         # Rounded to pixels the size may miss the aspect ratio; then a smaller size may meet it.
-        longest = round(goal.max())
-        sizes = np.append([goal], goal / goal.max() * np.arange(longest - 1, 0, -1)[:, None], axis=0)
-        sizes = np.clip(sizes.round(), 1, limit).astype(np.int64)
-        aspects = np.log(sizes[:, 0] / sizes[:, 1])
-        keeps = np.maximum(aspects - low, high - aspects) <= self.tolerance
-        return sizes[keeps.argmax()]  # the first that keeps it
-
-
-class _Group:
-    """Images that are resized to one size."""
-
-    def __init__(self, members: NDArray[np.int64], chooser: _Chooser) -> None:
-        self.members, self.chooser = members, chooser
-        self.size = chooser.size(members)
-        change = np.abs(np.log(self.size[0] / self.size[1]) - chooser.aspects[members]).max()
-        self.keeps_aspect = bool(change <= chooser.tolerance)
-        distance = np.abs(np.log(chooser.goals[members] / self.size)).sum(1)
-        self.loss = float((distance * chooser.counts[members]).sum())
-        self.is_bad = not self.keeps_aspect or self.loss > 2 * np.log(2) * chooser.counts[members].sum()
-        self.axes = [axis[members] for axis in (chooser.aspects, chooser.areas) if np.ptp(axis[members]) > 0]
+        smaller = goal / goal.max() * np.arange(round(goal.max()) - 1, 0, -1)[:, None]
+        choices = np.clip(np.append([goal], smaller, axis=0).round(), 1, limit).astype(np.int64)
+        aspects = np.log(choices[:, 0] / choices[:, 1])
+        self.size = choices[(np.maximum(aspects - low, high - aspects) <= tolerance).argmax()]  # the first that does
+        change = np.abs(np.log(self.size[0] / self.size[1]) - self.aspects).max()
+        self.keeps_aspect = bool(change <= tolerance)
+        self.loss = float((np.abs(np.log(goals / self.size)).sum(1) * counts).sum())
+        self.is_bad = not self.keeps_aspect or self.loss > 2 * np.log(2) * counts.sum()
+        self.axes = [axis for axis in (self.aspects, areas) if np.ptp(axis) > 0]
 
     def split(self) -> "tuple[_Group, _Group]":
         """Split the group in two."""
-        aspects = self.chooser.aspects[self.members]
+        aspects, tolerance = self.aspects, self.bounds[1]
         if not self.keeps_aspect and np.ptp(aspects) > 0:
             # The least number of parts needed; half of them go to each side.
-            parts = max(2, int(np.ceil(np.ptp(aspects) / (2 * self.chooser.tolerance))))
+            parts = max(2, int(np.ceil(np.ptp(aspects) / (2 * tolerance))))
             return self._cut(aspects, aspects.min() + np.ptp(aspects) * (parts // 2) / parts)
         pairs = []
         for values in self.axes:
@@ -132,4 +118,7 @@ class _Group:
 
     def _cut(self, values: NDArray[np.float64], cut: float) -> "tuple[_Group, _Group]":
         below = values <= cut
-        return _Group(self.members[below], self.chooser), _Group(self.members[~below], self.chooser)
+        one, other = (
+            _Group(self.members[side], self.sizes[side], self.counts[side], *self.bounds) for side in (below, ~below)
+        )
+        return one, other

@@ -30,8 +30,8 @@ class TorchDataset(InMemoryImages):
         image_size: height and width to which images of another size are resized (bicubic, antialiased).
         in_channels: 3 for colour, 1 for grey.
         class_names: names of the classes; their numbers by default.
-        mean: of each channel for ``normalize``; ImageNet's by default.
-        std: standard deviation of each channel; ImageNet's by default.
+        mean: of each channel, for ``normalize``; ImageNet's by default.
+        std: of each channel; ImageNet's by default.
         flip: whether a mirrored image has the same class, for ``augment``.
         **arguments: see :class:`~set_aggregation.data.InMemoryImages`; ``split`` follows from ``test``.
 
@@ -64,15 +64,13 @@ class TorchDataset(InMemoryImages):
         self.image_size = (image_size[0], image_size[1])
         split: Literal["official", "paper"] = "paper" if test is None else "official"
         super().__init__(split=split, test_size=test_size, **arguments)
-        is_split = not (test is None and test_size is None and self.split_file is None)
-        self._check(is_split, "neither test nor test_size", "one of them")
+        self._check(bool(test or test_size or self.split_file), "neither test nor test_size", "one of them")
         self.train = train
         self.test = test
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.class_names = tuple(map(str, range(num_classes))) if class_names is None else tuple(class_names)
-        num_names = len(self.class_names)
-        self._check(num_names == num_classes, f"{num_names} class_names", f"{num_classes}")
+        self._check(len(self.class_names) == num_classes, f"{len(self.class_names)} class_names", f"{num_classes}")
         usual_mean, usual_std = imagenet_statistics(in_channels)
         self.mean, self.std = tuple(mean or usual_mean), tuple(std or usual_std)
         self.flip = flip
@@ -114,6 +112,6 @@ class TorchDataset(InMemoryImages):
             kind = f"a tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
             expected = f"a pair of a PIL image or a tensor (C={self.in_channels}, H, W) and a label"
             raise ValueError(f"TorchDataset: got {kind} in item {index}, expected {expected}")
-        is_class = 0 <= int(label) < self.num_classes
-        self._check(is_class, f"label {int(label)} in item {index}", f"0 to {self.num_classes - 1}")
-        return pixels, int(label)
+        label = int(label)
+        self._check(0 <= label < self.num_classes, f"label {label} in item {index}", f"0 to {self.num_classes - 1}")
+        return pixels, label

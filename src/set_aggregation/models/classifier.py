@@ -6,13 +6,11 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
-from jsonargparse.typing import register_type
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -22,16 +20,14 @@ from set_aggregation.backbones import Backbone
 from set_aggregation.models._lightning import is_built_by_cli
 from set_aggregation.models.evaluation_mode import evaluation_mode
 from set_aggregation.models.head import Head
-from set_aggregation.models.initial_weights import read_weights, take_weights
+from set_aggregation.models.initialization import glorot_uniform_, take_weights
 from set_aggregation.models.loss import MeanLoss, check_loss
-from set_aggregation.models.schedule import build_schedule, takes_total_steps
+from set_aggregation.models.schedule import build_schedule
 from set_aggregation.pooling import FeatureSet, Pool2d
 from set_aggregation.pooling.feature_set import Positions
+from set_aggregation.runs.checkpoint import read_checkpoint
 
 Batch = tuple[Float[Tensor, "B C H W"], Int[Tensor, "B"] | Float[Tensor, "B K"]]  # classes, or shares of them
-
-# Class weights of a loss, as a list in a configuration.
-register_type(Tensor, Tensor.tolist, lambda values: torch.as_tensor(values, dtype=torch.float32))
 
 
 class SetClassifier(LightningModule):
@@ -56,11 +52,9 @@ class SetClassifier(LightningModule):
         dropout: probability of dropping each input of the last dense layer.
         initialization: ``"torch"`` keeps the initial weights of the layers; ``"glorot"`` draws dense and convolutional
             weights from Glorot's uniform distribution and sets biases to zero, as the authors' code does.
-        init_from: file of weights to start from, such as a checkpoint. Weights whose name and shape fit are copied
-            before training; the others are listed, for instance the last layer of another number of classes.
-        loss: module that computes the loss of logits (B, K) and labels (B,); None for ``nn.CrossEntropyLoss()``. The
-            command line takes its arguments: ``--model.loss CrossEntropyLoss --model.loss.label_smoothing 0.1
-            --model.loss.weight '[1, 2.5]'``.
+        init_from: checkpoint to start from. Weights whose name and shape fit are copied before training; the others
+            are listed, for instance the last layer of another number of classes.
+        loss: module that computes the loss of logits (B, K) and labels (B,); None for ``nn.CrossEntropyLoss()``.
         optimizer: factory of the optimizer, called with the parameters that require gradients; by default Adam at
             1e-3, as in the paper.
         decay_norms_and_biases: whether ``weight_decay`` of the optimizer acts on biases, norms and other parameters of
@@ -68,16 +62,16 @@ class SetClassifier(LightningModule):
         scheduler: factory of the learning-rate schedule, called with the optimizer; ``total_steps`` is filled in.
         scheduler_interval: whether the schedule advances each ``"epoch"`` or each ``"step"``; None for each step if
             it takes ``total_steps``, otherwise each epoch.
-        compile: run the network through ``torch.compile``, once for images of all sizes. It fails rather than fall back
-            to slow code; for that ``torch._dynamo.config.recompile_limit`` is raised to 64.
+        compile: run the network through ``torch.compile``, once for images of all sizes; it fails rather than fall
+            back to slow code.
 
     Shape:
         - input: images :math:`(B, C, H, W)`.
         - output: logits :math:`(B, K)`.
 
     Raises:
-        ValueError: the aggregator is for other sets than the backbone and the positions give, or (in ``setup``) than
-            the images of the data module give; or no weight in ``init_from`` fits (in ``setup``).
+        ValueError: the aggregator is for other sets than those of the backbone, the positions or (in ``setup``) the
+            images; or no weight in ``init_from`` fits (in ``setup``).
 
     Example:
         >>> from functools import partial
@@ -118,13 +112,10 @@ class SetClassifier(LightningModule):
             sizes["set_size"] = _set_size(backbone, image_size)
         self.pool = Pool2d(build_aggregator(aggregator, backbone.out_features, sizes), positions)
         self.head = Head(self.pool.out_features, num_classes, hidden_features, hidden_activation, dropout)
-        if initialization == "glorot" and backbone.is_pretrained:
-            raise ValueError(
-                f"SetClassifier: got initialization='glorot', which would overwrite the pretrained weights of "
-                f"{type(backbone).__name__}; expected initialization='torch'"
-            )
         if initialization == "glorot":
-            self.apply(_glorot_uniform_)
+            if backbone.is_pretrained:
+                raise ValueError("SetClassifier: got initialization='glorot' and pretrained weights, expected 'torch'")
+            self.apply(glorot_uniform_)
         # The memory format of the batches: DDP copies gradients of another memory format than the weights'.
         self.backbone.to(memory_format=torch.channels_last)
         self.init_from = init_from
@@ -158,7 +149,7 @@ class SetClassifier(LightningModule):
         """Check the image sizes, load the weights of ``init_from``, and compile the network if ``compile`` is set."""
         self.check_image_sizes(getattr(getattr(self.trainer, "datamodule", None), "image_sizes", {}))
         if stage == "fit" and self.init_from is not None:
-            left_out = take_weights(self, read_weights(Path(self.init_from)))
+            left_out = take_weights(self, read_checkpoint(Path(self.init_from))["state_dict"])
             rank_zero_info(f"Initial weights from {self.init_from}; left out: {', '.join(left_out) or 'none'}")
         self._compile_if_asked()  # copies are not compiled
         for loss in (self.val_loss, self.test_loss):
@@ -177,11 +168,10 @@ class SetClassifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the values that :func:`set_aggregation.load` needs in addition to the weights."""
-        training: dict[str, Any] = {}
-        if (images := getattr(getattr(self.trainer, "datamodule", None), "image_description", None)) is not None:
-            training = images.get("training", {})
-            checkpoint["images"] = {name: value for name, value in images.items() if name != "training"}
-        checkpoint["training"] = {**training, **self.training_description}
+        images = dict(getattr(getattr(self.trainer, "datamodule", None), "image_description", {}))
+        checkpoint["training"] = {**images.pop("training", {}), **self.training_description}
+        if images:
+            checkpoint["images"] = images
 
     def __getstate__(self) -> dict[str, Any]:
         """Exclude the compiled network: in a copy it would compute with the weights of the original."""
@@ -219,28 +209,22 @@ class SetClassifier(LightningModule):
         """Build optimizer and schedule."""
         parameters = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
         exempt = set() if self.decay_norms_and_biases else parameters.keys() & self._norms_and_biases
-        groups: Any = [weight for name, weight in parameters.items() if name not in exempt]
+        groups: list[dict[str, Any]] = [{"params": [w for name, w in parameters.items() if name not in exempt]}]
         if exempt:
-            others = [weight for name, weight in parameters.items() if name in exempt]
-            groups = [{"params": groups}, {"params": others, "weight_decay": 0.0}]
+            groups.append({"params": [parameters[name] for name in parameters if name in exempt], "weight_decay": 0.0})
         optimizer = self.optimizer(groups)
         if isinstance(optimizer, torch.optim.LBFGS):
             self.backbone.to(memory_format=torch.contiguous_format)  # it takes views of the gradients
         if self.scheduler is None:
             return optimizer
-        interval = self.scheduler_interval or ("step" if takes_total_steps(self.scheduler) else "epoch")
         schedule = build_schedule(self.scheduler, optimizer, self.trainer)
-        settings: dict[str, Any] = {"scheduler": schedule, "interval": interval}
-        if isinstance(schedule, ReduceLROnPlateau):
-            settings["monitor"] = getattr(schedule, "monitor", "val/loss" if schedule.mode == "min" else "val/accuracy")
-            settings["frequency"] = self.trainer.check_val_every_n_epoch or 1  # None validates by steps
-        return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
+        schedule["interval"] = self.scheduler_interval or schedule["interval"]
+        return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
 
     def _compile_if_asked(self) -> None:
         if self.compile_forward and self._compiled_call_impl is None:
             # fullgraph=True: otherwise torch silently runs uncompiled code after eight recompilations.
-            # dynamic=True: one program for all sizes; torch 2.11 makes one for each pattern of odd and even sizes in
-            # the poolings of SmallCNN, which may be more than eight.
+            # torch 2.11 makes a program for each pattern of odd and even sizes in SmallCNN, maybe more than eight.
             torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
             self.compile(dynamic=True, fullgraph=True)
 
@@ -261,10 +245,3 @@ def _set_size(backbone: Backbone, image_size: tuple[int, int]) -> int:
     with evaluation_mode(backbone):
         images = torch.zeros(1, backbone.in_channels, *image_size, dtype=like.dtype, device=like.device)
         return backbone(images).shape[2:].numel()
-
-
-def _glorot_uniform_(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Conv2d):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

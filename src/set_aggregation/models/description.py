@@ -9,11 +9,7 @@ from set_aggregation.models.classifier import SetClassifier
 
 
 def labels(model: SetClassifier, data: ImageDataModule) -> dict[str, Any]:
-    """Return aggregator, data, width and seed of a run.
-
-    The width is what the paper calls the size: the number of inputs of the last dense layer, which is M for a SAN
-    without a hidden layer after it, and the size of the hidden layer for a network with one.
-    """
+    """Return aggregator, data, width and seed of a run."""
     return {
         "aggregator": type(model.aggregator).__name__,
         "data": data.title,

@@ -19,9 +19,6 @@ class Head(nn.Sequential):
         hidden_activation: activation of the hidden layer, ``"none"`` or ``"relu"``.
         dropout: probability of dropping each input of the last dense layer in training.
 
-    Attributes:
-        width: number of inputs of the last dense layer, the "size" of the paper.
-
     Shape:
         - input: :math:`(B, M)`.
         - output: :math:`(B, K)`, logits.
@@ -48,14 +45,14 @@ class Head(nn.Sequential):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise ValueError(f"Head: got num_classes={num_classes}, expected at least 1")
-        if hidden_features is not None and hidden_features < 1:
-            raise ValueError(f"Head: got hidden_features={hidden_features}, expected at least 1, or None")
-        if hidden_activation not in ("none", "relu"):
-            raise ValueError(f"Head: got hidden_activation={hidden_activation!r}, expected 'none' or 'relu'")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"Head: got dropout={dropout}, expected a probability in [0, 1)")
+        for fine, got, expected in (
+            (num_classes >= 1, f"{num_classes=}", "at least 1"),
+            (hidden_features is None or hidden_features >= 1, f"{hidden_features=}", "at least 1, or None"),
+            (hidden_activation in ("none", "relu"), f"{hidden_activation=}", "'none' or 'relu'"),
+            (0 <= dropout < 1, f"{dropout=}", "a probability in [0, 1)"),
+        ):
+            if not fine:
+                raise ValueError(f"Head: got {got}, expected {expected}")
         if hidden_features is not None:
             self.add_module("hidden", nn.Linear(in_features, hidden_features))
             if hidden_activation == "relu":
@@ -63,7 +60,7 @@ class Head(nn.Sequential):
             in_features = hidden_features
         if dropout > 0:
             self.add_module("dropout", nn.Dropout(dropout))
-        self.width = in_features
+        self.width = in_features  # inputs of the last dense layer, the "size" of the paper
         self.add_module("classifier", nn.Linear(in_features, num_classes))
 
     def forward(self, input: Float[Tensor, "B M"]) -> Float[Tensor, "B K"]:  # noqa: A002 - nn.Sequential's name

@@ -5,8 +5,12 @@ import warnings
 from typing import Any
 
 import torch
+from jsonargparse.typing import register_type
 from torch import Tensor, nn
 from torchmetrics import Metric
+
+# Class weights, as a list in a configuration.
+register_type(Tensor, Tensor.tolist, lambda values: torch.as_tensor(values, dtype=torch.float32))
 
 
 class MeanLoss(Metric):
@@ -17,8 +21,8 @@ class MeanLoss(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("total", "weight"):
-            self.add_state(name, torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("weight", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, loss: nn.Module, logits: Tensor, labels: Tensor) -> None:
         """Add the loss of a batch."""

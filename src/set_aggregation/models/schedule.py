@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from set_aggregation.aggregators.factory import arguments_of
 from set_aggregation.data import ImageDataModule
@@ -59,17 +59,19 @@ class WarmupCosine(LambdaLR):
         super().__init__(optimizer, factor)
 
 
-def takes_total_steps(factory: Callable[..., Any]) -> bool:
-    """Return whether a schedule is defined over all steps of a training, as ``OneCycleLR`` is."""
-    return "total_steps" in arguments_of(factory)[0]
-
-
-def build_schedule(factory: Callable[..., LRScheduler], optimizer: Optimizer, trainer: Trainer) -> LRScheduler:
-    """Call a factory with the optimizer, and with the number of steps unless it is set."""
-    given = arguments_of(factory)[1]
-    if not takes_total_steps(factory) or given.get("total_steps") or given.get("steps_per_epoch"):
-        return factory(optimizer)
-    return factory(optimizer, total_steps=num_steps(trainer))
+def build_schedule(factory: Callable[..., LRScheduler], optimizer: Optimizer, trainer: Trainer) -> dict[str, Any]:
+    """Return Lightning's description of a schedule; one that takes the number of steps gets it and advances by step."""
+    taken, given = arguments_of(factory)
+    takes_steps = "total_steps" in taken
+    if takes_steps and not (given.get("total_steps") or given.get("steps_per_epoch")):
+        schedule = factory(optimizer, total_steps=num_steps(trainer))
+    else:
+        schedule = factory(optimizer)
+    settings: dict[str, Any] = {"scheduler": schedule, "interval": "step" if takes_steps else "epoch"}
+    if isinstance(schedule, ReduceLROnPlateau):
+        settings["monitor"] = getattr(schedule, "monitor", "val/loss" if schedule.mode == "min" else "val/accuracy")
+        settings["frequency"] = trainer.check_val_every_n_epoch or 1  # None validates by steps
+    return settings
 
 
 def num_steps(trainer: Trainer) -> int:
