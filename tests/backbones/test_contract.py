@@ -1,6 +1,7 @@
 """What every backbone promises, for all that the library exports."""
 
-from functools import partial
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import jaxtyping
@@ -23,14 +24,19 @@ def backbone_class(request):
     return request.param
 
 
-@pytest.fixture
-def make(backbone_class):
-    """Makes a backbone; those that are families make a small member."""
+@cache
+def built(backbone_class, in_channels):
     if backbone_class.__name__ not in NAMES:
-        return backbone_class
+        return backbone_class(in_channels=in_channels)
     package, name = NAMES[backbone_class.__name__]
     pytest.importorskip(package, reason=f"{package} is not installed")
-    return partial(backbone_class, name)
+    return backbone_class(name, in_channels=in_channels)
+
+
+@pytest.fixture
+def make(backbone_class):
+    """Makes a copy of a new backbone; those that are families make a small member."""
+    return lambda in_channels=3: deepcopy(built(backbone_class, in_channels))
 
 
 def test_has_a_config(backbone_class):

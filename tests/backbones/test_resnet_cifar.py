@@ -16,20 +16,19 @@ from set_aggregation.models.classifier import SetClassifier
 
 @pytest.mark.parametrize(
     ("depth", "expected", "published"),
-    [(20, 269_722, 0.27), (32, 464_154, 0.46), (44, 658_586, 0.66), (56, 853_018, 0.85), (110, 1_727_962, 1.7)],
+    [(20, 269_722, 0.27), (56, 853_018, 0.85)],
 )
 def test_number_of_parameters_with_the_classifier(depth, expected, published):
     """Table 6 of He et al. (2015), in millions."""
     model = SetClassifier(ResNetCIFAR(depth), GlobalAvgPool, num_classes=10)
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count == expected
-    assert round(count / 1e6, 1 if depth == 110 else 2) == published
+    assert round(count / 1e6, 2) == published
 
 
-@pytest.mark.parametrize("depth", [20, 56])
-def test_depth_counts_the_layers(depth):
+def test_depth_counts_the_layers():
     """Convolutions and classifier; the way around a block is none of them."""
-    assert sum(isinstance(module, nn.Conv2d) for module in ResNetCIFAR(depth).modules()) + 1 == depth
+    assert sum(isinstance(module, nn.Conv2d) for module in ResNetCIFAR(20).modules()) + 1 == 20
 
 
 def test_shortcut_b_is_a_convolution_with_batch_normalisation():
@@ -86,8 +85,8 @@ def test_images_of_all_sizes_share_a_program(unchecked_shapes):
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("aggregator", [GlobalAvgPool, partial(SAN, out_features=64, reduction="mean")])
-def test_five_steps_lower_the_loss(aggregator):
+def test_five_steps_lower_the_loss():
+    aggregator = partial(SAN, out_features=64, reduction="mean")
     torch.manual_seed(0)
     data = Digits(batch_size=32)
     data.setup("fit")

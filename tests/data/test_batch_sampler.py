@@ -30,7 +30,7 @@ LIMITS = st.one_of(
     st.fixed_dictionaries({"max_pixels_per_batch": st.integers(MAX_SIDE**2, 20 * MAX_SIDE**2)}),
 )
 REMAINDERS = st.sampled_from(["drop", "pad", "keep"])
-REPLICAS = st.one_of(st.integers(1, 4), st.integers(1, 64))
+REPLICAS = st.one_of(st.integers(1, 4), st.integers(1, 16))
 SEEDS = st.integers(0, 2**64 - 1)
 EPOCHS = st.integers(0, 1000)
 OPTIONS = {"shuffle": st.booleans(), "drop_last": st.booleans(), "remainder": REMAINDERS, "seed": SEEDS}
@@ -105,7 +105,7 @@ def resumed(state, sizes, num_replicas, **arguments):
     return ranks
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(data_sets(), REPLICAS, EPOCHS, options("shuffle", "drop_last", "remainder", "seed"))
 def test_length_is_the_number_of_batches_on_each_rank(sizes, num_replicas, epoch, arguments):
     for sampler in ranks_of(sizes, num_replicas, **arguments):
@@ -113,7 +113,7 @@ def test_length_is_the_number_of_batches_on_each_rank(sizes, num_replicas, epoch
         assert len(sampler) == len(list(sampler))
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(data_sets(), REPLICAS, options("shuffle", "remainder", "seed"))
 def test_a_size_comes_in_as_few_batches_as_can_be_that_differ_by_one_image(sizes, num_replicas, arguments):
     for batches in plan(sizes, num_replicas, **arguments):
@@ -125,7 +125,7 @@ def test_a_size_comes_in_as_few_batches_as_can_be_that_differ_by_one_image(sizes
             assert max(lengths) - min(lengths) <= 1
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(data_sets(), REPLICAS, BATCH_SIZES, st.booleans(), REMAINDERS)
 def test_drop_last_leaves_out_less_than_one_batch_of_each_size_and_rank(
     sizes, num_replicas, batch_size, shuffle, remainder
@@ -145,7 +145,7 @@ def test_one_rank_has_every_image_once_where_there_are_many_of_a_size():
     assert sorted(samples(batches)) == list(range(len(sizes)))
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(data_sets(), REPLICAS, EPOCHS, options("shuffle", "seed"))
 def test_drop_keeps_ranks_in_step_and_leaves_out_fewer_images_of_a_size_than_ranks(
     sizes, num_replicas, epoch, arguments
@@ -158,7 +158,7 @@ def test_drop_keeps_ranks_in_step_and_leaves_out_fewer_images_of_a_size_than_ran
     assert all(number < num_replicas for number in left_out.values())
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(data_sets(), REPLICAS, EPOCHS, options("shuffle", "seed"))
 def test_pad_keeps_ranks_in_step_and_repeats_fewer_images_of_a_size_than_ranks(sizes, num_replicas, epoch, arguments):
     ranks = plan(sizes, num_replicas, epoch, remainder="pad", **arguments)
@@ -169,7 +169,7 @@ def test_pad_keeps_ranks_in_step_and_repeats_fewer_images_of_a_size_than_ranks(s
     assert by_size(sizes, used) == padded
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(data_sets(), REPLICAS, EPOCHS, options("shuffle", "seed"))
 def test_keep_has_every_image_once_over_all_ranks_and_shares_evenly(sizes, num_replicas, epoch, arguments):
     ranks = plan(sizes, num_replicas, epoch, remainder="keep", **arguments)
@@ -190,7 +190,7 @@ def test_other_images_are_left_out_each_epoch():
     assert len(left_out) == 5
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(data_sets(), EPOCHS, options("remainder", "seed"))
 def test_in_order_is_by_size_and_then_as_in_the_data_set(sizes, epoch, arguments):
     (batches,) = plan(sizes, epoch=epoch, shuffle=False, **arguments)
@@ -216,7 +216,7 @@ def orders(**arguments):
     return [[size for size, _ in steps(THREE_SIZES, batches)], *images]
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(SEEDS, EPOCHS, EPOCHS)
 @example(0, 0, 256)
 def test_epochs_differ_in_the_order_of_batches_and_of_images(seed, epoch, other):
@@ -224,7 +224,7 @@ def test_epochs_differ_in_the_order_of_batches_and_of_images(seed, epoch, other)
     assert [one == two for one, two in pairs] == [epoch == other] * 4
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(SEEDS, SEEDS, EPOCHS)
 @example(0, 2**32, 0)
 def test_seeds_differ_in_the_order_of_batches_and_of_images(seed, other, epoch):
@@ -264,7 +264,7 @@ def test_lightning_turns_the_epochs(tmp_path, use):
     assert module.epochs[0] != module.epochs[1]
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(
     data_sets(),
     st.integers(1, 16),
@@ -299,7 +299,7 @@ def test_a_state_survives_being_saved():
     assert json.loads(json.dumps(state)) == state
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=5), st.integers(1, 3), SEEDS)
 def test_a_resumed_run_can_be_resumed_again(stops, num_replicas, seed):
     arguments = {"batch_size": 3, "seed": seed}
@@ -320,7 +320,7 @@ RUNS = st.lists(st.tuples(REPLICAS, LIMITS, st.floats(0, 1)), min_size=2, max_si
 
 
 @pytest.mark.slow
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(data_sets(), RUNS, EPOCHS, st.sampled_from(["drop", "pad"]), st.booleans(), st.booleans(), SEEDS)
 def test_other_ranks_and_batch_sizes_go_on_with_the_images_that_remained(
     sizes, runs, epoch, remainder, shuffle, drop_last, seed

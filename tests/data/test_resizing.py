@@ -5,19 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from set_aggregation.data import resizing
 from set_aggregation.data.resizing import resize
 
 # From, to: smaller, larger, one side each, by factors that are whole and that are not.
-SIZES = [
-    ((32, 32), (16, 16)),
-    ((32, 32), (48, 48)),
-    ((28, 28), (14, 22)),
-    ((16, 24), (31, 9)),
-    ((9, 15), (20, 7)),
-    ((5, 7), (1, 1)),
-    ((1, 1), (3, 4)),
-]
+SIZES = [((32, 32), (16, 16)), ((28, 28), (14, 48)), ((9, 15), (20, 7)), ((1, 1), (3, 4))]
 
 
 def noise(num, channels, size, seed=0):
@@ -106,10 +97,10 @@ def test_is_rounded_and_not_cut_off(antialias, new):
 
 @pytest.mark.parametrize("antialias", [True, False])
 @pytest.mark.parametrize(("old", "new"), SIZES)
-@pytest.mark.parametrize("value", [0, 128, 255])
-def test_constant_images_stay_constant(antialias, old, new, value):
-    images = torch.full((2, 3, *old), value, dtype=torch.uint8)
-    assert torch.equal(resize(images, new, antialias), torch.full((2, 3, *new), value, dtype=torch.uint8))
+def test_constant_images_stay_constant(antialias, old, new):
+    for value in (0, 128, 255):
+        images = torch.full((2, 3, *old), value, dtype=torch.uint8)
+        assert torch.equal(resize(images, new, antialias), torch.full((2, 3, *new), value, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("antialias", [True, False])
@@ -135,15 +126,13 @@ def test_antialias_matters_where_images_become_smaller():
     assert largest_difference(resize(images, (12, 12)), resize(images, (12, 12), antialias=False)) > 20
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 4, 7, 8, 100])
-def test_many_images_are_resized_as_each_alone(monkeypatch, at_once):
-    images = noise(8, 3, (12, 16))
-    alone = torch.cat([resize(image[None], (20, 9)) for image in images])
-    monkeypatch.setattr(resizing, "_IMAGES_AT_ONCE", at_once)
-    assert torch.equal(resize(images, (20, 9)), alone)
+def test_many_images_are_resized_as_each_alone():
+    images = noise(1001, 1, (5, 4))  # more than are resized at once
+    alone = torch.cat([resize(image[None], (3, 6)) for image in images])
+    assert torch.equal(resize(images, (3, 6)), alone)
 
 
-@pytest.mark.parametrize("new", [(6, 8), (24, 32), (12, 16)])
+@pytest.mark.parametrize("new", [(6, 8), (12, 16)])
 def test_input_is_left_as_it_was(new):
     images = noise(3, 3, (12, 16))
     before = images.clone()

@@ -105,11 +105,11 @@ def test_an_image_that_limits_one_side_limits_the_other_with_it():
     check_promises(sizes, result, settings)
 
 
-@pytest.mark.parametrize(("outlier", "num_outliers"), [((1, 1), 1), ((8, 8), 5), ((20, 30), 1), ((49, 49), 5)])
+@pytest.mark.parametrize(("outlier", "num_outliers"), [((1, 1), 1), ((49, 49), 5)])
 def test_a_tiny_image_does_not_make_the_others_tiny(outlier, num_outliers):
     others = np.random.default_rng(0).integers(200, 240, (150, 2))
     sizes = np.concatenate([others, [outlier] * num_outliers])
-    for num_buckets in (1, 2, 8):
+    for num_buckets in (1, 8):
         result = choose_buckets(sizes, 224, num_buckets)
         assert log_loss(others, result[: len(others)], 224).mean() < 2 * math.log(2)
         check_promises(

@@ -48,15 +48,13 @@ def results(image, flip, num=2000):
     return [allowed[crop.contiguous().numpy().tobytes()] for crop in out]
 
 
-@pytest.mark.parametrize("size", SIZES + TINY)
-@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize(("size", "flip"), [*((size, True) for size in SIZES + TINY), (SIZES[1], False)])
 def test_each_image_is_a_window_of_the_padded_image(size, flip):
     assert len(results(distinct(2, *size), flip, num=200)) == 200
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_offsets_cover_the_whole_range(size):
-    h, w = size
+def test_offsets_cover_the_whole_range():
+    h, w = 9, 24
     found = results(distinct(1, h, w), flip=False)
     assert {down for down, _, _ in found} == set(range(2 * (h // 8) + 1))
     assert {right for _, right, _ in found} == set(range(2 * (w // 8) + 1))
@@ -69,14 +67,12 @@ def test_offsets_are_equally_likely_and_independent():
     assert max(counts) < 270
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_never_mirrors_without_flip(size):
-    assert not any(mirrored for _, _, mirrored in results(distinct(1, *size), flip=False))
+def test_never_mirrors_without_flip():
+    assert not any(mirrored for _, _, mirrored in results(distinct(1, 9, 15), flip=False))
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_mirrors_half_with_flip(size):
-    mirrored = sum(mirrored for _, _, mirrored in results(distinct(1, *size), flip=True))
+def test_mirrors_half_with_flip():
+    mirrored = sum(mirrored for _, _, mirrored in results(distinct(1, 9, 15), flip=True))
     assert 850 < mirrored < 1150  # 1000 expected, standard deviation 22
 
 

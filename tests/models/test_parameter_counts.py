@@ -14,18 +14,18 @@ def count(aggregator, hidden_features, in_channels=3, image_size=(32, 32)):
     return sum(parameter.numel() for part in (model.aggregator, model.head) for parameter in part.parameters())
 
 
-@pytest.mark.parametrize(("width", "expected"), [(128, 9_866), (1024, 78_858), (4096, 315_402)])
+@pytest.mark.parametrize(("width", "expected"), [(128, 9_866), (4096, 315_402)])
 def test_san(width, expected):
     assert count(partial(SAN, out_features=width), hidden_features=None) == expected
 
 
 @pytest.mark.parametrize("aggregator", [GlobalAvgPool, GlobalMaxPool])
-@pytest.mark.parametrize(("width", "expected"), [(128, 9_610), (1024, 76_810), (4096, 307_210)])
+@pytest.mark.parametrize(("width", "expected"), [(128, 9_610)])
 def test_global_pooling(aggregator, width, expected):
     assert count(aggregator, hidden_features=width) == expected
 
 
-@pytest.mark.parametrize(("width", "expected"), [(128, 9_675), (1024, 76_875), (4096, 307_275)])
+@pytest.mark.parametrize(("width", "expected"), [(128, 9_675)])
 def test_conv1x1(width, expected):
     assert count(Conv1x1, hidden_features=width) == expected
 

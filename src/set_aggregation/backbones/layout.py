@@ -13,7 +13,7 @@ from set_aggregation.pooling.trial import first_line
 Layout = Literal["BDhw", "BhwD", "BND"]
 
 
-def layout_of(shape: Size, widths: set[int]) -> Layout | None:
+def layout_of(shape: Size, widths: set[int | None]) -> Layout | None:
     """Return the order of the axes of a network's features, or None for a vector or a map of one pixel.
 
     Example:

@@ -58,43 +58,33 @@ class TimmBackbone(Backbone):
 
             self.network: nn.Module = timm.create_model(name, num_classes=0, **arguments)
         self.network.eval()  # otherwise the trial run would change its running statistics
-        images = example_images(self.network, image_size)
-        if out_index is None:
-            found = _unpool(self.network, images)
-        else:
+        self.takes_one = out_index is not None  # features_only gives a list
+        try:
+            if out_index is None:
+                widths = {getattr(self.network, name, None) for name in ("head_hidden_size", "num_features")}
+                # Layers between pooling and classifier, such as the LayerNorm of ConvNeXt, then act on each element.
+                self.network.reset_classifier(0, "")  # type: ignore[operator]
+            else:
+                widths = set(self.network.feature_info.channels())  # type: ignore[union-attr, operator]
             with torch.no_grad():
-                (features,) = self.network(images)
-            layout = layout_of(features.shape, set(self.network.feature_info.channels()))  # type: ignore[union-attr, operator]
-            found = layout and (layout, features)
-        if found is None:
+                features = self._features(example_images(self.network, image_size))
+            layout = layout_of(features.shape, widths)
+        except (AssertionError, AttributeError, RuntimeError, TypeError):  # a layer after the pooling needs a vector
+            layout = None
+        if layout is None:
             raise ValueError(
                 f"TimmBackbone: got {name}, which gives neither a feature map (B, D, h, w) nor tokens (B, N, D) "
                 "without its pooling; name another out_index or another network"
             )
         self.network.train()
-        self.layout, features = found
+        self.layout: Layout = layout
         self.num_prefix_tokens = getattr(self.network, "num_prefix_tokens", 0)
-        self.is_list = out_index is not None
-        self.out_features = features.shape[1 if self.layout == "BDhw" else -1]
+        self.out_features = features.shape[1 if layout == "BDhw" else -1]
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         """Compute the feature map of each image."""
+        return as_feature_map(self._features(x), self.layout, (x.shape[2], x.shape[3]), self.num_prefix_tokens)
+
+    def _features(self, x: Tensor) -> Tensor:
         features = self.network(x)
-        features = features[0] if self.is_list else features
-        return as_feature_map(features, self.layout, (x.shape[2], x.shape[3]), self.num_prefix_tokens)
-
-
-def _unpool(network: nn.Module, images: Tensor) -> tuple[Layout, Tensor] | None:
-    """Switch a network's pooling and classifier off, as timm documents it, and run it.
-
-    Layers that timm has between pooling and classifier, such as the LayerNorm of ConvNeXt, then act on each element.
-    """
-    sizes = (getattr(network, "head_hidden_size", None), getattr(network, "num_features", None))
-    try:
-        network.reset_classifier(0, "")  # type: ignore[operator]
-        with torch.no_grad():
-            features = network(images)
-    except (AssertionError, RuntimeError, TypeError):  # the layers after the pooling need a vector
-        return None
-    layout = layout_of(features.shape, {size for size in sizes if size}) if isinstance(features, Tensor) else None
-    return layout and (layout, features)
+        return features[0] if self.takes_one else features

@@ -13,26 +13,16 @@ class AccuracyPerSize(Callback):
     ``Trainer(limit_val_batches)`` excludes are left out.
     """
 
-    def __init__(self) -> None:
-        self._split = ""
-        self._numbers: dict[tuple[int, int], int] = {}
-        self._counts = torch.zeros(2, 0)  # correct predictions and images of each size
-
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reset the counts."""
         self._split = "test" if trainer.testing else "val"
         sizes = getattr(getattr(trainer, "datamodule", None), "image_sizes", {}).get(self._split, [])
         self._numbers = {size: number for number, size in enumerate(sizes)} if len(sizes) > 1 else {}
+        # Correct predictions, and images of each size.
         self._counts = torch.zeros(2, len(sizes), dtype=torch.long, device=pl_module.device)
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any, **kwargs: Any
     ) -> None:
         """Count a batch."""
         images, labels = batch

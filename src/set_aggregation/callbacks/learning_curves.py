@@ -117,20 +117,17 @@ class LearningCurves(Callback):
         if self._is_training:
             self.history = list(state_dict["history"])
 
-    def _loader(self, trainer: Trainer, split: str) -> DataLoader[Any]:
+    def _measure(self, trainer: Trainer, pl_module: LightningModule, split: str) -> tuple[float, float]:
+        """Return loss and accuracy on a split."""
         if split not in self._loaders:
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             named: dict[Any, int | None] = {"tenth": max(1, data.images_per_epoch // 10), "all": None}
             num_images = named.get(self.num_images, self.num_images)
             self._loaders[split] = data.evaluation_dataloader(split, num_images)  # equal in all runs on the same data
-        return self._loaders[split]
-
-    def _measure(self, trainer: Trainer, pl_module: LightningModule, split: str) -> tuple[float, float]:
-        """Return loss and accuracy on a split."""
         sums = [torch.zeros(3, device=pl_module.device)]  # a rank may have no batch
         with torch.inference_mode(), evaluation_mode(pl_module), trainer.precision_plugin.val_step_context():
             num_batches = trainer.fast_dev_run or None  # type: ignore[attr-defined]
-            for batch in itertools.islice(self._loader(trainer, split), num_batches):
+            for batch in itertools.islice(self._loaders[split], num_batches):
                 images, labels = trainer.strategy.batch_to_device(batch)
                 logits = pl_module(images)
                 loss = F.cross_entropy(logits.float(), labels, reduction="sum")

@@ -65,15 +65,13 @@ class ImageFolder(ImageDataModule):
     ``Training``, ``valid``, ``validation``, ``testing``). A missing part is held out of the training images, the same
     fraction of each class. Files at any depth below a class folder count if Pillow decodes their format.
 
-    With ``labels`` the classes come from a CSV file with the columns ``file`` (relative to ``root``) and ``label``, and
-    optionally ``split`` (train, val or test).
-
     ``setup`` reads the headers of all files. A damaged image is an error when it is decoded; with
     ``unreadable="skip"`` all files are decoded in ``setup`` and damaged ones skipped.
 
     Args:
         root: the folder.
-        labels: CSV file of labels; None expects one folder for each class.
+        labels: CSV file of labels with the columns ``file`` (relative to ``root``) and ``label``, and optionally
+            ``split`` (train, val or test); None expects one folder for each class.
         batch_size: images in a batch on one rank.
         max_side: images are shrunk until neither side is longer.
         num_buckets: number of different sizes.

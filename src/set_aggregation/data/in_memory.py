@@ -27,9 +27,9 @@ Sizes = Sequence[int | tuple[int, int]]
 class InMemoryImages(ImageDataModule):
     """Labelled images in memory, split into a training, a validation and a test set, at one size or several.
 
-    The images are uint8 and a batch is one indexing of the whole array, without worker processes and without Python
-    per image. They move to the accelerator when training or evaluation begins if they take at most half of its free
-    memory; otherwise each batch is copied while the previous one is processed.
+    A batch is one indexing of the whole array, without worker processes. The images move to the accelerator when
+    training or evaluation begins if they take at most half of its free memory; otherwise each batch is copied while the
+    previous one is processed.
 
     With ``sizes`` the images are resized once, as in Section 4.2 of `Maziarka et al. (2018)
     <https://arxiv.org/abs/1810.01868>`_: each training image has one size, drawn at random, equally many images each
@@ -56,8 +56,7 @@ class InMemoryImages(ImageDataModule):
         **arguments: see :class:`~set_aggregation.data.ImageDataModule`.
 
     Raises:
-        ValueError: a number out of its range, sizes that are no sizes, or (in ``setup``) more images than there are or
-            than fit into memory.
+        ValueError: an argument out of its range, or (in ``setup``) more images than there are or than fit into memory.
     """
 
     image_size: Size

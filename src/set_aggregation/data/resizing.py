@@ -32,9 +32,10 @@ def resize(images: UInt8[Tensor, "N C H W"], size: Size, antialias: bool = True)
     return result
 
 
-def draw_sizes(num_images: int, num_sizes: int, seed: int) -> list[NDArray[np.int64]]:
+def draw_sizes(num_images: int, num_sizes: int, seed: int, epoch: int = 0) -> list[NDArray[np.int64]]:
     """Return the indices of the images that have each size: a random partition into parts of equal length."""
-    return np.split(_shuffled(num_images, seed, 0), _ends(num_images, num_sizes)[:-1])
+    order = np.random.default_rng((seed, epoch)).permutation(num_images)
+    return np.split(order, np.arange(1, num_sizes) * num_images // num_sizes)
 
 
 class ResamplingBatchSampler(ResolutionBatchSampler):
@@ -48,21 +49,12 @@ class ResamplingBatchSampler(ResolutionBatchSampler):
     """
 
     def __init__(self, sizes: Sequence[Size], num_images: int, size_seed: int, **arguments: Any) -> None:
+        self.num_images = num_images
         self.size_seed = size_seed
-        self._slots = np.repeat(np.arange(len(sizes)), np.diff(_ends(num_images, len(sizes)), prepend=0))
-        super().__init__(np.array(sizes)[self._slots], **arguments)
+        lengths = map(len, draw_sizes(num_images, len(sizes), size_seed))  # the same in each epoch
+        super().__init__(np.repeat(np.array(sizes), list(lengths), axis=0), **arguments)
 
     def _draw(self, seed: int, epoch: int) -> tuple[int, ...]:
-        """Draw an image for each slot, of which each size has a fixed number."""
-        num_images = len(self._slots)
-        self._by_size = self._slots * num_images + _shuffled(num_images, self.size_seed, epoch)
-        return super()._draw(seed, epoch)
-
-
-def _shuffled(num: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    return np.random.default_rng((seed, epoch)).permutation(num)
-
-
-def _ends(num: int, num_sizes: int) -> NDArray[np.int64]:
-    """Return the end of the slots of each size; the sizes have equally many slots, up to one."""
-    return np.arange(1, num_sizes + 1) * num // num_sizes
+        parts = draw_sizes(self.num_images, len(self.sizes), self.size_seed, epoch)
+        self._by_size = np.concatenate([size * self.num_images + part for size, part in enumerate(parts)])
+        return tuple(map(len, parts))

@@ -27,8 +27,7 @@ def choose_buckets(
     Groups of images are split in two, the worst one first, between two aspect ratios or two areas, so that the images
     come closest to their goal (their own size, shrunk until the longer side is ``max_side``).
 
-    Photographs of any size, with :class:`~set_aggregation.data.ResolutionBatchSampler`: choose the buckets once, resize
-    each image to its bucket when it is read, and batch by bucket::
+    Choose the buckets once, resize each image to its bucket when it is read, and batch by bucket::
 
         buckets = choose_buckets(sizes, max_side=224)
         sampler = ResolutionBatchSampler(buckets, batch_size=32)

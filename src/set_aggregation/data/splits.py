@@ -54,15 +54,14 @@ def read_table(root: Path, table: Path) -> Parts:
         reason = f"labels={table} ({type(error).__name__}: {error})"
         raise ValueError(f"got {reason}, expected UTF-8, columns file and label with commas between them") from error
     classes = {label for _, label, _ in rows}
+    trained = {label for _, label, split in rows if _NAMES.get(split) == "train"}
     copies = Counter(path.resolve() for path, _, _ in rows)
     exceptions = {
         "files that exist": [str(path) for path, _, _ in rows if not path.is_file()],
         "a label in each row": [str(path) for path, label, _ in rows if not label.strip()],
         "each file once": [str(path) for path, num in copies.items() if num > 1],
         "train, val or test in the column split": sorted({split for _, _, split in rows} - set(_NAMES)),
-        "training images of each class": sorted(
-            classes - {label for _, label, split in rows if _NAMES.get(split) == "train"}
-        ),
+        "training images of each class": sorted(classes - trained),
     }
     for expected, names in exceptions.items():
         _check(not names, f"labels={table}", f"{expected}, unlike {names[:_NAMED]} ({len(names)} in all)")

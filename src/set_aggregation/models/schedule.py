@@ -35,12 +35,8 @@ class WarmupCosine(LambdaLR):
     Example:
         >>> import torch
         >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-        >>> schedule, rates = WarmupCosine(optimizer, total_steps=8, warmup_fraction=0.25), []
-        >>> for _ in range(8):
-        ...     rates += schedule.get_last_lr()
-        ...     optimizer.step()
-        ...     schedule.step()
-        >>> [round(rate, 2) for rate in rates]
+        >>> schedule = WarmupCosine(optimizer, total_steps=8, warmup_fraction=0.25)
+        >>> [round(schedule.lr_lambdas[0](step), 2) for step in range(8)]
         [0.33, 0.67, 1.0, 0.93, 0.75, 0.5, 0.25, 0.07]
     """
 
