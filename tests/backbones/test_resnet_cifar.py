@@ -72,7 +72,7 @@ def test_weights_are_drawn_as_he_et_al_do():
             assert module.weight.std().item() == pytest.approx(std, rel=0.15)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_images_of_all_sizes_share_a_program(unchecked_shapes):
     torch._dynamo.reset()
     counter = CompileCounter()

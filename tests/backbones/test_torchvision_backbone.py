@@ -10,17 +10,20 @@ from set_aggregation.backbones import TorchvisionBackbone
 models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
 
 
+NETWORKS = [
+    ({"name": "mnasnet0_5"}, 64, (1280, 2, 2)),
+    ({"name": "resnet18", "layer": "layer2"}, 64, (128, 8, 8)),
+    ({"name": "mobilenet_v3_small"}, 64, (576, 2, 2)),
+    ({"name": "shufflenet_v2_x0_5"}, 64, (1024, 2, 2)),
+    ({"name": "squeezenet1_1", "layer": "features"}, 64, (512, 3, 3)),
+    ({"name": "swin_t", "layer": "features.1"}, 64, (96, 16, 16)),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "size", "expected"),
-    [
-        ({"name": "mnasnet0_5"}, 64, (1280, 2, 2)),
-        ({"name": "mobilenet_v3_small"}, 64, (576, 2, 2)),
-        ({"name": "resnet18", "layer": "layer2"}, 64, (128, 8, 8)),
-        ({"name": "shufflenet_v2_x0_5"}, 64, (1024, 2, 2)),
-        ({"name": "squeezenet1_1", "layer": "features"}, 64, (512, 3, 3)),
-        ({"name": "swin_t", "layer": "features.1"}, 64, (96, 16, 16)),
-    ],
+    [*NETWORKS[:2], *(pytest.param(*network, marks=pytest.mark.nightly) for network in NETWORKS[2:])],
 )
 def test_maps_of_all_layouts_become_a_map(arguments, size, expected):
     backbone = TorchvisionBackbone(**arguments)
@@ -37,6 +40,14 @@ def small_vit(**_):
 
 def small_densenet(**_):
     return models.DenseNet(8, (1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("layer", [None, "features.1"])
+def test_channels_come_first(monkeypatch, layer):
+    swin = models.SwinTransformer([4, 4], 8, [1, 1], [1, 1], [2, 2])
+    monkeypatch.setattr(models, "get_model", lambda name, weights: swin)
+    features, num_channels = TorchvisionBackbone("swin", layer=layer)(torch.randn(2, 3, 64, 64)), 8 if layer else 16
+    assert features.shape == (2, num_channels, 128 // num_channels, 128 // num_channels)
 
 
 def test_tokens_become_a_map(monkeypatch):
@@ -56,16 +67,14 @@ def test_a_function_before_the_pooling_is_part_of_the_map(monkeypatch):
     assert_close(TorchvisionBackbone("densenet").eval()(images), expected)
 
 
-@pytest.mark.slow
 def test_grey_images_are_seen_as_if_all_channels_were_alike():
     torch.manual_seed(0)
-    colour = TorchvisionBackbone("mnasnet0_5")
+    colour = TorchvisionBackbone("resnet18", layer="conv1")
     torch.manual_seed(0)
-    grey = TorchvisionBackbone("mnasnet0_5", in_channels=1)
+    grey = TorchvisionBackbone("resnet18", layer="conv1", in_channels=1)
     images = torch.randn(2, 1, 64, 64)
-    expected = colour.network.get_submodule("layers.0")(images.expand(-1, 3, -1, -1))
     assert grey.in_channels == 1
-    assert_close(grey.network.get_submodule("layers.0")(images), expected)
+    assert_close(grey(images), colour(images.expand(-1, 3, -1, -1)))
 
 
 @pytest.mark.parametrize(

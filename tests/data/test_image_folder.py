@@ -527,9 +527,8 @@ def trainer(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_fit_and_test(root, trainer, num_workers):
-    module, viewer = build(root, normalize=False, num_workers=num_workers), Viewer()
+def test_fit_and_test(root, trainer):
+    module, viewer = build(root, normalize=False), Viewer()
     trainer.fit(viewer, module)
     trainer.test(viewer, module)
     expected = parts(set_up(root))

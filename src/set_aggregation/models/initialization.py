@@ -14,12 +14,7 @@ def glorot_uniform_(module: nn.Module) -> None:
 
 
 def take_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
-    """Copy the weights whose name and shape fit, and return a description of each other one.
-
-    Example:
-        >>> take_weights(nn.Linear(2, 3), {"weight": torch.zeros(3, 2), "bias": torch.zeros(4)})
-        ['bias (is (4,), expected (3,))']
-    """
+    """Copy the weights whose name and shape fit, and return a description of each other one."""
     own = module.state_dict()
     left_out = dict.fromkeys(weights.keys() - own.keys(), "not in this model")
     left_out |= {
