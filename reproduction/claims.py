@@ -78,9 +78,10 @@ def judge(runs: pd.DataFrame, measurements: pd.DataFrame) -> list[Judgement]:
 def select(runs: pd.DataFrame, **settings: Any) -> pd.DataFrame:
     """Return the runs with these settings, by default those of Table 2: the small network, without overrides."""
     wanted = {"backbone": "small_cnn", "train_sizes": "", "dropout": 0, "overrides": "{}", **settings}
+    is_wanted = pd.Series(True, runs.index)
     for name, value in wanted.items():
-        runs = runs[runs[name].isin(value if isinstance(value, list) else [value])]
-    return runs.copy()
+        is_wanted &= runs[name].isin(value if isinstance(value, list) else [value])
+    return runs[is_wanted].copy()
 
 
 def at_sizes(runs: pd.DataFrame) -> pd.DataFrame:
@@ -206,10 +207,8 @@ def _difference(
     name: str, runs: pd.DataFrame, cells: list[str], one: str, other: str, column: str = "best", **more: Any
 ) -> Difference:
     """Subtract an aggregator's values from another's, in each cell and for each seed that both have."""
-
-    def both(values: str) -> pd.DataFrame:
-        wide = runs.pivot(index=["seed", *cells], columns="aggregator", values=values)
-        return wide.reindex(columns=[one, other]).dropna()
-
-    values = both(column).astype(float)
-    return Difference(name, values[one] - values[other], frozenset(both("place").to_numpy().flat), **more)
+    runs = runs[runs["aggregator"].isin([one, other])]
+    wide = runs.pivot(index=["seed", *cells], columns="aggregator", values=[column, "place"])
+    wide = wide.reindex(columns=pd.MultiIndex.from_product([[column, "place"], [one, other]])).dropna()
+    values = wide[column].astype(float)
+    return Difference(name, values[one] - values[other], frozenset(wide["place"].to_numpy().flat), **more)

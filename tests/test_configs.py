@@ -97,33 +97,35 @@ def test_a_logger_is_parsed(path):
     assert len(loggers if isinstance(loggers, list) else [loggers]) == (2 if isinstance(content, list) else 1)
 
 
-@pytest.mark.parametrize("path", sorted((CONFIGS / "trainer").glob("*.yaml")), ids=name)
-def test_hardware_files_hold_hardware_only(path):
-    trainer = parse(*RESNET, f"--trainer={path}").trainer
-    assert (path.stem in HARDWARE) == (trainer.strategy != "auto")
-    if path.stem in HARDWARE:
-        assert (trainer.max_epochs, trainer.gradient_clip_val) == (200, 1.0)
-        assert len(trainer.logger) == 2
+@pytest.mark.parametrize("stem", HARDWARE)
+def test_hardware_files_hold_hardware_only(stem):
+    trainer = parse(*RESNET, f"--trainer={CONFIGS / 'trainer' / stem}.yaml").trainer
+    assert trainer.strategy != "auto"
+    assert (trainer.max_epochs, trainer.gradient_clip_val) == (200, 1.0)
+    assert len(trainer.logger) == 2
 
 
-@pytest.fixture(scope="module")
-def of_experiment():
-    return parse(*RESNET).model
+def test_other_trainer_files_hold_no_hardware():
+    others = [path for path in (CONFIGS / "trainer").glob("*.yaml") if path.stem not in HARDWARE]
+    assert not any({"strategy", "num_nodes"} & yaml.safe_load(path.read_text()).keys() for path in others)
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "model").glob("*.yaml")), ids=name)
-def test_a_model_keeps_the_rest_of_the_experiment(path, of_experiment):
+def test_a_model_sets_aggregator_and_width_only(path):
+    content = yaml.safe_load(path.read_text())
+    assert set(content) == {"aggregator", "hidden_features", "hidden_activation"}
+    assert (content["hidden_features"] is None) == (path.stem in ("san", "original"))
+
+
+def test_a_model_keeps_the_rest_of_the_experiment():
     """The columns of Table 4 differ in aggregator and width only."""
-    config = parse(*RESNET, f"--model={path}").model
-    assert set(yaml.safe_load(path.read_text())) == {"aggregator", "hidden_features", "hidden_activation"}
-    assert (config.hidden_features is None) == (path.stem in ("san", "original"))
     rest = [
         {
             key: value
-            for key, value in each.as_dict().items()
+            for key, value in parse(*RESNET, *model).model.as_dict().items()
             if key not in ("__path__", "aggregator", "hidden_features")
         }
-        for each in (config, of_experiment)
+        for model in ((), (f"--model={CONFIGS / 'model' / 'max.yaml'}",))
     ]
     assert rest[0] == rest[1]
 

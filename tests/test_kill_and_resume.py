@@ -57,7 +57,8 @@ def printed(case, rank=0):
     ("setting", "place", "call", "when"),
     [
         ("one_size", "csv.DictWriter.writerows", 12, "within"),  # metrics.csv
-        ("plateau", "Recovery.on_validation_end", 1, "after"),  # a column that no checkpoint knows
+        # A column that no checkpoint knows.
+        pytest.param("plateau", "Recovery.on_validation_end", 1, "after", marks=pytest.mark.nightly),
         pytest.param("one_size", "Path.write_text", 1, "within", marks=pytest.mark.nightly),  # config.yaml
         pytest.param("validation_in_mid_epoch", "SetClassifier.training_step", 24, "before", marks=pytest.mark.nightly),
         pytest.param("validation_across_epochs", "SetClassifier.training_step", 13, "after", marks=pytest.mark.nightly),
@@ -116,7 +117,10 @@ def _damage(file, kind):
 
 @pytest.mark.parametrize(
     ("kind", "names"),
-    [("one bit flipped", ("last.ckpt",)), ("torn", ("last.ckpt", "previous.ckpt"))],
+    [
+        ("one bit flipped", ("last.ckpt",)),
+        pytest.param("torn", ("last.ckpt", "previous.ckpt"), marks=pytest.mark.nightly),
+    ],
     ids=["last flipped", "both torn"],
 )
 def test_damaged_checkpoint(uninterrupted, case, kind, names):
@@ -157,7 +161,9 @@ def test_full_disk_warns_and_training_continues(uninterrupted, case):
     assert differences(case, uninterrupted("one_size")) == []
 
 
-@pytest.mark.parametrize(("on_write_error", "code"), [("continue", 74), ("stop", 1)])
+@pytest.mark.parametrize(
+    ("on_write_error", "code"), [("continue", 74), pytest.param("stop", 1, marks=pytest.mark.nightly)]
+)
 def test_run_on_a_full_disk_has_not_finished_and_resumes_when_there_is_room(uninterrupted, case, on_write_error, code):
     """From the middle of training on neither last.ckpt nor best.ckpt can be written."""
     setting = Setting((*SETTINGS["one_size"].arguments, f"--recovery.on_write_error={on_write_error}"))

@@ -114,6 +114,7 @@ def test_rank_that_dies_takes_the_others_along(nodes, tmp_path):
     assert checkpoint.exists()
 
 
+@pytest.mark.nightly
 def test_a_signal_to_one_node_stops_both_and_the_same_commands_go_on(nodes, tmp_path):
     commands = (nodes, tmp_path, c10d, *SHORT, "--trainer.max_epochs=12", "--run.name=run", "--resume=auto")
     running = start(*commands)

@@ -82,7 +82,7 @@ def rows(run):
     return set(history), len(files)
 
 
-EPOCHS = "--trainer.max_epochs=30"
+EPOCHS = "--trainer.max_epochs=16"
 
 
 @pytest.fixture(scope="module")

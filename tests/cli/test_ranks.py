@@ -56,8 +56,9 @@ def measured(folder, num_ranks, part, several_sizes):
     return [json.loads((folder / f"{part}_{rank}.json").read_text()) for rank in range(num_ranks)]
 
 
-@pytest.mark.parametrize("several_sizes", [False, True])
-@pytest.mark.parametrize("part", ["val", "test"])
+@pytest.mark.parametrize(
+    ("part", "several_sizes"), [("val", False), ("test", True), pytest.param("test", False, marks=pytest.mark.nightly)]
+)
 def test_metrics_do_not_depend_on_the_number_of_ranks(tmp_path, part, several_sizes):
     """Of 53 and 97 images, which two and three ranks cannot share evenly."""
     (alone,) = measured(tmp_path / "1", 1, part, several_sizes)
@@ -70,7 +71,7 @@ def test_metrics_do_not_depend_on_the_number_of_ranks(tmp_path, part, several_si
             assert of_rank == {name: value for name, value in alone.items() if "accuracy" in name}
 
 
-@pytest.mark.parametrize("several_sizes", [False, True])
+@pytest.mark.parametrize("several_sizes", [pytest.param(False, marks=pytest.mark.nightly), True])
 def test_gradients_of_two_ranks_are_those_of_one_with_twice_the_batch(tmp_path, several_sizes):
     """Each of the two has every other image of the batch of the one."""
     told = {}
@@ -118,7 +119,7 @@ class Stop(Callback):
         (self.folder / f"{trainer.global_rank}").write_text(str(trainer.global_step))
 
 
-@pytest.mark.parametrize("rank", [0, 1, 2])
+@pytest.mark.parametrize("rank", [1, *(pytest.param(rank, marks=pytest.mark.nightly) for rank in (0, 2))])
 def test_a_signal_to_one_rank_stops_all_of_them_at_one_step(tmp_path, rank):
     recovery = Recovery()
     recovery.file = tmp_path / "last.ckpt"

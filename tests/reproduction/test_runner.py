@@ -100,6 +100,7 @@ def test_failed_run_is_named_and_stops_no_other(project):
     assert "    what went wrong\n" in end
     assert "    error: got nothing good\n" in end
     assert "failed digits, san, 8, seed 92, 4 epochs: got no results: FileNotFoundError: " in end
+    assert "6 runs, 2 of them done" in run(project, *GRID, "--seeds", 90, 0, 92)[1]  # the failed ones are tried again
 
 
 def test_run_that_was_killed_has_failed(project):
@@ -113,14 +114,7 @@ def test_run_that_was_killed_has_failed(project):
     assert runs(project) == [("san", 8, 0)]
 
 
-def test_failed_run_is_tried_again(project):
-    run(project, *GRID, "--seeds", 92)
-    code, out = run(project, *GRID, "--seeds", 92)
-    assert code == 1
-    assert "2 runs, 0 of them done" in out
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
 def test_signal_ends_the_runs_and_the_command_goes_on(project, number):
     process = start(project, *GRID[:-1], 60, "--seeds", 0, "--jobs", 2)
     wait_for(lambda: has_begun(project, "digits-max") and has_begun(project, "digits-san"), process)

@@ -28,7 +28,7 @@ def test_embedding_is_that_of_the_layers(aggregator):
     assert_close(torch.from_numpy(embedding), expected[0])
 
 
-@pytest.mark.parametrize(("elements", "features"), [(3, 1), (4, 2), (8, 2), (4, 4)])
+@pytest.mark.parametrize(("elements", "features"), [(3, 1), (4, 2), (4, 4)])
 def test_large_san_determines_the_set(elements, features):
     found = recover(elements, features, "san", 16 * elements * features, seed=1)
     assert found["residual"] < FOUND
@@ -43,7 +43,7 @@ def test_small_san_does_not():
 
 @pytest.mark.parametrize("aggregator", ["max", "avg"])
 def test_controls_have_other_sets_of_the_same_embedding(aggregator):
-    found = recover(16, 2, aggregator, 128, seed=1)
+    found = recover(8, 2, aggregator, 64, seed=1)
     assert found["residual"] < FOUND
     assert found["error"] > 0.05
 
@@ -55,7 +55,7 @@ def test_failed_search_tells_by_its_residual():
 
 
 def test_more_starts_find_no_worse():
-    residuals = [recover(8, 4, "san", 64, seed=0, starts=starts)["residual"] for starts in range(1, 6)]
+    residuals = [recover(8, 4, "san", 64, seed=0, starts=starts)["residual"] for starts in (1, 4)]
     assert residuals == sorted(residuals, reverse=True)
     assert residuals[0] > residuals[-1]
 

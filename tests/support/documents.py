@@ -58,8 +58,8 @@ def rehearse(command, folder, monkeypatch):
 
     def load(self):
         generator = torch.Generator().manual_seed(0)
-        images = torch.randint(256, (700, 3, 32, 32), dtype=torch.uint8, generator=generator)
-        return images, torch.randint(10, (700,), generator=generator), 100
+        images = torch.randint(256, (320, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        return images, torch.randint(10, (320,), generator=generator), 100
 
     monkeypatch.setattr(CIFAR10, "prepare_data", lambda self: None)
     monkeypatch.setattr(CIFAR10, "load", load)
@@ -76,7 +76,7 @@ def rehearse(command, folder, monkeypatch):
             run(command, folder, monkeypatch)
         assert ended.value.code == 0
     else:
-        few = ["--data.val_size=64"] if "cifar" in command else []
+        few = ["--data.val_size=64", "--data.batch_size=8"] if "cifar" in command else []
         run(command, folder, monkeypatch, "--trainer.fast_dev_run", "1", *few)
 
 
