@@ -12,6 +12,7 @@ from reproduction.statistics import Difference, t_interval
 
 NOT_RUN = "-"
 PROJECTIONS = {"san": "SAN", "max": "max of projections", "avg": "mean of projections"}
+_DROPPED, _SAN = "flatten, dropout 0.5", f"SAN, {FLATTEN_ROW}"
 _TEXTS = {**DATA, "": "one size", "all": "all sizes", "original": "the original size"}
 
 
@@ -50,22 +51,22 @@ def paper_tables(runs: pd.DataFrame) -> list[Table]:
     by_row = small.assign(size=small["size"].mask(small["aggregator"] == "flatten", FLATTEN_ROW))
     resnet = select(runs, backbone="resnet56", data="cifar10")
     flatten = small[small["aggregator"] == "flatten"]
-    dropped = select(runs, data=list(DATA), aggregator="flatten", dropout=0.5).assign(aggregator="dropout")
-    san = small[(small["aggregator"] == "san") & (small["size"] == FLATTEN_ROW)]
+    dropped = select(runs, data=list(DATA), aggregator="flatten", dropout=0.5).assign(aggregator=_DROPPED)
+    san = small[(small["aggregator"] == "san") & (small["size"] == FLATTEN_ROW)].assign(aggregator=_SAN)
     dropout = pd.concat([flatten, dropped, san]).groupby(["data", "preset", "epochs"])
     tables = [
         _table(
             "Table 2: test accuracy, images of one size",
             by_row[by_row["size"].isin(TABLE2_SIZES)],
             {"data": "data", "size": "size"},
-            _titles("flatten", "avg", "max", "conv1x1", "san"),
+            ("flatten", "avg", "max", "conv1x1", "san"),
             TABLE2,
         ),
         _table(
             "Table 3: test accuracy, images of several sizes",
             at_sizes(runs),
             {"data": "data", "trained on": "train_sizes", "tested at": "side"},
-            _titles("max", "avg", "san"),
+            ("max", "avg", "san"),
             TABLE3,
             note=f"The layer has size {SEVERAL_SIZES}; the paper does not state its own.",
         ),
@@ -73,15 +74,15 @@ def paper_tables(runs: pd.DataFrame) -> list[Table]:
             "Table 4: test error, ResNet-56 on CIFAR-10",
             resnet.assign(best=1 - resnet["best"]),
             {},
-            _titles(*TABLE4),
+            list(TABLE4),
             {(name,): error for name, error in TABLE4.items()},
             digits=4,
         ),
         _table(
             "Dropout: test accuracy",
-            dropout.filter(lambda group: "dropout" in set(group["aggregator"])),
+            dropout.filter(lambda group: _DROPPED in set(group["aggregator"])),
             {"data": "data"},
-            {"flatten": "flatten", "dropout": "flatten, dropout 0.5", "san": f"SAN, {FLATTEN_ROW}"},
+            ("flatten", _DROPPED, _SAN),
             None,
             note="The paper gives no numbers.",
         ),
@@ -122,7 +123,7 @@ def _table(
     title: str,
     runs: pd.DataFrame,
     keys: Mapping[str, str],
-    names: Mapping[str, str],
+    names: Sequence[str],
     paper: Mapping[Any, float] | None,
     note: str = "",
     digits: int = 3,
@@ -141,7 +142,7 @@ def _table(
                 text = f"{f'{paper[*key, name]:.{digits}f}' if (*key, name) in paper else NOT_RUN} / {text}"
             cells.append(text)
         rows.append((*(_TEXTS.get(each, str(each)) for each in key), _epochs(preset, epochs), *cells))
-    return Table(title, note, (*keys, "epochs", *names.values()), rows)
+    return Table(title, note, (*keys, "epochs", *(NAMES.get(name, name) for name in names)), rows)
 
 
 def _ablations(runs: pd.DataFrame) -> Table:
@@ -188,7 +189,3 @@ def _in_unit(value: float, difference: Difference, sign: str = "+") -> str:
 
 def _epochs(preset: str, epochs: int) -> str:
     return f"{epochs}, {preset}" if preset not in ("", "paper") else str(epochs or NOT_RUN)
-
-
-def _titles(*names: str) -> dict[str, str]:
-    return {name: NAMES[name] for name in names}

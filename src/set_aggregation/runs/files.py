@@ -11,16 +11,7 @@ from pathlib import Path
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside a file, and rename it to the file if the block succeeds.
 
-    A reader finds the old file or the whole new one, whenever the program stops. A temporary file that a killed
-    process left is overwritten.
-
-    Example:
-        >>> import tempfile
-        >>> file = Path(tempfile.mkdtemp()) / "numbers.txt"
-        >>> with atomic_write(file) as temporary:
-        ...     _ = temporary.write_text("1 2 3")
-        >>> file.read_text(), [path.name for path in file.parent.iterdir()]
-        ('1 2 3', ['numbers.txt'])
+    A reader finds the old file or the whole new one, whenever the program stops.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:

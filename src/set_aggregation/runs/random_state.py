@@ -8,15 +8,7 @@ import torch
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """Return the state of Python's, NumPy's and PyTorch's generators, on CPU and on one accelerator.
-
-    Example:
-        >>> state = random_state(torch.device("cpu"))
-        >>> drawn = random.random(), np.random.rand(), torch.rand(())
-        >>> set_random_state(state, torch.device("cpu"))
-        >>> drawn == (random.random(), np.random.rand(), torch.rand(()))
-        True
-    """
+    """Return the state of Python's, NumPy's and PyTorch's generators, on CPU and on one accelerator."""
     version, words, gauss = random.getstate()
     name, keys, *more = np.random.get_state(legacy=True)  # noqa: NPY002 - transforms of users draw from it
     state = {

@@ -30,12 +30,7 @@ HARDWARE = ("trainer.accelerator", "trainer.strategy", "trainer.devices", "train
 
 
 def settings_of(config: Any, ignored: tuple[str, ...] = IRRELEVANT) -> dict[str, str]:
-    """Return settings as JSON by dotted name.
-
-    Example:
-        >>> settings_of({"run": {"root": "logs"}, "model": {"hidden_features": 128, "dropout": 0.0}})
-        {'model.hidden_features': '128', 'model.dropout': '0'}
-    """
+    """Return settings as JSON by dotted name, such as ``{"model.dropout": "0"}``."""
     tops = tuple(f"{name}." for name in ignored)
     return {name: text for name, text in _flat(config, "").items() if not f"{name}.".startswith(tops)}
 
@@ -57,13 +52,7 @@ def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def changed_optimizer_arguments(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the arguments of the optimizer that a resumed run changes.
-
-    Example:
-        >>> adam = lambda lr: {"optimizer": {"class_path": "Adam", "init_args": {"lr": lr}}, "scheduler": None}
-        >>> changed_optimizer_arguments(adam(0.1), adam(0.2))
-        ['lr']
-    """
+    """Return the arguments of the optimizer that a resumed run changes, such as ``["lr"]``."""
     if not before or not now:  # a model that was not built by the command line
         return []
     parts = ("optimizer", "scheduler", "scheduler_interval")

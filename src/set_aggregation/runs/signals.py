@@ -26,9 +26,8 @@ class Interrupted(BaseException):
 class SignalHandler:
     """Handle SIGTERM, SIGINT (Ctrl-C), SIGUSR1 and SIGHUP inside a ``with`` block.
 
-    While :attr:`waits` is true the first signal is noted in :attr:`signal` for the training to act on; else it raises
-    :class:`Interrupted` at once. A second SIGINT ends the process at once. Signals that were ignored before, such as
-    SIGHUP under ``nohup``, stay ignored.
+    While ``waits`` is true the first signal is noted in ``signal``; else it raises :class:`Interrupted` at once. A
+    second SIGINT ends the process. Signals that were ignored before, such as SIGHUP under ``nohup``, stay ignored.
     """
 
     def __init__(self) -> None:
