@@ -93,7 +93,11 @@ def whole(tmp_path_factory):
     return here / "lightning_logs" / "san_digits" / "whole"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGKILL, marks=pytest.mark.nightly), signal.SIGTERM],
+    ids=lambda number: number.name,
+)
 def test_goes_on_in_files_and_in_wandb(here, start, whole, number):
     run = start(EPOCHS)
     # W&B's own process makes its file, on a busy machine after the first checkpoints.
@@ -152,6 +156,7 @@ def other_rank(run):
     return other
 
 
+@pytest.mark.nightly  # tests/test_kill_and_resume.py does it to forked processes
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the process by /proc")
 def test_rank_that_is_killed_ends_the_other(start):
     run = start(*TWO, *CSV, "--trainer.max_epochs=2000")
