@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 _MEASURED = ("theory", "pooling_time")  # experiments that train no network
+_CHOICE = ("data", "aggregators", "sizes", "train_sizes", "epochs", "preset")  # and seeds: a part of a grid
 
 
 class _Parser(argparse.ArgumentParser):
@@ -20,20 +21,18 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and return the exit code: 0, 1 if something failed, 75 if interrupted."""
     try:
-        options = vars(parser().parse_args(arguments))
-        if seeds := options.get("seeds"):
-            options["seeds"] = sorted({*chain(*seeds)})
-        command = options.pop("command")
-        if command == "run":
-            return _run(**options)
-        if command == "report":
+        options = parser().parse_args(arguments)
+        if options.command == "report":
             from reproduction.report import write_report
 
-            print("wrote", write_report(**options))  # noqa: T201
-        else:
-            from reproduction.sweep import sweep
+            print("wrote", write_report(options.results))  # noqa: T201
+            return 0
+        choice = {name: getattr(options, name) for name in _CHOICE} | {"seeds": sorted({*chain(*options.seeds)})}
+        if options.command == "run":
+            return _run(options, choice)
+        from reproduction.sweep import sweep
 
-            print(sweep(**options), end="")  # noqa: T201
+        print(sweep(options.experiment, **choice), end="")  # noqa: T201
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
@@ -46,30 +45,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(
-    experiment: str,
-    jobs: int | None,
-    shard: tuple[int, int],
-    data_dir: Path | None,
-    runs: Path,
-    results: Path,
-    keep_checkpoints: bool,
-    **choice: Any,
-) -> int:
+def _run(options: argparse.Namespace, choice: dict[str, Any]) -> int:
     from reproduction import grid, runner
 
     if not Path("main.py").is_file() or not Path("configs").is_dir():
         raise ValueError("got a working folder without main.py and configs/; change to the project's folder")
-    file = results / f"{experiment}.jsonl"
-    if experiment in _MEASURED:
-        if choice != {**dict.fromkeys(choice), "preset": "paper"}:
-            raise ValueError(f"got options of trainings for {experiment}, which trains nothing; leave them out")
-        return _measure(experiment, file)
-    if data_dir is not None:
-        os.environ["SAN_DATA_DIR"] = str(data_dir.absolute())
-    number, num_shards = shard
-    share = grid.expand(experiment, **choice)[number - 1 :: num_shards]
-    return runner.Runner(file, runs, runner.environments(jobs), keep_checkpoints).run(share)
+    file = options.results / f"{options.experiment}.jsonl"
+    if options.experiment in _MEASURED:
+        if any({**choice, "preset": choice["preset"] != "paper"}.values()):
+            raise ValueError(f"got options of trainings for {file.stem}, which trains nothing; leave them out")
+        return _measure(options.experiment, file)
+    if options.data_dir is not None:
+        os.environ["SAN_DATA_DIR"] = str(options.data_dir.absolute())
+    number, num_shards = options.shard
+    share = grid.expand(options.experiment, **choice)[number - 1 :: num_shards]
+    environments = runner.environments(options.jobs)
+    return runner.Runner(file, options.runs, environments, options.keep_checkpoints).run(share)
 
 
 def _measure(experiment: str, file: Path) -> int:
@@ -105,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--aggregators", nargs="+", choices=AGGREGATORS, help="by default the paper's")
         command.add_argument("--sizes", nargs="+", type=_positive, help="inputs of the last dense layer")
         command.add_argument("--train_sizes", nargs="+", choices=("all", "original"), help="of Table 3; default: both")
-        command.add_argument("--seeds", nargs="+", type=_seeds, help="such as 0-4 (default) or 0 2 3")
+        command.add_argument("--seeds", nargs="+", type=_seeds, default=(), help="such as 0-4 (default) or 0 2 3")
         command.add_argument("--epochs", type=_positive, help="default: 15, for Table 4 200")
         command.add_argument("--preset", choices=PRESETS, default="paper", help="values of what the paper leaves open")
     run.add_argument("--jobs", type=_positive, help="runs at a time; default: one an accelerator, or one")

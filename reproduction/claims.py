@@ -207,8 +207,7 @@ def _difference(
     name: str, runs: pd.DataFrame, cells: list[str], one: str, other: str, column: str = "best", **more: Any
 ) -> Difference:
     """Subtract an aggregator's values from another's, in each cell and for each seed that both have."""
-    runs = runs[runs["aggregator"].isin([one, other])]
-    wide = runs.pivot(index=["seed", *cells], columns="aggregator", values=[column, "place"])
-    wide = wide.reindex(columns=pd.MultiIndex.from_product([[column, "place"], [one, other]])).dropna()
-    values = wide[column].astype(float)
-    return Difference(name, values[one] - values[other], frozenset(wide["place"].to_numpy().flat), **more)
+    sides = [runs[runs["aggregator"] == each].set_index(["seed", *cells]) for each in (one, other)]
+    values = (sides[0][column] - sides[1][column]).dropna().astype(float)
+    places = (place for side in sides for place in side["place"].reindex(values.index))
+    return Difference(name, values, frozenset(places), **more)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, ClassVar, NamedTuple
 
 from rich.console import Console
 from rich.progress import Progress
@@ -25,7 +25,6 @@ from reproduction.run_spec import RunSpec, as_words, fit_arguments
 
 _EXPERIMENT = "paper"
 _LOG_LINES = 5  # shown of a failed run
-_POLL = 0.2  # seconds
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 # Without these glibc returns large temporary tensors to the system after each step: 49,000 page faults and 0.25 s of
@@ -49,6 +48,8 @@ class Runner:
     After any interruption, a SIGKILL included, the same command resumes: a line is written as a whole or not at all, a
     run whose process was killed resumes from its last checkpoint, and a run whose process still trains is waited for.
     """
+
+    poll: ClassVar[float] = 0.2  # seconds
 
     def __init__(
         self, file: Path, root: Path, environments: Sequence[Mapping[str, str]], keep_checkpoints: bool = False
@@ -79,7 +80,7 @@ class Runner:
                         self._stop_jobs()
                     else:
                         self._start_jobs(missing)
-                    time.sleep(_POLL if self._jobs else 10 * _POLL)
+                    time.sleep(self.poll if self._jobs else 10 * self.poll)
                     for job in [job for job in self._jobs if job.process.poll() is not None]:
                         self._jobs.remove(job)
                         with job.log:

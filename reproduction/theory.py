@@ -62,8 +62,7 @@ def recover(elements: int, features: int, aggregator: Kind, size: int, seed: int
     to ``starts`` sets drawn like the first one, until one has the given embedding.
 
     Return ``error``, mean distance of points in the best matching of the two sets; ``residual``, largest difference of
-    the two embeddings; ``starts``, the number made; ``chance``, the error of another random set. A large error with a
-    residual near zero means that the embedding does not determine the set. With a large residual the search failed.
+    the two embeddings (a search with a large one failed); ``starts``; ``chance``, the error of another random set.
     """
     for_set, for_directions, for_biases, for_starts = np.random.default_rng([seed, elements, features]).spawn(4)
     wanted = _points_in_ball(for_set, elements, features)

@@ -25,7 +25,7 @@ def test_command_is_taken(command):
     assert words[:3] == ["python", "-m", "reproduction"]
     options = vars(parser().parse_args([word for word in words[3:] if word not in (">", "sweep.yaml")]))
     if options.get("experiment") in EXPERIMENTS:
-        options["seeds"] = [*chain(*options["seeds"] or ())]
+        options["seeds"] = [*chain(*options["seeds"])]
         assert expand(options["experiment"], **{name: options[name] for name in CHOICE})
 
 

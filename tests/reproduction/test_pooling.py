@@ -29,13 +29,12 @@ def test_every_network_of_the_comparison_is_timed():
 @pytest.mark.slow
 def test_time_of_a_step(monkeypatch):
     """Against average pooling, one step in turn at each size, without the first turn, which warms up."""
-    monkeypatch.setattr("reproduction.step_time._BATCH", 2)
     ticks = iter([0.0, 100.0, 100.0, 200.0, *(t for i in range(15) for t in (0.0, 3.0 + i, 10.0, 11.0 + i))])
     monkeypatch.setattr("reproduction.step_time.time.perf_counter", lambda: next(ticks))
     avg, gem = (
         next(each for each in RUNS if (each.aggregator, each.data) == (name, "cifar10") and each.train_sizes)
         for name in ("avg", "gem")
     )
-    measured = time_of_a_step(gem, avg)
+    measured = time_of_a_step(gem, avg, batch_size=2)
     assert measured["milliseconds"] == pytest.approx(1000 * 10 / 5)  # the median turn, of five sizes
     assert measured["ratio"] == pytest.approx(10 / 8)

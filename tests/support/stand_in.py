@@ -71,7 +71,7 @@ _RUNNER = """
 import sys, types
 sys.modules["torch"] = types.SimpleNamespace(cuda=types.SimpleNamespace(device_count=int))
 from reproduction import __main__, runner
-runner._POLL = 0.02
+runner.Runner.poll = 0.02
 sys.exit(__main__.main())
 """
 
