@@ -77,9 +77,12 @@ def expand(
 ) -> list[RunSpec]:
     """Return the runs of an experiment, each once: all of the first seed, then all of the second, and so on."""
     grid = EXPERIMENTS[experiment]
-    _check(experiment, "data", data, (*grid.data, "digits"))
-    _check(experiment, "aggregators", aggregators, grid.aggregators)
-    _check(experiment, "train_sizes", train_sizes, grid.train_sizes)
+    known: dict[str, Sequence[str | None]] = {"data": (*grid.data, "digits"), "aggregators": grid.aggregators}
+    known["train_sizes"] = grid.train_sizes
+    for (name, values), chosen in zip(known.items(), (data, aggregators, train_sizes), strict=True):
+        if wrong := next((value for value in chosen or () if value not in values), None):
+            expected = ", ".join(value for value in values if value) or "none, since the images have one size"
+            raise ValueError(f"got --{name} {wrong} for {experiment}, expected {expected}")
     if preset != "paper" and experiment in ("ablations", "pooling"):
         raise ValueError(f"got --preset {preset} for {experiment}, expected paper; leave it out")
     epochs = epochs or (_SHORT_EPOCHS if preset == "short" else grid.epochs)
@@ -91,12 +94,6 @@ def expand(
         for varied in grid.vary(RunSpec(data_set, aggregator, size, seed, epochs, preset, grid.backbone, trained_on))
     )
     return list({run.key: run for run in runs}.values())
-
-
-def _check(experiment: str, name: str, chosen: Sequence[str] | None, known: Sequence[str | None]) -> None:
-    if wrong := next((value for value in chosen or () if value not in known), None):
-        expected = ", ".join(value for value in known if value) or "none, since the images have one size"
-        raise ValueError(f"got --{name} {wrong} for {experiment}, expected {expected}")
 
 
 def _with_dropout(run: RunSpec) -> Iterator[RunSpec]:
