@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed
 
 
 class Misclassification(NamedTuple):
@@ -68,8 +68,12 @@ class Misclassifications(Callback):
         counts = trainer.strategy.reduce(self._counts, reduce_op="sum")
         num_classes = round(len(counts) ** 0.5)
         self.confusion = counts.view(num_classes, num_classes).cpu().numpy()
-        losses, facts = (trainer.strategy.all_gather(each) for each in (self._losses, self._facts))
-        self._keep_worst(losses.flatten(), facts.view(-1, 3))
+        if trainer.world_size > 1:  # not by the strategy, whose gather torch has deprecated
+            ours = (self._losses, self._facts)
+            gathered = [[torch.empty_like(each) for _ in range(trainer.world_size)] for each in ours]
+            for parts, each in zip(gathered, ours, strict=True):
+                distributed.all_gather(parts, each)
+            self._keep_worst(*map(torch.cat, gathered))
         self.worst = [
             Misclassification(index, loss, truth, prediction)
             for loss, (index, truth, prediction) in zip(self._losses.tolist(), self._facts.tolist(), strict=True)
