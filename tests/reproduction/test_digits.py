@@ -26,17 +26,9 @@ def start(folder):
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.e2e
-def test_killed_run_ends_as_one_by_hand(tmp_path):
-    folder = tmp_path / "project"
-    folder.mkdir()
-    for name in ("main.py", "configs"):
-        (folder / name).symlink_to(ROOT / name)
-    (spec,) = expand("table3", **CHOICE)
-    run = folder / "lightning_logs" / "paper" / spec.name
-    log = run.with_name(f"{run.name}.log")
-
-    first, ours, deadline = start(folder), [], time.monotonic() + 300
+def start_and_kill(folder, run):
+    """Kill a grid, with all of its processes, after its first checkpoint."""
+    first, deadline = start(folder), time.monotonic() + 300
     while not (run / "checkpoints" / "last.ckpt").exists():
         assert time.monotonic() < deadline
         assert first.poll() is None
@@ -46,11 +38,25 @@ def test_killed_run_ends_as_one_by_hand(tmp_path):
     kill(ours)
     first.communicate()
     assert lines(folder) == []
+    return ours
 
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("is_killed", [False, pytest.param(True, marks=pytest.mark.nightly)])
+def test_run_ends_as_one_by_hand(tmp_path, is_killed):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("main.py", "configs"):
+        (folder / name).symlink_to(ROOT / name)
+    (spec,) = expand("table3", **CHOICE)
+    run = folder / "lightning_logs" / "paper" / spec.name
+    log = run.with_name(f"{run.name}.log")
+
+    ours = start_and_kill(folder, run) if is_killed else []
     second = start(folder)
     out, _ = second.communicate(timeout=400)
     assert second.returncode == 0, out
-    assert "Restored all states" in log.read_text()
+    assert ("Restored all states" in log.read_text()) == is_killed
     (line,) = lines(folder)
 
     arguments = ("--test_last=true", "--run.root=by_hand", "--run.name=a")
