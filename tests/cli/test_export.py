@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from set_aggregation import load
-from set_aggregation.inference.formats import FORMATS
+from set_aggregation.inference.export import FORMATS
 from tests.cli.test_bad_input import refused
 from tests.support.cli_runner import ROOT, files_in, run_cli
 from tests.support.small_classifier import POOLING, noise

@@ -4,8 +4,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from set_aggregation.inference.export import compare, three_shapes, to_program
-from set_aggregation.inference.formats import smallest_size
+from set_aggregation.inference.export import compare, smallest_size, three_shapes, to_program
 from tests.support.small_classifier import POOLING, OneConvolution, classifier, noise
 
 SHAPES = [(1, 1, 16, 16), (2, 1, 9, 20)]

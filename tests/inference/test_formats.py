@@ -12,8 +12,7 @@ from torch.export import Dim
 
 from set_aggregation import aggregators
 from set_aggregation._extras import MissingExtraError
-from set_aggregation.inference.export import compare, to_program
-from set_aggregation.inference.formats import FORMATS
+from set_aggregation.inference.export import FORMATS, compare, to_program
 from tests.support.small_classifier import classifier
 
 pytestmark = [pytest.mark.usefixtures("unchecked_shapes"), pytest.mark.slow]

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from set_aggregation.reports.comparison import compare
-from set_aggregation.reports.comparison_figure import comparison_figure
+from set_aggregation.reports.comparison_report import comparison_figure
 from set_aggregation.reports.curves import TEST, TRAIN
 from set_aggregation.reports.finished_run import find_runs
 from set_aggregation.reports.rendering import as_file

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from set_aggregation.reports.comparison import compare
-from set_aggregation.reports.comparison_page import comparison_page
+from set_aggregation.reports.comparison_report import comparison_page
 from set_aggregation.reports.finished_run import find_runs
 from tests.support.browser import needs_chromium, open_page
 from tests.support.run_folders import history, write_run

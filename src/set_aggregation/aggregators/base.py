@@ -32,8 +32,7 @@ class Aggregator(nn.Module):
 
     Shape:
         - x: :math:`(B, N, D)`, the elements.
-        - mask: :math:`(B, N)`, True or 1 at real elements, False or 0 at padding; by default all are real. Values of an
-          integer or float mask are read, for which the host waits for a device.
+        - mask: :math:`(B, N)`, True or 1 at real elements; the host waits for a device to read integers or floats.
         - positions: :math:`(N, P)` or :math:`(B, N, P)`, the position of each element.
         - output: :math:`(B, M)`.
 
@@ -80,7 +79,7 @@ class Aggregator(nn.Module):
         r"""Aggregate concatenated sets of different sizes, as nested tensors and graphs have them.
 
         The output equals ``forward`` of the padded sets, to rounding. A :class:`SetReduction` does not pad and
-        compiles, given offsets, to one graph. Other aggregators pad to the largest set.
+        compiles, given offsets, to one graph.
 
         Args:
             values: the T elements (T, D) of all sets, or a nested tensor (B, \*, D) of layout ``torch.jagged``.
@@ -91,9 +90,9 @@ class Aggregator(nn.Module):
             max_set_size: an upper bound of the size of a set, without which aggregators that pad wait for the device.
 
         Raises:
-            ValueError: sizes that do not fit, or not exactly one of offsets, index and a nested tensor. The numbers in
-                offsets and index, and sets larger than ``max_set_size``, are checked on a CPU only, since the host
-                would wait for another device; there, elements beyond ``max_set_size`` are dropped.
+            ValueError: sizes that do not fit, or not exactly one of offsets, index and a nested tensor. On a CPU also
+                wrong numbers in offsets and index, and larger sets, whose elements beyond ``max_set_size`` another
+                device drops without waiting.
 
         Example:
             >>> import torch

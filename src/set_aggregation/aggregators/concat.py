@@ -13,12 +13,10 @@ from set_aggregation.aggregators.sets import PaddedSets, RaggedSets
 
 
 class Concat(Aggregator):
-    r"""Concatenation of the outputs of several aggregators.
+    r"""Concatenation of the outputs of several aggregators; it has the properties that all of them have.
 
     .. math::
         y = (f_1(x), \dots, f_k(x)).
-
-    It keeps a property, such as permutation invariance, only if all aggregators have it.
 
     Args:
         in_features: size D of an element.
@@ -51,8 +49,8 @@ class Concat(Aggregator):
         set_size: int | None = None,
     ) -> None:
         factories = (GlobalAvgPool, GlobalMaxPool) if aggregators is None else aggregators
-        given = {"position_features": position_features, "set_size": set_size}
-        sizes = {name: size for name, size in given.items() if size is not None}
+        given = ("position_features", position_features), ("set_size", set_size)
+        sizes = {name: size for name, size in given if size is not None}
         built = [build_aggregator(factory, in_features, sizes) for factory in factories]
         if not built:
             raise ValueError("Concat: got no aggregators, expected at least one")

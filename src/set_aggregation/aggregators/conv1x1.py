@@ -8,14 +8,12 @@ from set_aggregation.aggregators.sets import PaddedSets
 
 
 class Conv1x1(FixedSizeAggregator):
-    r"""Projects each element to a few channels and concatenates them, for sets of one fixed size N.
+    r"""Projects elements of sets of one fixed size N to a few channels and concatenates them; masked ones give zeros.
 
     The "conv-1x1" baseline of Section 4.1 of `Maziarka et al. (2018) <https://arxiv.org/abs/1810.01868>`_:
 
     .. math::
         y = (W x_1 + b, \dots, W x_N + b), \qquad W \in \mathbb{R}^{c \times D}.
-
-    A linear map of single elements is a 1x1 convolution of the feature map. Masked elements give zeros.
 
     Args:
         in_features: size D of an element.

@@ -22,10 +22,8 @@ class CovariancePool(Aggregator):
 
     The result is not the exact root: after K = 5 the root of an eigenvalue of :math:`Y_0` of 0.1, 0.01 or 0.001 is too
     small by 0.3, 34 or 76 %; after K = 10 by less than 1e-10 for the first two and 2 % for the third. A covariance of
-    rank below D, as for N <= D, diverges beyond about 20 iterations.
-
-    Where all elements of a set are equal, output and gradient are zero. The output grows with the square of D: the
-    authors reduce the channels to 256 by a 1x1 convolution first.
+    rank below D, as for N <= D, diverges beyond about 20 iterations. Where all elements of a set are equal, output and
+    gradient are zero. The authors reduce the channels to 256 by a 1x1 convolution first.
 
     Args:
         in_features: size D of an element.

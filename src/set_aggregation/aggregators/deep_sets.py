@@ -15,8 +15,7 @@ class DeepSets(ElementSum):
     .. math::
         y = \sum_{i=1}^{N} \phi(x_i).
 
-    The paper's :math:`\rho`, which follows the sum, is the rest of your network. With
-    :math:`\phi(x) = \mathrm{ReLU}(V x + b)` it is :class:`~set_aggregation.aggregators.SAN`.
+    The paper's :math:`\rho`, which follows the sum, is the rest of your network.
 
     Args:
         in_features: size D of an element.

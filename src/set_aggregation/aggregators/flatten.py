@@ -34,12 +34,10 @@ class FixedSizeAggregator(Aggregator):
 
 
 class Flatten(FixedSizeAggregator):
-    r"""Concatenates the elements of sets of one fixed size N; masked elements are zeros.
+    r"""Concatenates the elements of sets of one fixed size N, without loss; masked elements are zeros.
 
     .. math::
         y = (x_1, x_2, \dots, x_N).
-
-    No information is lost, and the next layer has N times the parameters that it has after average pooling.
 
     Args:
         in_features: size D of an element.

@@ -16,8 +16,7 @@ class GatedAttentionPool(SoftmaxPool):
         a = \mathrm{softmax}_i \big( w^\top (\tanh(V x_i) \odot \mathrm{sigm}(U x_i)) \big), \qquad
         V, U \in \mathbb{R}^{L \times D}.
 
-    The weights show the importance of each element, such as a patch of a slide in multiple-instance learning. As in
-    the equation, the layers have no biases.
+    The weights show the importance of each element, such as a patch of a slide in multiple-instance learning.
 
     Args:
         in_features: size D of an element, and of the output.

@@ -16,8 +16,8 @@ class GeM(SetReduction):
         y_d = \Big( \frac{1}{N} \sum_{i=1}^{N} \max(x_{id}, 0)^p \Big)^{1/p}, \qquad p \ge 1.
 
     On elements that are not negative, p = 1 is average pooling and :math:`p \to \infty` max pooling. The authors' code
-    clamps elements to at least 1e-6; this layer keeps zeros. No power overflows, and no partial derivative by an
-    element exceeds 1; where all elements are zero, it is zero.
+    clamps elements to at least 1e-6; this layer keeps zeros. No power overflows, and no derivative by an element
+    exceeds 1.
 
     Args:
         in_features: size D of an element, and of the output.

@@ -13,8 +13,6 @@ class GlobalAvgPool(SetReduction):
     .. math::
         y = \frac{1}{N} \sum_{i=1}^{N} x_i.
 
-    Sets of equal mean have the same output.
-
     Args:
         in_features: size D of an element, and of the output.
 

@@ -18,8 +18,7 @@ class LogSumExp(SetReduction):
     .. math::
         y_d = \frac{1}{r} \log \Big( \frac{1}{N} \sum_{i=1}^{N} \exp(r x_{id}) \Big).
 
-    As :math:`r \to 0` it is average pooling, as :math:`r \to \infty` max pooling. It never overflows, and near r = 0 it
-    keeps full precision.
+    As :math:`r \to 0` it is average pooling, with full precision, as :math:`r \to \infty` max pooling.
 
     Args:
         in_features: size D of an element, and of the output.

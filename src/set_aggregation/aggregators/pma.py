@@ -11,10 +11,8 @@ from set_aggregation.aggregators.sets import PaddedSets, accumulation_dtype
 
 
 class AttentionBlock(nn.Module):
-    r"""Multihead attention block MAB(x, y) of the Set Transformer (eq. 6 and 7), with ``num_heads`` heads.
-
-    Attention is computed by its formula, whose derivatives of every order exist, not by a fused kernel.
-    """
+    r"""Multihead attention block MAB(x, y) of the Set Transformer (eq. 6 and 7), by its formula: fused kernels lack
+    second derivatives."""
 
     def __init__(self, features: int, num_heads: int) -> None:
         super().__init__()

@@ -24,15 +24,11 @@ class PowerMeanSAN(ElementSum):
         \;\longrightarrow\; \max_i \mathrm{ReLU}(v_m^\top x_i + b_m), \qquad p \to \infty.
 
     At p = 1 it is a :class:`SAN`; with the identity for directions and no bias it is :class:`GeM`. Its relative
-    distance from the maximum is at most log(N) / p.
-
-    For projections of either sign the remark takes "first the exponent followed by logarithm after the aggregation",
-    which is log-sum-exp pooling of temperature 1/p:
+    distance from the maximum is at most log(N) / p. For projections of either sign the remark takes "first the exponent
+    followed by logarithm after the aggregation", which is log-sum-exp pooling of temperature 1/p:
 
     .. math::
         y_m = \frac{1}{p} \log \frac{1}{N} \sum_{i=1}^{N} \exp(p \, (v_m^\top x_i + b_m)).
-
-    The sums stay finite at any p. Powers are taken in float32 at least.
 
     Args:
         in_features: size D of an element.

@@ -15,8 +15,7 @@ class Quantile(Aggregator):
         y_d = (1 - f) \, x_{(j) d} + f \, x_{(j + 1) d}, \qquad x_{(0) d} \le \dots \le x_{(N - 1) d}, \qquad
         j + f = q (N - 1), \quad 0 \le f < 1.
 
-    The median ignores outliers: fewer than half of the elements, however large, cannot move it beyond the others. NaN
-    in a feature of a real element makes its output NaN.
+    The median ignores outliers: fewer than half of the elements, however large, cannot move it beyond the others.
 
     Args:
         in_features: size D of an element, and of the output.

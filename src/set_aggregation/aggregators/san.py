@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from set_aggregation.aggregators._kernels import Implementation, choose
+from set_aggregation.aggregators._kernels.dispatch import Implementation, choose
 from set_aggregation.aggregators.element_sum import ElementSum
 from set_aggregation.aggregators.sets import PaddedSets
 

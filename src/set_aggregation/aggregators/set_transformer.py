@@ -14,8 +14,7 @@ class SetTransformer(PMA):
         y = \mathrm{PMA}_k(\mathrm{SAB}(\dots \mathrm{SAB}(x))), \qquad \mathrm{SAB}(x) = \mathrm{MAB}(x, x), \qquad
         \mathrm{MAB}(x, y) = \mathrm{LN}(H + \mathrm{rFF}(H)), \qquad H = \mathrm{LN}(x + \mathrm{Multihead}(x, y, y)).
 
-    The elements of a set interact before they are pooled, at a cost that grows with the square of N. What follows PMA
-    in the paper's decoder is left to your network.
+    The cost grows with the square of N. What follows PMA in the paper's decoder is left to your network.
 
     Args:
         in_features: size D of an element.

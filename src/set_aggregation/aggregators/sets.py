@@ -11,10 +11,9 @@ Mask = Bool[Tensor, "B N"] | Integer[Tensor, "B N"] | Float[Tensor, "B N"]
 
 
 class Sets(ABC):
-    """B sets of elements, and the reductions over each of them.
+    """B sets of elements, and the reductions over each of them, zero for an empty set; sums run in float32 at least.
 
-    ``*sets`` is (B, N) for padded and (T,) for ragged sets. Sums run in float32 at least. The sum, mean and maximum of
-    an empty set are zero.
+    ``*sets`` is (B, N) for padded and (T,) for ragged sets.
     """
 
     @abstractmethod

@@ -23,8 +23,7 @@ class SimPool(SoftmaxPool):
 
     Args:
         in_features: size D of an element, and of the output.
-        gamma: the exponent :math:`\gamma`, at least 1; the authors take 2 for convolutional networks and 1.25 for
-            vision transformers.
+        gamma: the exponent, at least 1; the authors take 2 for convolutional networks, 1.25 for vision transformers.
 
     Example:
         >>> import torch

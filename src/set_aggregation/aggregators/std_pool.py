@@ -13,8 +13,7 @@ class StdPool(SetReduction):
     .. math::
         \sigma_d^2 = \frac{1}{N} \sum_{i=1}^{N} (x_{id} - \mu_d)^2, \qquad \mu = \frac{1}{N} \sum_{i=1}^{N} x_i.
 
-    Where it is zero, as for a set of one element, its gradient is zero; elsewhere the gradient has length
-    :math:`1 / \sqrt N`.
+    Where it is zero, as for a set of one element, so is its gradient.
 
     Args:
         in_features: size D of an element, and of the output.

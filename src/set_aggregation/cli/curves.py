@@ -57,8 +57,7 @@ def run(command: str, description: str, arguments: Sequence[str]) -> int:
 
 def _write(file: Path, comparison: Comparison) -> None:
     """Write a figure or a page atomically."""
-    from set_aggregation.reports.comparison_figure import comparison_figure
-    from set_aggregation.reports.comparison_page import comparison_page
+    from set_aggregation.reports.comparison_report import comparison_figure, comparison_page
     from set_aggregation.reports.rendering import as_file
 
     kind = file.suffix.lower()[1:]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,22 +19,19 @@ from set_aggregation.inference.model_card import model_card
 from set_aggregation.inference.network import build_network, without_training
 from set_aggregation.inference.safetensors import save_safetensors
 
-if TYPE_CHECKING:
-    from huggingface_hub import ModelCard, PyTorchModelHubMixin
-else:
-    try:
-        from huggingface_hub import PyTorchModelHubMixin
-    except ModuleNotFoundError:
+try:
+    from huggingface_hub import PyTorchModelHubMixin
+except ModuleNotFoundError:
 
-        class PyTorchModelHubMixin:
-            """Stand-in for the mixin of huggingface_hub that names the missing package."""
+    class PyTorchModelHubMixin:  # type: ignore[no-redef]
+        """Stand-in for the mixin of huggingface_hub that names the missing package."""
 
-            def _missing(self, *_: Any, **__: Any) -> None:
-                with needs("export", "for files of the Hugging Face Hub"):
-                    import huggingface_hub  # noqa: F401
+        def _missing(self, *_: Any, **__: Any) -> None:
+            with needs("export", "for files of the Hugging Face Hub"):
+                import huggingface_hub  # noqa: F401
 
-            save_pretrained = push_to_hub = _missing
-            from_pretrained = classmethod(_missing)
+        save_pretrained = push_to_hub = _missing
+        from_pretrained: Any = classmethod(_missing)  # type: ignore[arg-type]
 
 
 _USAGE = """
@@ -50,11 +47,8 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
     """Image classifier in evaluation mode that takes images as they are stored.
 
     :func:`set_aggregation.load` builds one from a run, a checkpoint or a ``.safetensors`` file. Built directly, it has
-    random weights. Its arguments are plain values, which are saved with the weights.
-
-    With `huggingface_hub <https://huggingface.co/docs/huggingface_hub>`_ installed, ``save_pretrained``,
-    ``from_pretrained`` and ``push_to_hub`` are those of its ``PyTorchModelHubMixin``; the files are ``config.json``,
-    ``model.safetensors`` and a model card, ``README.md``.
+    random weights. ``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` are those of `huggingface_hub
+    <https://huggingface.co/docs/huggingface_hub>`_, with ``config.json``, ``model.safetensors`` and a model card.
 
     Args:
         network: arguments of :class:`~set_aggregation.models.SetClassifier`, its parts as ``class_path`` and
@@ -97,12 +91,9 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         self.eval()
 
     def preprocess(self, image: Image.Image | Shaped[NDArray[Any], "..."] | Path | str) -> UInt8[Tensor, "1 C H W"]:
-        """Convert an image to a batch of one, as ``main.py predict`` does.
+        """Turn an image upright, convert it to grey or RGB and resize it (bicubic, antialiased), as a batch of one.
 
-        The image is turned upright, converted to grey or RGB and resized (bicubic, antialiased).
-
-        Args:
-            image: a file, an image of Pillow, or an array of bytes (H, W), (H, W, 3) or (H, W, 4).
+        The image is a file, an image of Pillow, or an array of bytes (H, W), (H, W, 3) or (H, W, 4).
         """
         got = f"a {type(image).__name__}"
         if isinstance(image, np.ndarray):
@@ -125,15 +116,13 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         """Return the logits, in the precision of the weights."""
         if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != self.in_channels:
             got = f"of shape {tuple(images.shape)}" if isinstance(images, Tensor) else f"as {type(images).__name__}"
-            raise ValueError(
-                f"ImageClassifier: got images {got}, expected a tensor of shape (B, C={self.in_channels}, H, W), such "
-                "as preprocess returns"
-            )
+            expected = f"a tensor of shape (B, C={self.in_channels}, H, W), such as preprocess returns"
+            raise ValueError(f"ImageClassifier: got images {got}, expected {expected}")
         if images.dtype != torch.uint8:
             _check_floats(images)
         return self.network(to_float(images, self.mean, self.std))
 
-    def generate_model_card(self, *args: Any, **kwargs: Any) -> "ModelCard":
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> Any:
         """Return the card that ``save_pretrained`` saves."""
         from huggingface_hub import ModelCard
 

@@ -1,16 +1,19 @@
 """Export of a trained model as a program that runs without this package."""
 
 import copy
+import io
+import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
+from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from set_aggregation._extras import needs
 from set_aggregation.inference.classifier import ImageClassifier
-from set_aggregation.inference.formats import FORMATS, Program, smallest_size
 from set_aggregation.inference.loading import find_file, load
 from set_aggregation.inference.model_card import model_card
 from set_aggregation.pooling.trial import first_line
@@ -20,11 +23,13 @@ __all__ = ["export"]
 
 _TOLERANCE = 1e-4  # relative to the largest logit, or to 1 if all are smaller
 _SIDE = 64  # of example images, if the model has no size
+_NEEDS_ONNX = ("export", "for ONNX files")
 Shape = tuple[int, int, int, int]
+Program = Callable[[Tensor], Tensor]
 
 
 def export(ckpt_path: Path, format: Literal["onnx", "pt2"], output: Path | None = None) -> Path:  # noqa: A002
-    """Write the model of a run as a file that runs without this package, with a model card beside it.
+    """Write the model of a run as a file that runs without this package, with a model card beside it; return the file.
 
     The file takes bytes and gives logits; it divides by 255 and normalises itself. Before it gets its name it is
     compared with the model at three shapes of images, to 1e-4 of the largest logit (or of 1).
@@ -33,9 +38,6 @@ def export(ckpt_path: Path, format: Literal["onnx", "pt2"], output: Path | None 
         ckpt_path: A checkpoint, the folder of a run, or a .safetensors file.
         format: onnx, for ONNX Runtime and others; or pt2, for torch.export.load.
         output: The file to write; by default beside the weights, with the format as its suffix.
-
-    Returns:
-        The file.
 
     Raises:
         ValueError: no such weights, a model that cannot be exported, or a file that does not agree with the model.
@@ -63,11 +65,7 @@ def export(ckpt_path: Path, format: Literal["onnx", "pt2"], output: Path | None 
 
 
 def to_program(model: ImageClassifier) -> ExportedProgram:
-    """Export a model with the conversion of its images, for any number of images.
-
-    Height and width are free too, unless the aggregator takes sets of one size or the backbone images of one size; then
-    they are ``image_size``. Where torch.export fixes them, a warning names the reason.
-    """
+    """Export a model with the conversion of its images, for any number of images and, if possible, of any size."""
     # A copy with contiguous weights, as in files.
     model = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()
     height, width = _example_size(model)
@@ -126,3 +124,78 @@ def compare(model: Program, program: Program, shapes: Sequence[Shape]) -> list[s
                 "largest; no file was written"
             )
     return lines
+
+
+class Format(NamedTuple):
+    """Functions that write and open a file, and lines of Python that run it."""
+
+    write: Callable[[ExportedProgram, Path, list[str]], None]
+    read: Callable[[Path], Program]
+    usage: str
+
+
+def smallest_size(program: ExportedProgram) -> tuple[int, int] | None:
+    """Return the height and width from which a program takes images, None if they are fixed."""
+    (name,) = program.graph_signature.user_inputs
+    shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name == name)
+    if isinstance(shape[2], int):
+        return None
+    height, width = (int(program.range_constraints[side.node.expr].lower) for side in shape[2:])
+    return height, width
+
+
+def _write_onnx(program: ExportedProgram, file: Path, class_names: list[str]) -> None:
+    with needs(*_NEEDS_ONNX):
+        import onnxscript  # noqa: F401 - torch.onnx uses it
+
+    names = {0: "batch"} if smallest_size(program) is None else {0: "batch", 2: "height", 3: "width"}
+    try:
+        converted = torch.onnx.export(
+            program, dynamic_shapes=(names,), input_names=["images"], output_names=["logits"], verbose=False
+        )
+    except Exception as error:  # torch raises exceptions of any class here
+        raise ValueError(f"got a model that has no form in ONNX: {first_line(error)}") from error
+    assert converted is not None
+    converted.model.metadata_props["class_names"] = json.dumps(class_names)
+    converted.save(file, external_data=False)
+
+
+def _read_onnx(file: Path) -> Program:
+    with needs(*_NEEDS_ONNX):
+        import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+
+
+def _write_pt2(program: ExportedProgram, file: Path, class_names: list[str]) -> None:
+    content = io.BytesIO()  # written to a file, torch would hide the system's error on a full disk
+    torch.export.save(program, content, extra_files={"class_names.json": json.dumps(class_names)})
+    file.write_bytes(content.getbuffer())
+
+
+def _read_pt2(file: Path) -> Program:
+    content = io.BytesIO(file.read_bytes())  # torch takes other names than .pt2 for another format
+    return torch.no_grad()(torch.export.load(content).module())
+
+
+_RUN_ONNX = """
+import numpy, onnxruntime
+
+session = onnxruntime.InferenceSession("{file}")
+images = numpy.zeros({shape}, numpy.uint8)  # your images
+(logits,) = session.run(["logits"], {{"images": images}})
+"""
+_RUN_PT2 = """
+import torch
+
+program = torch.export.load("{file}").module()
+images = torch.zeros({shape}, dtype=torch.uint8)  # your images
+logits = program(images)
+"""
+FORMATS = {
+    "onnx": Format(_write_onnx, _read_onnx, _RUN_ONNX),
+    "pt2": Format(_write_pt2, _read_pt2, _RUN_PT2),
+}

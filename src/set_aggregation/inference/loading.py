@@ -25,7 +25,6 @@ def load(source: Path | str, device: torch.device | str = "cpu") -> ImageClassif
 
     Raises:
         ValueError: the source does not exist, is none of these, is damaged, or cannot be built here.
-        MissingExtraError: a package is missing; the message names the extra that installs it.
     """
     file = find_file(Path(source))
     if file.suffix == ".safetensors":

@@ -32,18 +32,25 @@ def model_card(
     num = len(names)
     if num > _NUM_NAMES:
         names = [*names[:_NUM_NAMES], f"{num - _NUM_NAMES} more"]
-    size, side = images.get("image_size"), images.get("max_side")
-    converted = (
-        f"resized (bicubic, antialiased) to {size[0]}x{size[1]}"
-        if size
-        else f"left at their own size{f', up to {side} pixels a side' if side else ''}"
-    )
+    converted = "left at their own size"
+    if size := images.get("image_size"):
+        converted = f"resized (bicubic, antialiased) to {size[0]}x{size[1]}"
+    elif side := images.get("max_side"):
+        converted += f", up to {side} pixels a side"
     numbers, environment = num_parameters(network), dict(training.get("environment", {}))
     if "command" in environment:
         environment["command"] = f"`{environment['command']}`"
+    metrics = training.get("metrics", {})
+    sizes = [f"{size} {accuracy:.4f}" for size, accuracy in accuracy_by_size(metrics).items()]
+    accuracy = f"{metrics['test/accuracy']:.4f}" if "test/accuracy" in metrics else "not measured"
+    settings = [f"{name} {value}" for name, value in training.get("data_settings", {}).items() if value is not None]
+    epochs = " of ".join(str(training[name]) for name in ("epoch", "epochs") if name in training)
     parts = ", ".join(f"{part} {count:,}" for part, count in numbers.items() if part != "all")
     rows = {
-        **_training_rows(training),
+        "data": ", ".join([training.get("data", "unknown"), *settings]),
+        "test accuracy": accuracy + (f" ({', '.join(sizes)})" if sizes else ""),
+        **({"seed": f"{training['seed']} (one run)"} if "seed" in training else {}),
+        **({"epochs": epochs} if "epoch" in training else {}),
         "parameters": f"{numbers['all']:,} ({parts})",
         **(more or {}),
         **{row: environment[name] for name, row in _ENVIRONMENT.items() if name in environment},
@@ -68,19 +75,3 @@ Output: logits (batch, {num}), in the order of the classes; softmax gives probab
 | | |
 |---|---|
 {table}"""
-
-
-def _training_rows(training: Mapping[str, Any]) -> dict[str, str]:
-    metrics = training.get("metrics", {})
-    sizes = [f"{size} {accuracy:.4f}" for size, accuracy in accuracy_by_size(metrics).items()]
-    accuracy = f"{metrics['test/accuracy']:.4f}" if "test/accuracy" in metrics else "not measured"
-    settings = [f"{name} {value}" for name, value in training.get("data_settings", {}).items() if value is not None]
-    rows = {
-        "data": ", ".join([training.get("data", "unknown"), *settings]),
-        "test accuracy": accuracy + (f" ({', '.join(sizes)})" if sizes else ""),
-    }
-    if "seed" in training:
-        rows["seed"] = f"{training['seed']} (one run)"
-    if "epoch" in training:
-        rows["epochs"] = f"{training['epoch']}" + (f" of {training['epochs']}" if "epochs" in training else "")
-    return rows

@@ -13,12 +13,9 @@ _KEY = "set_aggregation"
 
 
 def save_safetensors(model: nn.Module, file: Path | str) -> None:
-    """Write a model atomically into one `safetensors <https://huggingface.co/docs/safetensors>`_ file, which
-    :func:`set_aggregation.load` reads: the weights, and in the metadata the arguments of the model.
+    """Write an ``ImageClassifier``, weights and arguments, atomically into one file for :func:`set_aggregation.load`.
 
-    Args:
-        model: an :class:`~set_aggregation.ImageClassifier`.
-        file: the file.
+    The format is `safetensors <https://huggingface.co/docs/safetensors>`_, with the arguments in the metadata.
 
     Example:
         >>> from tempfile import TemporaryDirectory

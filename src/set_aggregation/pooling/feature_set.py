@@ -30,9 +30,8 @@ class FeatureSet(nn.Module):
         num_axes: number of spatial axes: 1 for sequences, 2 for images, 3 for volumes and videos.
 
     Shape:
-        - input: :math:`(B, D, h, w)`, or with as many spatial axes as ``num_axes``.
-        - output: :math:`(B, N, D)` and :math:`(N, P)`, or None instead of the latter. A map in channels_last memory
-          format is not copied.
+        - input: :math:`(B, D, h, w)`, or with as many spatial axes as ``num_axes``; channels_last memory is not copied.
+        - output: :math:`(B, N, D)` and :math:`(N, P)`, or None instead of the latter.
 
     Example:
         >>> import torch

@@ -22,12 +22,9 @@ class Pool(nn.Module):
         grid: height and width of the grid that tokens form; None keeps them a sequence.
 
     Shape:
-        - input: :math:`(B, D, *spatial)`, or :math:`(B, *spatial, D)` with ``channels_last``; a map in channels_last
-          memory format is not copied. Mask: :math:`(B, *spatial)`, True at real elements.
+        - input: :math:`(B, D, *spatial)`, or :math:`(B, *spatial, D)` with ``channels_last``.
+        - mask: :math:`(B, *spatial)`, True at real elements.
         - output: :math:`(B, M)`.
-
-    Raises:
-        ValueError: positions of another size than the aggregator was built for; other tokens than those of ``grid``.
 
     Example:
         >>> import torch

@@ -89,7 +89,8 @@ def matches(values: Iterable[tuple[Hashable, Any]], num_prefix_tokens: dict[int,
             found += [best] if best else []
         if is_map(value):
             maps.append((key, value))
-        if value.ndim in (2, 3) and (value.ndim == 2 or value.shape[2] == 1) and _is_mask(value):
+        is_flat = value.ndim == 2 or (value.ndim == 3 and value.shape[2] == 1)
+        if is_flat and (value.dtype == torch.bool or bool(((value == 0) | (value == 1)).all())):
             masks.append((key, value))
     return found
 
@@ -131,7 +132,3 @@ def is_same(a: Tensor, b: Tensor) -> bool:
     """Return whether two tensors (B, ...) have equal values to rounding."""
     a, b = a.detach().flatten(1), b.detach().flatten(1)
     return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=1e-4 * float(b.abs().max()))
-
-
-def _is_mask(x: Tensor) -> bool:
-    return x.dtype == torch.bool or bool(((x == 0) | (x == 1)).all())

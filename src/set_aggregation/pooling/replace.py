@@ -58,7 +58,7 @@ def replace_pooling(
     in the state: at this N, loss and gradients are those of ``reduction="mean"``.
 
     Args:
-        model: the model. Compile it afterwards.
+        model: the model; compile it afterwards.
         aggregator: a class, or ``functools.partial(SAN, out_features=1024)``. ``in_features``, ``position_features``
             and ``set_size`` are filled in.
         num_classes: number K of classes of a new classifier; None keeps it, 0 returns the vectors that it reads.
@@ -68,13 +68,11 @@ def replace_pooling(
         in_channels: number of channels of those images; None takes that of the first convolution, or 3.
         example_inputs: inputs for the trial runs instead of images: a tensor, a tuple of arguments, or a dict of
             keyword arguments, with a batch of two or more.
-        verify: whether to prove the replacement. False still checks that the logits depend on the features through
-            the pooling only.
+        verify: False proves only that the logits depend on the features through the pooling alone.
         **arguments: passed to the aggregator.
 
     Raises:
-        ValueError: the model has no global pooling, pools in several places, or fails the proof; it cannot be run on
-            such inputs; its pooling is replaced already.
+        ValueError: the model has no global pooling, pools in several places, fails the proof, or cannot be run.
 
     Example:
         >>> import torch
@@ -170,8 +168,7 @@ def _replace(
     grid = _grid(trial, match, num_elements) if positions != "none" else None
     num_axes = len(grid) if grid else match.x.ndim - 2
     position_features = FeatureSet(positions, num_axes=num_axes).position_features
-    sizes = {"position_features": position_features, "set_size": num_elements}
-    aggregator = build_aggregator(factory, width, sizes)
+    aggregator = build_aggregator(factory, width, {"position_features": position_features, "set_size": num_elements})
     if not isinstance(aggregator, Aggregator):
         raise ValueError(
             f"replace_pooling: got an aggregator that builds a {type(aggregator).__name__}, expected a subclass of "
@@ -192,8 +189,7 @@ def _replace(
             if last is None:
                 raise refusal(model, "whose logits are not those of one dense layer", "leave num_classes out")
             classifier = dense_like(last, None, num_classes)
-    is_sum = getattr(aggregator, "reduction", None) == "sum"
-    scale = torch.tensor(1 / num_elements) if is_sum else None
+    scale = torch.tensor(1 / num_elements) if getattr(aggregator, "reduction", None) == "sum" else None
     site.install(Replacement(pooling, projection, match.axes, scale).to(match.x.device, match.x.dtype))
     try:
         if classifier is not None:
@@ -218,9 +214,9 @@ def _check(trial: Trial, match: Match, num_classes: int | None) -> None:
     if logits is None or (num_classes is not None and logits.shape[1] != num_classes):
         raise refusal(trial.model, "that does not return the logits of its last layer")
     if match.reduction.kind == "first":
-        gradients, before = trial.gradients(output), trial.gradients_before
-        dead = [name for name in trial.present if has_effect(before[name]) and not has_effect(gradients[name])]
-        if dead:
+        gradients = trial.gradients(output)
+        used = [name for name in trial.present(trial.weights) if has_effect(trial.gradients_before[name])]
+        if dead := [name for name in used if not has_effect(gradients[name])]:
             raise refusal(trial.model, f"with layers that only its class token uses ({dead[0]})")
 
 

@@ -10,8 +10,7 @@ from set_aggregation.aggregators import Aggregator
 class AggregatorAdapter(Aggregation):  # type: ignore[misc] # PyG has no types
     """Aggregator for graphs: over the neighbours of each node, or over the nodes of each graph.
 
-    It is a PyG ``Aggregation``, for message-passing layers and for readouts. As PyG's own, it takes elements in any
-    order by their ``index``, or concatenated sets by ``ptr``. An empty set gives zeros.
+    It takes elements in any order by their ``index``, or concatenated sets by ``ptr``, as PyG's own aggregations do.
 
     Args:
         aggregator: any aggregator for sets of any size, without positions.

@@ -70,16 +70,13 @@ def attributes_kept(model: nn.Module) -> Iterator[None]:
 
 
 class Trial:
-    """Reproducible runs of a network in evaluation mode, and its outputs and gradients before anything is replaced.
-
-    The runs have no effect on weights, buffers and gradients. Constant values, such as a zero classifier or fresh
-    statistics of a normalization, would hide what the network computes: the runs use noise for them.
-    """
+    """Reproducible runs of a network without effect on it, and its outputs and gradients before a replacement."""
 
     def __init__(self, model: nn.Module, inputs: Inputs) -> None:
         self.model = model
         generator = torch.Generator().manual_seed(0)
         self._originals = _tensors_of(model)
+        # Constants, such as a zero classifier or fresh statistics, would hide what the network computes.
         values = {name: _varied(value, generator) for name, value in self._originals.items()}
         self._buffers = {name: values.pop(name) for name, _ in model.named_buffers()}
         self.weights = {name: value.requires_grad_() for name, value in values.items() if value.is_floating_point()}
@@ -116,20 +113,16 @@ class Trial:
         self.outputs.append((inputs, outputs))
         return True
 
-    @property
-    def present(self) -> dict[str, Tensor]:
-        """Trial values of the original parameters that the network still has."""
-        return self._present(self.weights)
-
-    def _present(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def present(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the trial values of those original parameters or buffers that the network still has."""
         now = _tensors_of(self.model)
         return {name: value for name, value in values.items() if now.get(name) is self._originals[name]}
 
     def run(self, inputs: Inputs | None = None) -> Any:
         """Return the network's output; installed modules use their own weights."""
         inputs = inputs or self.inputs
-        buffers = {**dict(self.model.named_buffers()), **self._present(self._buffers)}
-        values = {**self.present, **{name: buffer.clone() for name, buffer in buffers.items()}}
+        buffers = {**dict(self.model.named_buffers()), **self.present(self._buffers)}
+        values = {**self.present(self.weights), **{name: buffer.clone() for name, buffer in buffers.items()}}
         with torch.random.fork_rng(devices=[]), torch.enable_grad(), attributes_kept(self.model):
             torch.manual_seed(0)
             return functional_call(self.model, values, inputs.args, dict(inputs.kwargs))

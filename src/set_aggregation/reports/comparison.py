@@ -11,8 +11,6 @@ from set_aggregation.reports.finished_run import Run, Skipped
 _ORDER = ("Flatten", "GlobalAvgPool", "GlobalMaxPool", "Conv1x1", "SAN")  # of the columns of the paper's Table 2
 _NULL = "null"  # value of a missing setting: versions of the project have different settings
 
-Settings = Mapping[str, str]
-
 
 class Row(NamedTuple):
     """Runs that differ in width and seed only."""
@@ -70,7 +68,7 @@ def compare(runs: Sequence[Run], skipped: Sequence[Skipped] = ()) -> Comparison:
     return Comparison(tuple(rows), tuple(sorted(widths)), tuple(sorted(left_out, key=lambda each: str(each.folder))))
 
 
-def differences(variants: Sequence[Settings]) -> list[tuple[str, ...]]:
+def differences(variants: Sequence[Mapping[str, str]]) -> list[tuple[str, ...]]:
     """Return the settings by which each of several runs differs from the others, as short texts."""
     names = sorted({name for settings in variants for name in settings})
     found = [[name for name in names if _differs(name, settings, variants)] for settings in variants]
@@ -105,7 +103,7 @@ def _natural(text: str) -> list[tuple[float, str]]:
     return [(float(part), "") if index % 2 else (0.0, part) for index, part in enumerate(parts)]
 
 
-def _differs(name: str, settings: Settings, variants: Sequence[Settings]) -> bool:
+def _differs(name: str, settings: Mapping[str, str], variants: Sequence[Mapping[str, str]]) -> bool:
     """Return whether a setting differs among the runs whose classes take it."""
     classes = [f"{name[: found.start()]}.class_path" for found in re.finditer(r"\.init_args\.", name)]
     alike = [each for each in variants if all(each.get(key) == settings.get(key) for key in classes)]

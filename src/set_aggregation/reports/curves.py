@@ -44,15 +44,8 @@ def draw_panel(
     axes.fill_between(epochs, means["train"], means["test"], color=GAP, zorder=0, label="gap", linewidth=0)
     validated = [row for row in histories[0] if f"curve/val_{quantity}" in row]
     if validation and validated and len(histories) == 1:
-        axes.plot(
-            [row["epoch"] for row in validated],
-            [row[f"curve/val_{quantity}"] for row in validated],
-            linestyle=":",
-            color=VAL,
-            linewidth=1,
-            label="validation",
-            **_markers(validated),
-        )
+        x, y = ([row[name] for row in validated] for name in ("epoch", f"curve/val_{quantity}"))
+        axes.plot(x, y, linestyle=":", color=VAL, linewidth=1, label="validation", **_markers(validated))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
 

@@ -17,10 +17,6 @@ _NOT_BELOW_A_RUN = ("checkpoints", "wandb")  # W&B writes its own config.yaml
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
 
 
-class UnusableRunError(ValueError):
-    """Error for a folder without a finished run; the message is the reason."""
-
-
 @dataclass(frozen=True)
 class Run:
     """Settings and measurements of a finished run."""
@@ -47,9 +43,7 @@ class Skipped(NamedTuple):
 
 def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[Skipped]]:
     """Read every run in or below folders, each once."""
-    runs: list[Run] = []
-    skipped: list[Skipped] = []
-    seen: set[Path] = set()
+    runs, skipped, seen = list[Run](), list[Skipped](), set[Path]()
 
     def skip(error: OSError) -> None:
         skipped.append(Skipped(Path(error.filename), f"cannot be read ({error.strerror})"))
@@ -66,7 +60,7 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[Skipped]]:
                 seen.add(folder.resolve())
                 try:
                     runs.append(read_run(folder))
-                except UnusableRunError as error:
+                except ValueError as error:
                     skipped.append(Skipped(folder, str(error)))
         if not has_run:
             skipped.append(Skipped(top, "got no config.yaml in it or below, expected the folder of a run"))
@@ -77,7 +71,7 @@ def read_run(folder: Path) -> Run:
     """Read a run."""
     file = folder / "results.json"
     if not file.exists():
-        raise UnusableRunError("unfinished: got no results.json, which is written when a training ends")
+        raise ValueError("unfinished: got no results.json, which is written when a training ends")
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
         config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), _YAML)
@@ -92,9 +86,9 @@ def read_run(folder: Path) -> Run:
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UnusableRunError(f"broken: results.json or config.yaml cannot be read ({reason})") from error
+        raise ValueError(f"broken: results.json or config.yaml cannot be read ({reason})") from error
     if not run.history:
-        raise UnusableRunError("broken: got no curves in results.json; train it with --curves.every_n_epochs 1")
+        raise ValueError("broken: got no curves in results.json; train it with --curves.every_n_epochs 1")
     return run
 
 

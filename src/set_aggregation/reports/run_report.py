@@ -71,10 +71,8 @@ def _most_confused(confusion: NDArray[np.int64], class_names: Sequence[str]) -> 
     """Return class, prediction, number of such images, and number of images of the class."""
     wrong = confusion - np.diag(confusion.diagonal())
     order = np.argsort(-wrong, axis=None, kind="stable")[:_NUM_PAIRS].tolist()
-    pairs = [divmod(place, len(confusion)) for place in order]
-    return [
-        (class_names[i], class_names[j], int(wrong[i, j]), int(confusion[i].sum())) for i, j in pairs if wrong[i, j]
-    ]
+    pairs = [(i, j) for i, j in (divmod(each, len(confusion)) for each in order) if wrong[i, j]]
+    return [(class_names[i], class_names[j], int(wrong[i, j]), int(confusion[i].sum())) for i, j in pairs]
 
 
 def _size_figure(sizes: Mapping[str, float]) -> Figure:

@@ -1,10 +1,13 @@
-"""The learning curves of many runs, as the paper's Figures 3 and 4: rows by aggregator, columns by width."""
+"""Figure and HTML page of many runs; the figure is laid out as the paper's Figures 3 and 4."""
 
 import itertools
+import os
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
+from urllib.parse import quote
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +17,7 @@ from matplotlib.patches import Patch
 from set_aggregation.reports.comparison import Comparison, Row
 from set_aggregation.reports.curves import GAP, TEST, TRAIN, common_epochs, draw_panel
 from set_aggregation.reports.finished_run import Run
+from set_aggregation.reports.rendering import page, svg
 
 _DRAWN = "Accuracy on training images (blue) and test images (red) in evaluation mode, and the gap between them (grey)."
 _LAST = "Above each panel: gap and test accuracy after the last epoch"
@@ -42,13 +46,10 @@ def comparison_figure(comparison: Comparison) -> Figure:
     for block, height in zip(blocks, heights, strict=True):
         _draw_block(sheet, top, panel, block, comparison)
         top += height
-    handles = [Line2D([], [], color=TRAIN, label="train"), Line2D([], [], color=TEST, label="test")]
-    sheet.legend(
-        handles=[*handles, Patch(color=GAP, label="gap")],
-        **{"ncols": 3, "fontsize": 8, "frameon": False, "borderaxespad": 0, "borderpad": 0},
-        loc="upper left",
-        bbox_to_anchor=sheet.place(_MARGIN, top)[:2],
-    )
+    curves = [Line2D([], [], color=color, label=label) for color, label in ((TRAIN, "train"), (TEST, "test"))]
+    style = {"ncols": 3, "fontsize": 8, "frameon": False, "borderaxespad": 0, "borderpad": 0}
+    handles, corner = [*curves, Patch(color=GAP, label="gap")], sheet.place(_MARGIN, top)[:2]
+    sheet.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, **style)
     sheet.write(_MARGIN, top + _LEGEND, "\n".join(lines), fontsize=7, color="0.35", va="top")
     return sheet
 
@@ -125,3 +126,35 @@ def _note(comparison: Comparison) -> str:
 def _is_cut(runs: Sequence[Run]) -> bool:
     """Return whether some seeds have epochs that others lack."""
     return len({tuple(row["epoch"] for row in run.history) for run in runs}) > 1
+
+
+def comparison_page(comparison: Comparison, folder: Path) -> bytes:
+    """Return figure, table of runs and skipped folders as HTML, the same bytes for the same runs."""
+    return page(
+        "comparison.html.jinja",
+        runs="one run" if comparison.num_runs == 1 else f"{comparison.num_runs} runs",
+        figure=svg(lambda: comparison_figure(comparison), "learning curves"),
+        rows=[
+            {"data": row.data, "label": row.label, "numbers": _numbers(run), **_folder(run.folder, folder)}
+            for row in comparison.rows
+            for run in row.runs
+        ],
+        skipped=[{"reason": each.reason, **_folder(each.folder, folder)} for each in comparison.skipped],
+    )
+
+
+def _numbers(run: Run) -> list[str]:
+    train, test = (run.history[-1][f"curve/{part}_accuracy"] for part in ("train", "test"))
+    return [
+        *(str(number) for number in (run.width, run.seed, run.epochs)),
+        *(f"{number:.4f}" for number in (train, test, train - test)),
+        "-" if run.best_test is None else f"{run.best_test:.4f}",
+        "-" if run.parameters is None else f"{run.parameters:,}",
+    ]
+
+
+def _folder(folder: Path, page_folder: Path) -> dict[str, Any]:
+    """Return the path of a run relative to the page, and a link to its report if there is one."""
+    path = Path(os.path.relpath(folder, page_folder)).as_posix()
+    has_report = (folder / "report.html").is_file()
+    return {"folder": path, "link": quote(f"{path}/report.html", errors="surrogateescape") if has_report else None}
