@@ -612,7 +612,6 @@ def test_image_description_is_all_that_a_model_needs(normalize):
     assert (description["mean"] is not None) == normalize
     training = description["training"]
     assert training["data"] == "Digits at 2 sizes"
-    assert training["data_settings"]["sizes"] == [[8, 8], [24, 24]]
     assert training["num_images"]["train"] == 100
     assert training["image_sizes"]["test"] == [[8, 8], [24, 24]]
 

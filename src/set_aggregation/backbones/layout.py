@@ -13,18 +13,19 @@ from set_aggregation.pooling.trial import first_line
 Layout = Literal["BDhw", "BhwD", "BND"]
 
 
-def layout_of(shape: Size, widths: set[int | None]) -> Layout | None:
+def layout_of(shape: Size, image_size: tuple[int, int]) -> Layout | None:
     """Return the order of the axes of a network's features, or None for a vector or a map of one pixel.
 
     Example:
-        >>> layout_of(Size((2, 7, 7, 512)), {512}), layout_of(Size((2, 512)), {512})
+        >>> layout_of(Size((2, 7, 7, 512)), (224, 224)), layout_of(Size((2, 512)), (224, 224))
         ('BhwD', None)
     """
-    if len(shape) == 3 and shape[1] > 1 and shape[2] in widths:
+    height, width = image_size
+    if len(shape) == 3 and shape[1] > 1:
         return "BND"
-    if len(shape) == 4 and shape[1] in widths and prod(shape[2:]) > 1:
+    if len(shape) == 4 and prod(shape[2:]) > 1 and shape[2] * width == shape[3] * height:
         return "BDhw"
-    if len(shape) == 4 and shape[3] in widths and prod(shape[1:3]) > 1:
+    if len(shape) == 4 and prod(shape[1:3]) > 1 and shape[1] * width == shape[2] * height:
         return "BhwD"
     return None
 

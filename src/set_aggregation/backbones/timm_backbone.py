@@ -59,16 +59,14 @@ class TimmBackbone(Backbone):
             self.network: nn.Module = timm.create_model(name, num_classes=0, **arguments)
         self.network.eval()  # otherwise the trial run would change its running statistics
         self.takes_one = out_index is not None  # features_only gives a list
+        images = example_images(self.network, image_size)
         try:
             if out_index is None:
-                widths = {getattr(self.network, name, None) for name in ("head_hidden_size", "num_features")}
                 # Layers between pooling and classifier, such as the LayerNorm of ConvNeXt, then act on each element.
                 self.network.reset_classifier(0, "")  # type: ignore[operator]
-            else:
-                widths = set(self.network.feature_info.channels())  # type: ignore[union-attr, operator]
             with torch.no_grad():
-                features = self._features(example_images(self.network, image_size))
-            layout = layout_of(features.shape, widths)
+                features = self._features(images)
+            layout = layout_of(features.shape, (images.shape[2], images.shape[3]))
         except (AssertionError, AttributeError, RuntimeError, TypeError):  # a layer after the pooling needs a vector
             layout = None
         if layout is None:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from set_aggregation.backbones.base import Backbone
-from set_aggregation.backbones.layout import Layout, as_feature_map, build_errors
+from set_aggregation.backbones.layout import Layout, as_feature_map, build_errors, layout_of
 from set_aggregation.pooling.inputs import example_images
 from set_aggregation.pooling.reduction import matches
 
@@ -60,7 +60,7 @@ class TorchvisionBackbone(Backbone):
         with torch.no_grad():
             (features,) = self.network(images).values()
         self.network.train()
-        layout = _layout_of_square(features.shape)
+        layout = layout_of(features.shape, (images.shape[2], images.shape[3]))
         if layout is None:
             raise ValueError(
                 f"TorchvisionBackbone: got layer {layer} of {name}, whose output {tuple(features.shape)} is neither a "
@@ -97,15 +97,6 @@ def _pooled(model: nn.Module, images: Tensor) -> str | None:
     prefix = {int(model.seq_length): 1} if hasattr(model, "class_token") else {}  # type: ignore[arg-type]
     found = matches(values.items(), prefix)
     return found[-1].source if found else None
-
-
-def _layout_of_square(shape: torch.Size) -> Layout | None:
-    """Return the layout of the features of a square image, whose height and width are equal."""
-    if len(shape) == 3:
-        return "BND"
-    if len(shape) == 4:
-        return "BDhw" if shape[2] == shape[3] else "BhwD" if shape[1] == shape[2] else None
-    return None
 
 
 @torch.no_grad()

@@ -1,7 +1,5 @@
 """Base class of the data modules: batches of images of one size, augmented and converted on the device."""
 
-import inspect
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, get_args
@@ -116,10 +114,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @property
     def image_description(self) -> dict[str, Any]:
-        """Plain values that a trained model needs to work without this data; stored in checkpoints.
-
-        ``training`` describes the data for the model card.
-        """
+        """Plain values that a trained model and, under ``training``, its card need; stored in checkpoints."""
         return {
             "class_names": list(self.class_names),
             "in_channels": self.in_channels,
@@ -130,7 +125,6 @@ class ImageDataModule(LightningDataModule, ABC):
             "std": list(self.std) if self.normalize else None,
             "training": {
                 "data": self.title,
-                "data_settings": self._settings(),
                 "num_images": {part: len(images) for part, images in self.parts.items()},
                 "image_sizes": {part: [list(size) for size in sizes] for part, sizes in self.image_sizes.items()},
             },
@@ -223,14 +217,6 @@ class ImageDataModule(LightningDataModule, ABC):
         generator = torch.Generator().manual_seed(torch.initial_seed())
         # With batch_size=None each item of the sampler is a whole batch. As `sampler` it gets Lightning's set_epoch.
         return DataLoader(images, batch_size=None, sampler=sampler, generator=generator, **options)
-
-    def _settings(self) -> dict[str, Any]:
-        """Return the arguments of the constructor as plain values, without paths of this machine."""
-        classes = (cls for cls in type(self).__mro__ if issubclass(cls, ImageDataModule))
-        names = [name for cls in classes for name in inspect.signature(cls).parameters]
-        values = {name: getattr(self, name, None) for name in dict.fromkeys(names) if name != "num_workers"}
-        plain = (bool, int, float, str, list, tuple)
-        return {name: json.loads(json.dumps(value)) for name, value in values.items() if isinstance(value, plain)}
 
     def _at_least(self, minimum: int, **numbers: int | None) -> None:
         for name, value in numbers.items():
