@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import isqrt, prod
+from math import isqrt, log
 from typing import Literal
 
 from jaxtyping import Float
@@ -19,15 +19,17 @@ def layout_of(shape: Size, image_size: tuple[int, int]) -> Layout | None:
     Example:
         >>> layout_of(Size((2, 7, 7, 512)), (224, 224)), layout_of(Size((2, 512)), (224, 224))
         ('BhwD', None)
+        >>> layout_of(Size((2, 512, 4, 2)), (100, 60))  # a map may be rounded up
+        'BDhw'
     """
-    height, width = image_size
     if len(shape) == 3 and shape[1] > 1:
         return "BND"
-    if len(shape) == 4 and prod(shape[2:]) > 1 and shape[2] * width == shape[3] * height:
-        return "BDhw"
-    if len(shape) == 4 and prod(shape[1:3]) > 1 and shape[1] * width == shape[2] * height:
-        return "BhwD"
-    return None
+    if len(shape) != 4:
+        return None
+    ratio = image_size[0] / image_size[1]
+    candidates: list[tuple[Layout, tuple[int, int]]] = [("BDhw", shape[2:]), ("BhwD", shape[1:3])]
+    layout, (h, w) = min(candidates, key=lambda candidate: abs(log(candidate[1][0] / candidate[1][1] / ratio)))
+    return layout if h * w > 1 else None
 
 
 def as_feature_map(
