@@ -204,7 +204,8 @@ def as_ragged(
             expected = "(B + 1,)" if num_sets is None else f"({num_sets + 1},)"
             raise ValueError(f"{name}: got offsets of shape {tuple(offsets.shape)}, expected {expected}")
         if readable and (offsets[0] != 0 or offsets[-1] != num_elements or (offsets.diff() < 0).any()):
-            raise ValueError(f"{name}: got offsets {offsets.tolist()}, expected them to rise from 0 to {num_elements}")
+            got = f"offsets from {offsets[0]} to {offsets[-1]}{', some falling' if (offsets.diff() < 0).any() else ''}"
+            raise ValueError(f"{name}: got {got}, expected them to rise from 0 to {num_elements}")
         element = torch.arange(num_elements, dtype=offsets.dtype, device=offsets.device)
         num_sets = offsets.shape[0] - 1
         if torch.compiler.is_exporting():
