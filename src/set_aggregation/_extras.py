@@ -10,15 +10,7 @@ class MissingExtraError(ModuleNotFoundError):
 
 @contextmanager
 def needs(extra: str, what: str) -> Iterator[None]:
-    """Name the extra that installs a package that cannot be imported.
-
-    Example:
-        >>> with needs("train", "to fly"):
-        ...     import antigravity_2
-        Traceback (most recent call last):
-        set_aggregation._extras.MissingExtraError: got no antigravity_2, which is needed to fly: pip install \
-'set-aggregation[train]'
-    """
+    """Name the extra that installs a package that cannot be imported."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -5,9 +5,11 @@ import inspect
 import pytest
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.cli import LightningCLI
 
+from set_aggregation.models import SetClassifier
 from set_aggregation.runs import _lightning
-from set_aggregation.runs._lightning import spawns_processes
+from set_aggregation.runs._lightning import is_built_by_cli, spawns_processes
 from tests.support.quiet_trainer import quiet_trainer
 
 
@@ -35,3 +37,13 @@ def test_epochs_are_counted_from_one(tmp_path):
     bar = _lightning.ProgressBarFromOne()
     bar.setup(trainer, None, "fit")
     assert bar._get_train_description(4).strip() == "Epoch 5/5"
+
+
+def test_the_command_line_is_known_and_gives_plain_hyperparameters(monkeypatch):
+    model = ["--model.backbone=SmallCNN", "--model.aggregator=GlobalAvgPool", "--model.num_classes=3"]
+    loss = ["--model.loss=CrossEntropyLoss", "--model.loss.weight=[1, 2, 3]"]
+    monkeypatch.setattr("sys.argv", ["main.py", *model, *loss])
+    cli = LightningCLI(SetClassifier, run=False, save_config_callback=None, seed_everything_default=False)
+    assert not is_built_by_cli()
+    assert cli.model.hparams["backbone"]["class_path"].endswith("SmallCNN")
+    assert cli.model.loss.weight.tolist() == [1, 2, 3]

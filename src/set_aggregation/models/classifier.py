@@ -17,7 +17,6 @@ from torchmetrics.classification import MulticlassAccuracy
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.aggregators.factory import build_aggregator
 from set_aggregation.backbones import Backbone
-from set_aggregation.models._lightning import is_built_by_cli
 from set_aggregation.models.evaluation_mode import evaluation_mode
 from set_aggregation.models.head import Head
 from set_aggregation.models.initialization import glorot_uniform_, take_weights
@@ -25,6 +24,7 @@ from set_aggregation.models.loss import MeanLoss, check_loss
 from set_aggregation.models.schedule import build_schedule
 from set_aggregation.pooling import FeatureSet, Pool2d
 from set_aggregation.pooling.feature_set import Positions
+from set_aggregation.runs._lightning import is_built_by_cli
 from set_aggregation.runs.checkpoint import read_checkpoint
 
 Batch = tuple[Float[Tensor, "B C H W"], Int[Tensor, "B"] | Float[Tensor, "B K"]]  # classes, or shares of them

@@ -1,9 +1,10 @@
-"""Private names of Lightning that runs, callbacks and the command line use."""
+"""Private names of Lightning, all of them."""
 
 from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 
@@ -16,6 +17,11 @@ def take_over_signals(trainer: Trainer) -> None:
 def spawns_processes(trainer: Trainer) -> bool:
     """Return whether ``fit`` runs in other processes, whose results this process does not get."""
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+
+
+def is_built_by_cli() -> bool:
+    """Return whether LightningCLI is building a model from class paths and plain values."""
+    return _given_hyperparameters.get() is not None
 
 
 def logged_steps(trainer: Trainer) -> int:

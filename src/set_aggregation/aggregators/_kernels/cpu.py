@@ -50,6 +50,8 @@ def backward(
     directions_need_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, weight, bias and positions, block by block."""
+    if active.numel() == 0:  # not stored
+        active = forward(x, weight, bias, mask, positions, keep_active=True)[1]
     directions = torch.cat((weight, bias[:, None]), 1)  # M K+1
     grad_x, dtype = torch.empty_like(x), accumulation_dtype(x.dtype)
     grad_positions = x.new_zeros(0) if positions is None else torch.zeros_like(positions, dtype=dtype)

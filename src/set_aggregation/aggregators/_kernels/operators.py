@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -12,7 +13,6 @@ from set_aggregation.aggregators._kernels import cpu as blocked
 from set_aggregation.aggregators.sets import PaddedSets, accumulation_dtype, with_positions
 
 Operator = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
-Backward = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
 
 _INPUTS = "Tensor x, Tensor weight, Tensor bias, Tensor? mask, Tensor? positions"
 
@@ -24,10 +24,8 @@ def formula(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, positi
     return sets.sum(torch.nn.functional.linear(rows, weight, bias).relu())
 
 
-def _operator(
-    name: str, forward: Callable[..., tuple[Tensor, Tensor]], backward: Backward
-) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Register an operator that takes :func:`formula`'s arguments and sums in float32 at least, and its gradient.
+def _operator(name: str, forward: Callable[..., Any], backward: Callable[..., Any], stores_active: bool) -> Operator:
+    """Register SAN's sum, in float32 at least, and its gradient as operators.
 
     ``forward`` also returns a byte per activation for ``backward``, or none if ``keep_active`` is False.
     """
@@ -66,7 +64,13 @@ def _operator(
         return (*grads[:3], None, grads[3] if positions_need else None, None)
 
     operator.register_autograd(differentiate, setup_context=save)
-    return operator
+
+    def san_sum(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
+        differentiable = any(each is not None and each.requires_grad for each in (x, weight, bias, positions))
+        keep_active = stores_active and differentiable and torch.is_grad_enabled()
+        return operator(x, weight, bias, mask, positions, keep_active)[0]
+
+    return san_sum
 
 
 def _differentiable(
@@ -78,8 +82,8 @@ def _differentiable(
 
 
 @cache
-def trusted_kernels(device: torch.device, dtype: torch.dtype) -> tuple[Operator, Backward]:
-    """Return Triton's sum and gradients if they are right on this device in a small case, else the blocked ones."""
+def trusted_kernels(device: torch.device, dtype: torch.dtype) -> ModuleType:
+    """Return Triton's kernels if they are right on this device in a small case, else the blocked ones."""
     try:
         from set_aggregation.aggregators._kernels import triton_sum  # imported only where Triton is installed
 
@@ -87,11 +91,9 @@ def trusted_kernels(device: torch.device, dtype: torch.dtype) -> tuple[Operator,
         sizes = ((8, 20, 17), (33, 19), (33,), (20, 2), (8, 33))
         x, weight, bias, positions, grad = (torch.randn(size, generator=generator).to(device, dtype) for size in sizes)
         mask = (torch.rand(8, 20, generator=generator) > 0.3).to(device)
-        inputs = (x, weight, bias, mask, positions)
-        found = (triton_sum.forward(*inputs), *triton_sum.backward(grad.float(), *inputs, True, True))
-        x, weight, bias, positions, grad = (t.double() for t in (x, weight, bias, positions, grad))
-        inputs = (x, weight, bias, mask, positions)
-        expected = (_blocked_forward(*inputs), *_blocked_backward(grad, *inputs, True, True))
+        inputs = (grad.float(), x, weight, bias, mask, positions)
+        found = _sum_and_gradients(triton_sum, *inputs)
+        expected = _sum_and_gradients(blocked, *(t if t is mask else t.double() for t in inputs))
         error = max(((a.double() - b).norm() / b.norm()).item() for a, b in zip(found, expected, strict=True))
         # Rounding to TF32 may move a projection across zero, which changes whole entries of the gradient.
         exact = dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest"
@@ -100,41 +102,26 @@ def trusted_kernels(device: torch.device, dtype: torch.dtype) -> tuple[Operator,
     except Exception as exception:
         failure = f"{type(exception).__name__}: {exception}".splitlines()[0]
     if failure is None:
-        return triton_sum.forward, triton_sum.backward
+        return triton_sum
     warnings.warn(
         f"SAN: the Triton kernels failed their check for {dtype} on {device} ({failure}); using the blocked sum",
         stacklevel=2,
     )
-    return _blocked_forward, _blocked_backward
+    return blocked
 
 
-def _blocked_forward(*inputs: Any) -> Tensor:
-    return blocked.forward(*(*inputs, False))[0]
-
-
-def _blocked_backward(grad: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    _, active = blocked.forward(*(*inputs[:5], True))
-    return blocked.backward(grad, active, *inputs)
+def _sum_and_gradients(kernels: ModuleType, grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    total, active = kernels.forward(*inputs, True)
+    return (total, *kernels.backward(grad, active, *inputs, True, True))
 
 
 def _triton_forward(x: Tensor, *inputs: Any) -> tuple[Tensor, Tensor]:
-    return trusted_kernels(x.device, x.dtype)[0](x, *inputs[:4]), x.new_empty(0, dtype=torch.int8)
+    return trusted_kernels(x.device, x.dtype).forward(x, *inputs)
 
 
-def _triton_backward(grad: Tensor, _active: Tensor, x: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return trusted_kernels(x.device, x.dtype)[1](grad, x, *inputs)
+def _triton_backward(grad: Tensor, active: Tensor, x: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return trusted_kernels(x.device, x.dtype).backward(grad, active, x, *inputs)
 
 
-_san_blocked = _operator("san_blocked", blocked.forward, blocked.backward)
-_san_triton = _operator("san_triton", _triton_forward, _triton_backward)
-
-
-def san_blocked(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
-    """Return SAN's sum by blocks."""
-    differentiable = any(each is not None and each.requires_grad for each in (x, weight, bias, positions))
-    return _san_blocked(x, weight, bias, mask, positions, torch.is_grad_enabled() and differentiable)[0]
-
-
-def san_triton(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
-    """Return SAN's sum by Triton, which recomputes the activations."""
-    return _san_triton(x, weight, bias, mask, positions, False)[0]
+san_blocked = _operator("san_blocked", blocked.forward, blocked.backward, stores_active=True)
+san_triton = _operator("san_triton", _triton_forward, _triton_backward, stores_active=False)  # recomputes them

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import triton
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 
 from set_aggregation.aggregators._kernels import triton_kernels
@@ -21,19 +21,21 @@ def forward(
     bias: Float[Tensor, "M"],
     mask: Bool[Tensor, "B N"] | None,
     positions: Float[Tensor, "*B N P"] | None,
-) -> Float[Tensor, "B M"]:
-    """Return SAN's sum; only its inputs and its output are read from and written to memory."""
+    _keep_active: bool,
+) -> tuple[Float[Tensor, "B M"], Int8[Tensor, "0"]]:
+    """Return SAN's sum, and no activations; only its inputs and its output are read from and written to memory."""
     tensors, numbers, constants = _arguments(x, weight, bias, mask, positions)
     y = x.new_zeros(len(x), len(weight), dtype=torch.float32)
     if y.numel() and x.shape[1]:
         triton_kernels.forward[
             lambda meta: (triton.cdiv(len(weight), meta["BLOCK_M"]), triton.cdiv(len(x), meta["SETS"]))
         ](*tensors, y, *numbers, **constants)
-    return y
+    return y, x.new_empty(0, dtype=torch.int8)
 
 
 def backward(
     grad: Float[Tensor, "B M"],
+    _active: Int8[Tensor, "0"],
     x: Float[Tensor, "B N D"],
     weight: Float[Tensor, "M K"],
     bias: Float[Tensor, "M"],
