@@ -478,7 +478,7 @@ def test_torch_fx_refuses_to_trace_a_layer_alone(unchecked_shapes):
 
 
 @every_case
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_dtype_is_kept_and_near_float64(case, dtype):
     layer = case.layer().to(dtype)
     x, mask, positions = case.sets()

@@ -7,8 +7,6 @@ import socket
 
 import pytest
 
-from tests.support.cli_runner import DIGITS, SHORT, run_cli
-
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
@@ -33,6 +31,9 @@ def here(tmp_path):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """Working folder and outcome of ``fit`` on digits, with W&B and metrics.csv; one run for all workers."""
+    # Not above: tests/conftest.py sets TRITON_INTERPRET after pytest has imported this file, before the package.
+    from tests.support.cli_runner import DIGITS, SHORT, run_cli
+
     folder = tmp_path_factory.getbasetemp()
     folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "trained"
     with folder.with_suffix(".lock").open("w") as lock:

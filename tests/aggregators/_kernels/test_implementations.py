@@ -35,8 +35,8 @@ EMPTY = [(0, 4, 4, 2, 4), (3, 0, 4, 2, 4), (9, 0, 4, 0, 4)]
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of a few elements and neurons, so that small tensors have many."""
-    monkeypatch.setattr(blocked, "_BLOCK_ROWS", 8)
-    monkeypatch.setattr(blocked, "_BLOCK_BYTES", 8 * 16 * 4)
+    monkeypatch.setattr(blocked, "BLOCK_ROWS", 8)
+    monkeypatch.setattr(blocked, "BLOCK_BYTES", 8 * 16 * 4)
 
 
 def case(sizes, masked, shared, reduction="sum"):

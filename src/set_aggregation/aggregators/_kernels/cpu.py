@@ -9,8 +9,8 @@ from torch import Tensor
 from set_aggregation.aggregators._kernels import _torch
 from set_aggregation.aggregators.sets import accumulation_dtype
 
-_BLOCK_BYTES = 2 << 20  # of activations, for each thread; see benchmarks/san_layer.py
-_BLOCK_ROWS = 1024  # elements of sets in a block, for each thread
+BLOCK_BYTES = 2 << 20  # of activations, for each thread; see benchmarks/san_layer.py
+BLOCK_ROWS = 1024  # elements of sets in a block, for each thread
 
 
 def forward(
@@ -87,7 +87,7 @@ def backward(
 def _row_blocks(x: Tensor) -> Iterator[tuple[slice, slice]]:
     """Yield blocks of whole sets, or of parts of one set that is larger than a block."""
     num_sets, num_elements, _ = x.shape
-    block = _BLOCK_ROWS * torch.get_num_threads()
+    block = BLOCK_ROWS * torch.get_num_threads()
     sets_per_block = max(block // max(num_elements, 1), 1)
     for first in range(0, num_sets, sets_per_block):
         for element in range(0, num_elements, block):
@@ -96,7 +96,7 @@ def _row_blocks(x: Tensor) -> Iterator[tuple[slice, slice]]:
 
 def _column_blocks(rows: Tensor, directions: Tensor) -> Iterator[slice]:
     row_bytes = rows.shape[0] * rows.shape[1] * rows.element_size()
-    block = max(_BLOCK_BYTES * torch.get_num_threads() // row_bytes, 16)
+    block = max(BLOCK_BYTES * torch.get_num_threads() // row_bytes, 16)
     for first in range(0, len(directions), block):
         yield slice(first, first + block)
 
