@@ -1,6 +1,7 @@
 """Trainable pooling layers, the Set Aggregation Network first, and the experiments that compare them."""
 
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,43 +18,26 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_FOLDERS = (
-    "aggregators",
-    "pooling",
-    "backbones",
-    "data",
-    "models",
-    "runs",
-    "loggers",
-    "reports",
-    "callbacks",
-    "inference",
-    "cli",
-)
+_FOLDERS = [module.name for module in iter_modules(__path__) if module.ispkg]  # noqa: F405
 _HOMES = {
-    "AggregatorAdapter": ("pooling.torch_geometric", "pyg"),
-    "FeatureSet": ("pooling", None),
-    "ImageClassifier": ("inference", "train"),
-    "Pool": ("pooling", None),
-    "Pool2d": ("pooling", None),
-    "ResolutionBatchSampler": ("data", "train"),
-    "load": ("inference", "train"),
-    "replace_pooling": ("pooling", None),
-    "save_safetensors": ("inference", "train"),
+    "data": ("ResolutionBatchSampler",),
+    "inference": ("ImageClassifier", "load", "save_safetensors"),
+    "pooling": ("FeatureSet", "Pool", "Pool2d", "replace_pooling"),
+    "pooling.torch_geometric": ("AggregatorAdapter",),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import what a name stands for when it is first used: torch takes a second, Lightning several."""
     if name == "__all__":
-        return sorted([*_HOMES, *_FOLDERS, *import_module("set_aggregation.aggregators").__all__])
+        names = [name for names in _HOMES.values() for name in names]
+        return sorted([*names, *_FOLDERS, *import_module("set_aggregation.aggregators").__all__])
     if name in _FOLDERS:
         return import_module(f"set_aggregation.{name}")
-    if name in _HOMES:
+    if home := next((home for home, names in _HOMES.items() if name in names), None):
         from set_aggregation._extras import needs
 
-        home, extra = _HOMES[name]
-        with needs(extra or "train", f"for set_aggregation.{name}"):
+        with needs("pyg" if home == "pooling.torch_geometric" else "train", f"for set_aggregation.{name}"):
             return getattr(import_module(f"set_aggregation.{home}"), name)
     if not name.startswith("_") and name in (aggregators := import_module("set_aggregation.aggregators")).__all__:
         return getattr(aggregators, name)
