@@ -3,29 +3,40 @@
 import json
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 
+from set_aggregation.callbacks import BestCheckpoint, LearningCurves, Misclassifications, Throughput
 from set_aggregation.cli.logger_defaults import wandb_loggers
+from set_aggregation.data import ImageDataModule
+from set_aggregation.models.classifier import SetClassifier
 from set_aggregation.models.description import labels, num_parameters
 from set_aggregation.reports.summary import next_commands, print_summary, test_rows
 from set_aggregation.runs.checkpoint import UnfinishedRunError, read_checkpoint, write_checkpoint
+from set_aggregation.runs.directory import RunDirectory
 from set_aggregation.runs.environment import devices_of, environment
 from set_aggregation.runs.files import atomic_write
 
-if TYPE_CHECKING:
-    from set_aggregation.cli.fit import Fit
 
-
-def end_run(cli: "Fit", seconds: float) -> None:
+def end_run(
+    trainer: Trainer,
+    model: SetClassifier,
+    data: ImageDataModule,
+    run: RunDirectory,
+    config: Namespace,
+    keeper: BestCheckpoint,
+    curves: LearningCurves,
+    misclassified: Misclassifications,
+    throughput: Throughput,
+    seconds: float,
+) -> None:
     """Test the best weights, write ``results.json`` and ``report.html`` to the run's folder, and print the table."""
-    trainer, model, data, run, throughput = cli.trainer, cli.model, cli.datamodule, cli.run_directory, cli.throughput
     epochs, steps = trainer.current_epoch, trainer.global_step
     metrics = _numbers(trainer)
     rows: dict[str, str] = {}
-    keeper, saved, best = cli.checkpoint, {}, {}
+    saved, best = {}, {}
     best_path = keeper.best_model_path if keeper.monitor else ""
     if trainer.strategy.broadcast(Path(best_path).is_file()):
         # The file counts, not the callback: a better checkpoint may have failed to be written.
@@ -40,14 +51,14 @@ def end_run(cli: "Fit", seconds: float) -> None:
         rows["val/accuracy, last"] = f"{metrics['val/accuracy']:.4f}"
     # It averages in training only, but would copy the model before each test, with the loggers.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, StochasticWeightAveraging)]  # type: ignore[attr-defined]
-    if cli.config.test_last:  # the model has these weights already; only the test of the best ones is logged
+    if config.test_last:  # the model has these weights already; only the test of the best ones is logged
         loggers, trainer.loggers = trainer.loggers, []
         trainer.test(model, datamodule=data, verbose=False)
         trainer.loggers = loggers
         tested = _numbers(trainer)
         rows |= test_rows(tested, "last")
         last |= tested
-    if cli.config.test_after_fit:
+    if config.test_after_fit:
         # It would replace the averages in the checkpoint by the raw weights.
         trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
         trainer.test(model, datamodule=data, ckpt_path=best_path or None, verbose=False)
@@ -63,8 +74,8 @@ def end_run(cli: "Fit", seconds: float) -> None:
         "time": str(timedelta(seconds=round(seconds))),
         "training speed": f"{throughput.images_per_second:,.0f} images/s",
     }
-    if cli.curves.history and throughput.seconds:
-        rows["learning curves took"] = f"{100 * cli.curves.seconds / throughput.seconds:.1f} % of the time of training"
+    if curves.history and throughput.seconds:
+        rows["learning curves took"] = f"{100 * curves.seconds / throughput.seconds:.1f} % of the time of training"
     results = {
         "experiment": run.experiment,
         "run": run.name,
@@ -75,22 +86,22 @@ def end_run(cli: "Fit", seconds: float) -> None:
         "last": last,
         "metrics": metrics,
         "parameters": counts,
-        "seconds": {"all": seconds, "training": throughput.seconds, "learning curves": cli.curves.seconds},
+        "seconds": {"all": seconds, "training": throughput.seconds, "learning curves": curves.seconds},
         "environment": environment(devices_of(trainer)),
-        "curves": cli.curves.history,
+        "curves": curves.history,
     }
     from set_aggregation.reports.run_report import MisclassifiedImage, write_report  # matplotlib takes a second
 
-    names, confusion = data.class_names, cli.misclassified.confusion
+    names, confusion = data.class_names, misclassified.confusion
     worst = [
         MisclassifiedImage(data.image("test", index), names[truth], names[prediction], loss, index)
-        for index, loss, truth, prediction in cli.misclassified.worst
+        for index, loss, truth, prediction in misclassified.worst
     ]
     wandb = wandb_loggers(trainer.loggers)
     for logger in wandb if len(confusion) else ():
         logger.log_evaluation(confusion, names, worst)
     try:
-        if cli.config.test_after_fit and saved:  # training data for the model card
+        if config.test_after_fit and saved:  # training data for the model card
             tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
             saved["training"] = {**saved.get("training", {}), "epochs": epochs, "metrics": tested}
             write_checkpoint(saved, Path(best_path))

@@ -77,7 +77,11 @@ class Fit(SetAggregationCLI):
                     self.trainer.fit(self.model, self.datamodule, ckpt_path=self._ckpt_path)
                     set_lightning_level(logging.WARNING)
                     self._check_last_checkpoint()
-                    end_run(self, self.recovery.seconds + time.perf_counter() - started)
+                    seconds = self.recovery.seconds + time.perf_counter() - started
+                    measured = self.checkpoint, self.curves, self.misclassified, self.throughput
+                    end_run(
+                        self.trainer, self.model, self.datamodule, self.run_directory, self.config, *measured, seconds
+                    )
             exit_code = 0
         except Interrupted as stop:
             # A rank that stops because another one failed must not be restarted forever.
