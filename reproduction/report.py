@@ -1,10 +1,10 @@
 """The report on the paper's experiments: ``results/REPORT.md``, its figures, and the summaries in README and docs."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from reproduction import claims, tables
@@ -12,10 +12,12 @@ from reproduction.figures import FIGURES, curves_of, learning_curves, summary_fi
 from reproduction.paper_numbers import DATA
 from reproduction.pooling import pooling_figure, pooling_runs, pooling_table
 from reproduction.records import Results, read
-from set_aggregation.reports.rendering import as_file
+from set_aggregation.reports.rendering import as_file, render
 from set_aggregation.runs.files import atomic_write
 
 _NO_RESULTS = "No results yet: `python -m reproduction run table2` makes some."
+_render = partial(render, "reproduction")
+Figures = dict[str, tuple[str, Callable[[], Figure]]]
 
 
 def write_report(results: Path) -> Path:
@@ -26,7 +28,7 @@ def write_report(results: Path) -> Path:
     drawn = figures(lines)
     for file, (_, draw) in drawn.items():
         _write(results / file, as_file(draw, "png", dpi=100))
-    _write(results / "REPORT.md", report(lines, {file: caption for file, (caption, _) in drawn.items()}).encode())
+    _write(results / "REPORT.md", report(lines, drawn).encode())
     _write_between(project / "README.md", "paper summary", summary(lines, "summary.png" in drawn))
     table = pooling_table(lines)
     page = project / "docs" / "pooling.md"
@@ -35,7 +37,7 @@ def write_report(results: Path) -> Path:
     return results / "REPORT.md"
 
 
-def report(results: Results, captions: dict[str, str]) -> str:
+def report(results: Results, figures: Figures) -> str:
     """Return the report as Markdown."""
     runs, measurements = results.runs, results.measurements
     if runs.empty and measurements.empty:
@@ -45,8 +47,8 @@ def report(results: Results, captions: dict[str, str]) -> str:
         verdicts=tables.verdicts(claims.judge(runs, measurements)),
         rule="\n".join((claims.__doc__ or "").splitlines()[2:]),
         tables=tables.paper_tables(runs),
-        captions={file: caption for file, caption in captions.items() if file.startswith("figure")},
-        theory=tables.theory_table(measurements) if "theory.png" in captions else None,
+        figures=figures,
+        theory=tables.theory_table(measurements) if "theory.png" in figures else None,
         pooling=pooling_table(results),
         environments=tables.environments(runs, measurements),
     )
@@ -64,11 +66,10 @@ def summary(results: Results, has_figure: bool) -> str:
     return _render("summary.md.jinja", table=tables.Table("", "", ("claim", "verdict"), rows), has_figure=has_figure)
 
 
-def figures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
-    """Return caption and drawing function of each figure, by file."""
-    found: dict[str, tuple[str, Callable[[], Figure]]] = {}
-    curves = curves_of(results.runs)
-    for (preset, epochs), group in curves.groupby(["preset", "epochs"]):
+def figures(results: Results) -> Figures:
+    """Return caption (of learning curves) and drawing function of each figure, by file."""
+    found: Figures = {}
+    for (preset, epochs), group in curves_of(results.runs).groupby(["preset", "epochs"]):
         for data, figure in FIGURES.items():
             if data in set(group["data"]):
                 file = f"{figure.replace(' ', '').lower()}_{preset}_{epochs}.png"
@@ -85,27 +86,12 @@ def figures(results: Results) -> dict[str, tuple[str, Callable[[], Figure]]]:
 
 def _write_between(file: Path, name: str, text: str) -> bool:
     """Write between the marks of a page, and return whether it has marks."""
-    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    before, has_start, rest = (file.read_text(encoding="utf-8") if file.is_file() else "").partition(start)
-    _, has_end, after = rest.partition(end)
-    if has_start and not has_end:
-        raise ValueError(f"got {file} with {start} alone, expected {end} after it")
-    if has_end:
-        _write(file, f"{before}{start}\n\n{text.strip()}\n\n{end}{after}".encode())
-    return bool(has_end)
-
-
-def _render(template: str, **values: object) -> str:
-    environment = Environment(
-        loader=PackageLoader("reproduction"),
-        autoescape=False,  # it is Markdown
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = lambda text: " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
-    return environment.get_template(template).render(**values)
+    page = file.read_text(encoding="utf-8") if file.is_file() else ""
+    marks = rf"(<!-- {name} -->).*(<!-- end of {name} -->)"
+    page, number = re.subn(marks, lambda found: f"{found[1]}\n\n{text.strip()}\n\n{found[2]}", page, flags=re.DOTALL)
+    if number:
+        _write(file, page.encode())
+    return bool(number)
 
 
 def _write(file: Path, content: bytes) -> None:

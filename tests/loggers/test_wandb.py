@@ -50,6 +50,10 @@ def home(tmp_path_factory):
         forget()
 
 
+def start(logger):
+    return logger.experiment
+
+
 def offline(folder, **arguments):
     return SafeWandbLogger(project="tests", save_dir=folder, mode="offline", **arguments)
 
@@ -72,7 +76,7 @@ def recorded(tmp_path_factory):
     """A run with all there is in it, and its folder."""
     folder = tmp_path_factory.mktemp("run")
     logger = offline(folder, log_model=True, name="the name", group="the group", tags=["SAN", "M=8"])
-    logger.start()
+    start(logger)
     stored = (folder / "wandb_run_id").read_text()
     logger.log_hyperparams(CONFIG)
     for epoch, accuracy in enumerate((0.25, 0.75, 0.5)):
@@ -156,7 +160,7 @@ class TestRecorded:
     def test_resumed_run_has_the_same_id(self, recorded):
         run, folder = recorded
         logger = offline(folder, version="another")
-        logger.start()
+        start(logger)
         logger.log_metrics({"train/loss": 1.0}, 7)
         logger.finish(0)
         forget()
@@ -171,7 +175,7 @@ class TestRecorded:
 
 
 def end_of_start(logger, folder):
-    logger.start()
+    start(logger)
     return end(logger, folder)
 
 
@@ -199,7 +203,7 @@ class TestNoServer:
         forget()
         logger = SafeWandbLogger(project="tests", save_dir=tmp_path, mode="online")
         with pytest.warns(UserWarning, match="cannot be reached .*offline") as warned:
-            logger.start()
+            start(logger)
         logger.log_metrics({"train/loss": 1.0}, 1)
         logger.finish(0)
         forget()
@@ -217,7 +221,7 @@ def test_online(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_MODE", "online")
     forget()
     logger = SafeWandbLogger(project="tests", save_dir=tmp_path)
-    logger.start()
+    start(logger)
     logger.log_hyperparams(CONFIG)
     logger.log_metrics({"train/loss": 1.0}, 1)
     logger.finish(0)
@@ -276,7 +280,7 @@ class TestFailure:
         (tmp_path / "file").touch()
         logger = offline(tmp_path / "file")
         with pytest.warns(UserWarning, match="W&B failed") as warned:
-            logger.start()
+            start(logger)
         logger.log_metrics({"train/loss": 1.0}, 1)
         logger.finish(0)
         assert len(warned) == 1
@@ -285,7 +289,7 @@ class TestFailure:
 def test_other_ranks_make_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     logger = offline(tmp_path, log_model=True)
-    logger.start()
+    start(logger)
     logger.log_metrics({"train/loss": 1.0}, 1)
     logger.log_hyperparams(CONFIG)
     logger.log_evaluation(CONFUSION, NAMES, MISCLASSIFICATIONS)
@@ -303,7 +307,7 @@ def test_disabled_makes_nothing(tmp_path):
 
 def test_what_comes_after_the_end_is_ignored(tmp_path):
     logger = offline(tmp_path)
-    logger.start()
+    start(logger)
     logger.finish(0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,13 +1,15 @@
 """The workspace, without W&B and with a stand-in for its server."""
 
+import io
 import json
 import sys
+from contextlib import redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from unittest.mock import patch
 
 import pytest
 
-from set_aggregation.loggers._wandb import specification
 from set_aggregation.loggers.wandb_workspace import main, workspace
 
 LOGGED = {  # by runs
@@ -27,7 +29,7 @@ def wandb():
 
 @pytest.fixture(scope="module")
 def sent():
-    return specification(workspace("me", "mine"))
+    return printed(workspace("me", "mine"))
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,14 @@ def keys(panel):
             yield panel[axis].split(":", 1) if ":" in panel[axis] else ("summary", panel[axis])
     if "groupBy" in panel:
         yield "config", panel["groupBy"]
+
+
+def printed(layout):
+    """What --print shows of a workspace."""
+    out = io.StringIO()
+    with patch("set_aggregation.loggers.wandb_workspace.workspace", lambda *_: layout), redirect_stdout(out):
+        main(["--entity", "me", "--print"])
+    return json.loads(out.getvalue())
 
 
 def test_sections(panels):
@@ -114,11 +124,10 @@ def test_columns_of_the_table(section):
 
 
 def test_specification_is_read_back_as_it_is(sent):
-    """With the private names of wandb-workspaces, which are in one module."""
     from wandb_workspaces import workspaces
 
     again = workspaces.Workspace._from_model(workspaces.internal.View.model_validate(sent))
-    assert specification(again) == sent
+    assert printed(again) == sent
 
 
 def test_print_needs_no_network(capsys, monkeypatch, wandb):

@@ -41,7 +41,7 @@ class Reader(html.parser.HTMLParser):
 @pytest.fixture
 def page(tmp_path):
     """The page of all that lies in logs/, as it would lie beside it."""
-    return lambda: comparison_page(compare(*find_runs([tmp_path / "logs"])), tmp_path).decode()
+    return lambda: comparison_page(compare(*find_runs([tmp_path / "logs"])), tmp_path)
 
 
 def test_the_table_has_every_run(tmp_path, page):
@@ -84,13 +84,13 @@ def test_folders_are_named_and_linked_from_where_the_page_lies(tmp_path, monkeyp
     write_run(tmp_path / "logs" / "other", seed=1)
     comparison = compare(*find_runs([tmp_path / "logs"]))
     (tmp_path / "pages").mkdir()
-    text = comparison_page(comparison, tmp_path / "pages").decode()
+    text = comparison_page(comparison, tmp_path / "pages")
     assert [row[-1] for row in Reader(text).rows[1:]] == ["../logs/50 % of #1", "../logs/other"]
     links = [attributes["href"] for tag, attributes in Reader(text).tags if tag == "a"]
     assert links == ["../logs/50%20%25%20of%20%231/report.html"]
     monkeypatch.chdir(tmp_path / "logs")
     beside = compare(*find_runs([Path("../logs")]))
-    assert comparison_page(beside, Path("../pages")).decode() == text
+    assert comparison_page(beside, Path("../pages")) == text
 
 
 def test_names_are_no_markup(tmp_path, page):
@@ -110,7 +110,7 @@ def test_names_are_no_markup(tmp_path, page):
 def test_no_address_leads_out_of_the_page(tmp_path, page):
     run = write_run(tmp_path / "logs" / "javascript:alert(1)")
     (run / "report.html").write_text("report")
-    reader = Reader(comparison_page(compare(*find_runs([run])), run.parent).decode())
+    reader = Reader(comparison_page(compare(*find_runs([run])), run.parent))
     policy = next(attributes["content"] for tag, attributes in reader.tags if "http-equiv" in attributes)
     # Without it a browser asks the server for one.
     assert ("link", {"rel": "icon", "href": "data:,"}) in reader.tags
@@ -145,7 +145,7 @@ def test_a_browser_shows_the_page_and_asks_for_nothing(tmp_path):
             write_run(tmp_path / "logs" / f"{name[:3]}{seed}", name, seed=seed)
     write_run(tmp_path / "logs" / "late", without=("results.json",))
     file = tmp_path / "page.html"
-    file.write_bytes(comparison_page(compare(*find_runs([tmp_path / "logs"])), tmp_path))
+    file.write_text(comparison_page(compare(*find_runs([tmp_path / "logs"])), tmp_path))
     shown = open_page(file, tmp_path / "page.png")
     assert shown.messages == []
     assert shown.requests == []

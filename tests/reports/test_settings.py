@@ -93,3 +93,13 @@ def test_another_class_is_told_by_its_name_not_by_its_arguments():
         ("optimizer=SGD",),
         ("optimizer=Adam", "lr=0.1"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("model.optimizer.class_path", ('"ours.Adam"', '"torch.optim.Adam"')), ("data.split", ('"1"', "1"))],
+)
+def test_values_that_look_alike_are_written_in_full(name, values):
+    assert differences([{name: value} for value in values]) == [
+        (f"{name.removesuffix('.class_path').split('.')[-1]}={value}",) for value in values
+    ]

@@ -62,7 +62,7 @@ def _write(file: Path, comparison: Comparison) -> None:
 
     kind = file.suffix.lower()[1:]
     if kind == "html":
-        content = comparison_page(comparison, file.parent)
+        content = comparison_page(comparison, file.parent).encode()
     else:
         content = as_file(lambda: comparison_figure(comparison), kind)
     try:

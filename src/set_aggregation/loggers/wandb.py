@@ -22,19 +22,22 @@ _SUMMARY = {"accuracy": "max,last", "loss": "min,last"}
 _SETTINGS: dict[str, Any] = {  # of W&B, in seconds; environment variables such as WANDB_INIT_TIMEOUT override them
     **{"silent": True, "init_timeout": 8.0, "finish_timeout": 60.0, "finish_timeout_raises": True},
     "x_transaction_log_flush_interval": 2.0,  # a killed run may lose this much; W&B's default is 15 s
+    "reinit": "create_new",  # otherwise a broken run of this process would be reused
 }
 
 
 def _guarded(method: Callable[..., Any]) -> Callable[..., None]:
-    """Turn the first error of W&B into a warning, and every later call into a no-op."""
+    """Start the run, and turn the first error of W&B into a warning and every later call into a no-op."""
 
     @wraps(method)
     @rank_zero_only
     def call(self: "SafeWandbLogger", *args: Any, **kwargs: Any) -> None:
+        if self._has_ended:
+            return
         try:
-            self._begin()
-            if self._is_active:
-                method(self, *args, **kwargs)
+            if self._experiment is None:
+                self._begin()
+            method(self, *args, **kwargs)
         except Exception as error:
             self._end()
             kept = f"; `wandb sync {self.offline_folder}` may send what it has" if self.offline_folder else ""
@@ -50,60 +53,46 @@ class SafeWandbLogger(WandbLogger):
     If nobody is logged in or the server does not answer, it warns once and keeps the run offline. If W&B raises an
     error later, it warns once and the run continues without W&B. A resumed run reads its id from ``wandb_run_id`` in
     ``save_dir``. After a SIGKILL a few points may be missing or repeated at the same step.
-
-    ``epoch``, which counts from 1, is the x axis of ``curve/``, ``val/`` and ``test/``, the optimizer step that of all
-    other metrics. The summary has best and last of each accuracy and loss in ``curve/`` and ``val/``, such as
-    ``val/accuracy.max``, and the last of all other metrics.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._wandb_init.pop("anonymous", None)  # Lightning always passes it, and W&B warns about it
-        # Otherwise a broken run of this process would be reused.
-        self._wandb_init["reinit"] = self._wandb_init.get("reinit") or "create_new"
         if self._log_model is True:
             self.add_file_policy = "immutable"  # the best checkpoint needs no copy
-        self._is_active = self._experiment is not None
         self._axes: set[str] = set()  # metrics whose axis was defined
-        self._owns_data_dir = False
+        self._owns_data_dir = self._has_ended = False
         self.offline_folder: Path | None = None  # which `wandb sync` uploads
         self.url: str | None = None  # of an online run
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """W&B run, or an object that ignores every call."""
-        self.start()
-        return self._experiment
-
-    @property
-    def version(self) -> str | None:
-        """Id of the W&B run."""
-        return self._id
-
-    @_guarded
-    def start(self) -> None:
-        """Start the W&B run unless it was started."""
+        """W&B run, which the first call starts, or an object that ignores every call."""
+        _guarded(lambda self: None)(self)
+        return DummyLogger().experiment if self._has_ended else self._experiment
 
     @rank_zero_only
     def finish(self, exit_code: int | None = None) -> None:
         """End the W&B run if one was started; ignore all later calls."""
-        if self._is_active:
+        if self._experiment is not None:
             _guarded(lambda self: self.experiment.finish(exit_code))(self)
         self._end()
 
     @_guarded
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log numbers at a number of optimizer steps."""
+        """Log numbers at a number of optimizer steps, with ``epoch`` as the x axis of ``curve/``, ``val/``, ``test/``.
+
+        The summary has best and last of each accuracy and loss in ``curve/`` and ``val/``, such as
+        ``val/accuracy.max``, and the last of all other metrics.
+        """
         row = dict(metrics)
         # Lightning counts epochs from 0 while it trains; in a test it gives the number of trained epochs.
         if "epoch" in row and not any(name.startswith("test/") for name in row):
             row["epoch"] += 1
         for name in set(row) - self._axes:  # one by one: if two patterns match a name, either may apply
-            kind = name.replace("_", "/").rsplit("/", 1)[-1]
             axis = "epoch" if name.startswith(("curve/", "val/", "test/")) else "trainer/global_step"
-            summary = _SUMMARY.get(kind) if name.startswith(("curve/", "val/")) else None
-            self.experiment.define_metric(name, step_metric=axis, summary=summary)
+            kind = name.replace("_", "/").rsplit("/", 1)[-1] if name.startswith(("curve/", "val/")) else ""
+            self.experiment.define_metric(name, step_metric=axis, summary=_SUMMARY.get(kind))
             self._axes.add(name)
         super().log_metrics(row, step)
 
@@ -117,10 +106,8 @@ class SafeWandbLogger(WandbLogger):
     finalize = _guarded(WandbLogger.finalize)
 
     def _begin(self) -> None:
-        if self._experiment is not None:
-            return
-        # On a full disk each line of its log would print a traceback.
-        logging.getLogger("wandb").setLevel(logging.CRITICAL + 1)
+        """Start an online run, or an offline one if W&B cannot be reached."""
+        logging.getLogger("wandb").setLevel(logging.CRITICAL + 1)  # its log prints a traceback a line on a full disk
         folder = Path(self.save_dir or ".").absolute()
         if "WANDB_DATA_DIR" not in os.environ:  # otherwise tables stay in the home folder until they are uploaded
             os.environ["WANDB_DATA_DIR"], self._owns_data_dir = str(folder / "wandb"), True
@@ -135,7 +122,7 @@ class SafeWandbLogger(WandbLogger):
             warn(f"W&B cannot be reached ({error!r}): the run is kept offline, `wandb sync` can send it later")
             _tear_down()  # its process still uses the id of the run
             run = self._open("offline")
-        self._experiment, self._is_active = run, True
+        self._experiment = run
         if run.settings.mode == "offline":
             self.offline_folder = Path(run.dir).absolute().parent
         elif run.settings.mode == "online":
@@ -149,7 +136,8 @@ class SafeWandbLogger(WandbLogger):
         wandb.setup(wandb.Settings(**{**ours, "mode": mode}))
         if mode == "online" and not wandb.login(prompt=False, verify=False):
             raise ConnectionError("nobody is logged in, see `wandb login`")
-        return wandb.init(**{**self._wandb_init, "mode": mode})
+        given = {name: value for name, value in self._wandb_init.items() if value is not None}  # W&B warns about some
+        return wandb.init(**{**given, "mode": mode})
 
     def _choose_id(self, file: Path) -> None:
         """Choose the id of the sweep's agent, the stored id, the given id or a new one, in this order, and store it."""
@@ -164,8 +152,7 @@ class SafeWandbLogger(WandbLogger):
         file.write_text(self._id or "")
 
     def _end(self) -> None:
-        nothing: Any = DummyLogger().experiment
-        self._experiment, self._is_active = nothing, False
+        self._has_ended = True
         if self._owns_data_dir:
             os.environ.pop("WANDB_DATA_DIR", None)
             self._owns_data_dir = False

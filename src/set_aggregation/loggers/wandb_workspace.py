@@ -1,14 +1,12 @@
 """The W&B workspace of this project: ``python -m set_aggregation.loggers.wandb_workspace --entity ME``."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from set_aggregation.loggers._wandb import specification
 from set_aggregation.loggers.wandb import PROJECT
 from set_aggregation.loggers.wandb_media import confusion_chart
 
@@ -94,7 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         sys.exit(f'error: got no {error.name}, which the workspace needs; do pip install -e ".[dashboards]"')
     if options.print:
-        print(json.dumps(specification(layout), indent=2))  # noqa: T201
+        # The only private name of wandb-workspaces: it has no public way to show what it would send.
+        print(layout._to_model().model_dump_json(indent=2, by_alias=True, exclude_none=True))  # noqa: T201
         return
 
     import wandb

@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from set_aggregation.reports.finished_run import Run, Skipped
@@ -73,8 +73,9 @@ def differences(variants: Sequence[Mapping[str, str]]) -> list[tuple[str, ...]]:
     names = sorted({name for settings in variants for name in settings})
     found = [[name for name in names if _differs(name, settings, variants)] for settings in variants]
     used = sorted({name for names in found for name in names})
+    values = {name: _plain(name, {settings.get(name, _NULL) for settings in variants}) for name in used}
     return [
-        tuple(f"{_short(name, used)}={_plain(name, settings.get(name, _NULL))}" for name in names)
+        tuple(f"{_short(name, used)}={values[name][settings.get(name, _NULL)]}" for name in names)
         for settings, names in zip(variants, found, strict=True)
     ]
 
@@ -117,8 +118,9 @@ def _short(name: str, names: Sequence[str]) -> str:
     return ".".join(next((s for s in suffixes if sum(other[-len(s) :] == s for other in others) == 1), parts))
 
 
-def _plain(name: str, text: str) -> str:
-    value = json.loads(text)
-    if not isinstance(value, str):
-        return text
-    return value.rsplit(".", 1)[-1] if name.endswith(".class_path") else value
+def _plain(name: str, texts: Iterable[str]) -> dict[str, str]:
+    """Return each value without quotes and without the module of a class, unless two would be equal then."""
+    plain = {text: str(json.loads(text)) if text.startswith('"') else text for text in texts}
+    if name.endswith(".class_path"):
+        plain = {text: value.rpartition(".")[2] for text, value in plain.items()}
+    return plain if len({*plain.values()}) == len(plain) else {text: text for text in plain}

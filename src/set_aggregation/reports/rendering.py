@@ -33,9 +33,14 @@ def svg(draw: Callable[[], Figure], label: str) -> Markup:
     return Markup(f'<svg role="img" aria-label="{label}"') + Markup(drawing[drawing.index("<svg") + 4 :])
 
 
-def page(template: str, **values: object) -> bytes:
-    """Return a page from a template; paths and class names may be invalid UTF-8."""
+def render(package: str, template: str, **values: object) -> str:
+    """Return a page from a template of a package, escaped if HTML; names of folders may be invalid UTF-8."""
     environment = Environment(
-        loader=PackageLoader("set_aggregation.reports"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader(package),
+        autoescape=template.endswith(".html.jinja"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    return environment.get_template(template).render(**values).encode("utf-8", "backslashreplace")
+    return environment.get_template(template).render(**values).encode("utf-8", "backslashreplace").decode()

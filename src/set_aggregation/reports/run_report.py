@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from set_aggregation.reports.curves import run_figure
-from set_aggregation.reports.rendering import page, svg
+from set_aggregation.reports.rendering import render, svg
 from set_aggregation.reports.summary import accuracy_by_size
 from set_aggregation.runs.files import atomic_write
 
@@ -49,7 +49,8 @@ def write_report(
     """Write the page of a run."""
     history = results["curves"]
     sizes = accuracy_by_size(results["metrics"])
-    content = page(
+    content = render(
+        "set_aggregation.reports",
         "run_report.html.jinja",
         results=results,
         rows=rows,
@@ -64,7 +65,7 @@ def write_report(
         config=config,
     )
     with atomic_write(file) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_text(content, encoding="utf-8")
 
 
 def _most_confused(confusion: NDArray[np.int64], class_names: Sequence[str]) -> list[tuple[str, str, int, int]]:
