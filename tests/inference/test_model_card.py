@@ -1,4 +1,4 @@
-from set_aggregation.inference.model_card import model_card
+from set_aggregation.inference.classifier import model_card
 from tests.support.small_classifier import classifier
 
 TRAINING = {
@@ -19,7 +19,7 @@ TRAINING = {
 
 
 def card(model, usage="", more=None):
-    return model_card(model.network, model.config, usage, "bytes", more)
+    return model_card(model, usage, "bytes", more)
 
 
 def rows(text):

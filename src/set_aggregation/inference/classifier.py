@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from set_aggregation._extras import needs
 from set_aggregation.data.image_files import read_image, shrink, to_array, upright_size
 from set_aggregation.data.transforms import to_float
-from set_aggregation.inference.model_card import model_card
 from set_aggregation.inference.network import build_network, without_training
 from set_aggregation.inference.safetensors import save_safetensors
+from set_aggregation.models.description import num_parameters
+from set_aggregation.reports.summary import accuracy_by_size
 
 try:
     from huggingface_hub import PyTorchModelHubMixin
@@ -127,7 +128,7 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         from huggingface_hub import ModelCard
 
         takes = f"bytes (uint8, 0 to 255), or floats in [0, 1], of shape (batch, {self.in_channels}, height, width)"
-        return ModelCard(model_card(self.network, self.config, _USAGE, takes))
+        return ModelCard(model_card(self, _USAGE, takes))
 
     def _save_pretrained(self, save_directory: Path) -> None:
         # huggingface_hub keeps a config.json that exists; its own would hold all arguments of the constructor.
@@ -141,6 +142,25 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
     def _size(self, own: tuple[int, int]) -> tuple[int, int]:
         """Return the size that an image is resized to."""
         return self.image_size or (own if self.max_side is None else shrink(own, self.max_side))
+
+
+def model_card(model: ImageClassifier, usage: str, takes: str, more: Mapping[str, str] | None = None) -> str:
+    """Return a page with the Hugging Face Hub's metadata; ``takes`` describes the input."""
+    from set_aggregation.reports.rendering import render  # matplotlib takes a second
+
+    return render(
+        "set_aggregation.inference",
+        "model_card.md.jinja",
+        **model.config,
+        backbone=type(model.network.backbone).__name__,
+        aggregator=type(model.network.aggregator).__name__,
+        arguments=model.network.aggregator.extra_repr(),
+        parameters=num_parameters(model.network),
+        sizes=accuracy_by_size(model.config["training"].get("metrics", {})),
+        usage=usage.strip(),
+        takes=takes,
+        more=more or {},
+    )
 
 
 def _check_floats(images: Tensor) -> None:

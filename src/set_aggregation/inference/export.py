@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from set_aggregation._extras import needs
-from set_aggregation.inference.classifier import ImageClassifier
+from set_aggregation.inference.classifier import ImageClassifier, model_card
 from set_aggregation.inference.loading import find_file, load
-from set_aggregation.inference.model_card import model_card
 from set_aggregation.pooling.trial import first_line
 from set_aggregation.runs.files import atomic_write, warn
 
@@ -59,7 +58,7 @@ def export(ckpt_path: Path, format: Literal["onnx", "pt2"], output: Path | None 
     card = output.with_name(f"{output.name}.md")
     usage = kind.usage.format(file=output.name, shape=shapes[0])
     rows = {"agrees with PyTorch": "; ".join(differences)}
-    card.write_text(model_card(model.network, model.config, usage, takes, rows))
+    card.write_text(model_card(model, usage, takes, rows))
     print(*(f"wrote {output}, which takes {takes}", *differences, f"wrote {card}"), sep="\n")  # noqa: T201
     return output
 
