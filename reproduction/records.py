@@ -3,17 +3,18 @@
 import fcntl
 import json
 import math
-import re
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
+from set_aggregation.reports.summary import accuracy_by_size
 from set_aggregation.runs.files import atomic_write, fsync
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ Measurements = Iterable[tuple[Mapping[str, Any], Callable[[], Mapping[str, float
 
 ENVIRONMENT = ("commit", "devices", "system", "versions")
 _RUN = ("preset", "data", "backbone", "aggregator", "size", "train_sizes", "dropout", "overrides", "epochs", "seed")
-_NUMBERS: Mapping[str | None, Mapping[str, tuple[str, ...]]] = {  # that a line must have, by experiment
-    None: {"settings": ("size", "dropout", "epochs", "seed"), "test_accuracy": ("best", "last")},  # a training
-    "theorem1": {"settings": ("elements", "features", "size", "seed"), "measured": ("error", "residual")},
-    "remark1": {"settings": ("p", "seed"), "measured": ("difference",)},
-    "pooling_time": {"settings": ("size",), "measured": ("ratio",)},
+_NUMBERS: Mapping[str | None, Sequence[str]] = {  # that a line must have, by experiment
+    None: ("size", "dropout", "epochs", "seed", "best", "last"),  # a training
+    "theorem1": ("elements", "features", "size", "seed", "error", "residual"),
+    "remark1": ("p", "seed", "difference"),
+    "pooling_time": ("size", "ratio"),
 }
+_OTHERS = ("experiment", "sizes", "score", "parameters", "curves", "seconds", "place", *ENVIRONMENT)
+_COLUMNS = [*dict.fromkeys((*_RUN, *chain(*_NUMBERS.values()), *_OTHERS))]
 
 
 class Results(NamedTuple):
@@ -74,33 +77,30 @@ def read(folder: Path) -> Results:
     """Read and check all lines of a folder."""
     import pandas as pd  # takes a second, which a runner does not need
 
-    lines: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    rows: list[dict[str, Any]] = []
     places: dict[str, str] = {}
     for place, line in _lines(folder):
         first = places.setdefault(key_of(line["settings"]), place)
         if first != place:
             raise ValueError(f"got the settings of {first} again in {place}; remove one of the two lines")
-        experiment = line["settings"].get("experiment")
-        for group, name in ((group, name) for group, names in _NUMBERS.get(experiment, {}).items() for name in names):
-            value = line.get(group, {}).get(name)
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"got {group}.{name} {value!r} in {place}, expected a number; remove the line")
-        lines[experiment is None].append({**line, "place": place})
-
-    def table(kind: bool, columns: Iterable[str]) -> "pd.DataFrame":
-        found = pd.json_normalize(lines[kind], max_level=1).rename(columns={"test_accuracy_per_size.best": "sizes"})
-        found = found.rename(columns=lambda name: re.sub(r"^(settings|measured|test_accuracy)\.", "", name))
-        found = found.reindex(columns=[*columns, "seconds", "place", *(f"environment.{name}" for name in ENVIRONMENT)])
-        return found.assign(train_sizes=found["train_sizes"].astype(object).fillna(""))
-
-    parameters = ["parameters.aggregator", "parameters.head"]
-    runs = table(True, [*_RUN, "best", "last", "sizes", "curves", *parameters])
-    runs["overrides"] = runs["overrides"].map(key_of).astype(object)
-    runs["parameters"] = runs[parameters].sum(axis=1, skipna=False)
-    each_run = zip(runs["sizes"], runs["best"], strict=True)
-    runs["score"] = [fmean(sizes.values()) if isinstance(sizes, dict) else best for sizes, best in each_run]
-    of_all = {name for groups in _NUMBERS.values() for names in groups.values() for name in names}
-    return Results(runs, table(False, ["experiment", "aggregator", "data", "train_sizes", *sorted(of_all)]))
+        row = {**line["settings"], **line.get("measured", {}), **line.get("test_accuracy", {}), "place": place}
+        for name in _NUMBERS.get(row.get("experiment"), ()):
+            if not isinstance(row.get(name), int | float) or not math.isfinite(row[name]):
+                raise ValueError(f"got {name} {row.get(name)!r} in {place}, expected a number; remove the line")
+        sizes = line.get("test_accuracy_per_size", {}).get("best")
+        parameters = [line.get("parameters", {}).get(part, math.nan) for part in ("aggregator", "head")]
+        row |= {
+            "train_sizes": row.get("train_sizes") or "",
+            "overrides": key_of(row.get("overrides") or {}),
+            "sizes": sizes,
+            "score": fmean(sizes.values()) if sizes else row.get("best"),
+            "curves": line.get("curves"),
+            "parameters": sum(parameters),
+            "seconds": line["seconds"],
+        }
+        rows.append(row | {name: line["environment"].get(name) for name in ENVIRONMENT})
+    kinds = ([row for row in rows if ("experiment" in row) == kind] for kind in (False, True))
+    return Results(*(pd.DataFrame(of_kind, columns=_COLUMNS) for of_kind in kinds))
 
 
 def run_line(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -109,11 +109,7 @@ def run_line(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     results = json.loads(file.read_text())
     config = yaml.safe_load((folder / "config.yaml").read_text())
     weights = {"best": results["metrics"], "last": results["last"]}
-    start = "test/accuracy/"
-    per_size = {
-        which: {name.removeprefix(start): value for name, value in metrics.items() if name.startswith(start)}
-        for which, metrics in weights.items()
-    }
+    per_size = {which: accuracy_by_size(metrics) for which, metrics in weights.items()}
     command = shlex.split(results["environment"]["command"])
     return {
         "settings": dict(settings),

@@ -110,11 +110,9 @@ def theory_table(measurements: pd.DataFrame) -> Table:
 
 def environments(runs: pd.DataFrame, measurements: pd.DataFrame) -> Table:
     """Describe the machines and versions of the lines."""
-    columns = [f"environment.{name}" for name in ENVIRONMENT]
-    lines = pd.concat([each[[*columns, "seconds"]] for each in (runs, measurements) if len(each)])
-    lines[columns] = lines[columns].fillna(NOT_RUN)
-    lines["environment.commit"] = lines["environment.commit"].str[:9]
-    totals = lines.groupby(columns)["seconds"].agg(["size", "sum"])
+    lines = pd.concat([each[[*ENVIRONMENT, "seconds"]] for each in (runs, measurements) if len(each)])
+    lines = lines.fillna(NOT_RUN).assign(commit=lambda each: each["commit"].str[:9])
+    totals = lines.groupby([*ENVIRONMENT])["seconds"].agg(["size", "sum"])
     rows = [(*key, str(number), f"{seconds / 3600:.1f}") for key, number, seconds in totals.itertuples()]
     return Table("Machines and versions", "", (*ENVIRONMENT, "lines", "hours"), rows)
 

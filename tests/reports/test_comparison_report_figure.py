@@ -120,7 +120,9 @@ def test_sixty_runs_are_thirty_panels_of_two_seeds(write, figure):
     drawn = figure()
     assert len(drawn.axes) == 30
     assert [axes.get_ylabel() for axes in drawn.axes if axes.get_ylabel()] == AGGREGATORS
-    assert [axes.get_title().split("\n")[0] for axes in drawn.axes[:6]] == [f"width {2**power}" for power in range(7, 13)]
+    assert [axes.get_title().split("\n")[0] for axes in drawn.axes[:6]] == [
+        f"width {2**power}" for power in range(7, 13)
+    ]
     assert set(titles(drawn)) == {"gap 0.100, test 0.550, n = 2"}
     assert "bands: lowest to highest" in caption(drawn)
     assert all(list(axes.lines[0].get_ydata())[-1] == pytest.approx(0.65) for axes in drawn.axes)

@@ -67,13 +67,13 @@ def test_line_of_another_schema_is_refused(tmp_path, name, value):
     group, _, last = name.partition(".")
     wrong[group][last] = value
     write(tmp_path, [wrong])
-    with pytest.raises(ValueError, match=f"got {name} .* in table2:1"):
+    with pytest.raises(ValueError, match=f"got {last} .* in table2:1"):
         read(tmp_path)
 
 
 def test_measurement_without_its_value_is_refused(tmp_path):
     write(tmp_path, [theory("remark1", {"largest": 1.0}, p=1, seed=0)])
-    with pytest.raises(ValueError, match=r"measured\.difference"):
+    with pytest.raises(ValueError, match="got difference None"):
         read(tmp_path)
 
 

@@ -35,7 +35,9 @@ def comparison_figure(comparison: Comparison) -> Figure:
     width, height = _PANELS.get(max(num_rows, num_columns), _SMALL_PANEL)
     size = 1.6 + num_columns * width, 0.8 + 0.6 * len(blocks) + num_rows * height
     figure = Figure(figsize=size, layout="constrained")
-    sheets = figure.subfigures(len(blocks), squeeze=False, height_ratios=[0.6 + len(block) * height for block in blocks])
+    sheets = figure.subfigures(
+        len(blocks), squeeze=False, height_ratios=[0.6 + len(block) * height for block in blocks]
+    )
     for block, (sheet,) in zip(blocks, sheets, strict=True):
         sheet.suptitle(block[0].data, x=0.01, ha="left", fontsize=11, weight="bold", parse_math=False)
         _draw_block(sheet.subplots(len(block), num_columns, squeeze=False, sharex=True, sharey=True), block, comparison)
