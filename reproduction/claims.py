@@ -11,29 +11,68 @@
    or data sets may behave differently.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import pandas as pd
+from scipy import stats
 
-from reproduction.paper_numbers import DATA, FLATTEN_ROW, MARGIN, TABLE2, TABLE2_SIZES, TABLE3, TABLE4
-from reproduction.statistics import CONTRADICTED, SUPPORTED, UNDECIDED, Difference
+from reproduction.paper_numbers import CLAIMS, DATA, FLATTEN_ROW, MARGIN, TABLE2, TABLE2_SIZES, TABLE3, TABLE4
 
-CLAIMS = (
-    "Replacing global pooling by SAN raises accuracy on CIFAR-10 (Table 2).",
-    "SAN needs fewer parameters than flatten for the same accuracy (Table 2, Fashion-MNIST).",
-    "Max-pooling and conv-1x1 overfit more than SAN; average pooling underfits (Figures 3 and 4).",
-    "SAN converges faster than average pooling on Fashion-MNIST (Figure 4).",
-    "Dropout makes flatten comparable to SAN (Section 4.1).",
-    "SAN is ahead at almost every resolution, most so when trained at one resolution only (Table 3).",
-    "SAN in ResNet-56 lowers the error (Table 4).",
-    "SAN's embedding of a set is unique once M is large enough (Theorem 1), and max-pooling is its limit (Remark 1).",
-)
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+_LEVEL = 0.95
+_MIN_CELLS = 3  # for an interval over the cells
 SEVERAL_SIZES = 1024  # size of the layer for Table 3, which states none
 _HIGH = 0.9  # "high performance (over 90%)"
 FOUND = 0.01  # largest matching error of a set that counts as found
 _MET = 1e-6  # largest residual of a search that counts as successful
+
+
+class Interval(NamedTuple):
+    """Mean and half-width of a 95 % interval (NaN for a single value), and number of values."""
+
+    mean: float
+    half_width: float
+    number: int
+
+
+def t_interval(values: Iterable[float]) -> Interval:
+    """Return the mean and half its 95 % interval, t(n - 1) s / sqrt(n)."""
+    found = pd.Series(list(values), dtype=float)
+    half_width = stats.t.ppf((1 + _LEVEL) / 2, len(found) - 1) * found.sem()
+    return Interval(float(found.mean()), float(half_width), len(found))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference that a claim is about."""
+
+    name: str  # what is subtracted from what
+    values: pd.Series  # by seed (first level of the index) and cell (the others)
+    places: frozenset[str]  # lines of the results that it uses
+    null: float = 0.0  # supported above it
+    paper: float | None = None  # the same difference in the paper's numbers
+    unit: str = "points"  # of accuracy, stored as a share; or "epochs", "%"
+
+    @property
+    def over_cells(self) -> Interval:
+        """Interval over the means of the cells."""
+        return t_interval(self.values.groupby(level=list(range(1, self.values.index.nlevels))).mean())
+
+    @property
+    def over_seeds(self) -> Interval:
+        """Interval over the seeds that all cells have."""
+        return t_interval(self.values.unstack(0).dropna(axis=1).mean())
+
+    @property
+    def verdict(self) -> str:
+        """Verdict of the interval."""
+        interval = self.over_cells if self.over_cells.number >= _MIN_CELLS else self.over_seeds
+        if interval.mean - interval.half_width > self.null:
+            return SUPPORTED
+        return CONTRADICTED if interval.mean + interval.half_width < self.null else UNDECIDED
 
 
 class Judgement(NamedTuple):
@@ -64,13 +103,9 @@ class Judgement(NamedTuple):
 def judge(runs: pd.DataFrame, measurements: pd.DataFrame) -> list[Judgement]:
     """Judge each claim once for each preset and number of epochs with runs of it, and at least once."""
     judged = []
-    groups = sorted({*zip(runs["preset"], runs["epochs"], strict=True)}, key=lambda group: (group[0] != "paper", group))
+    groups = sorted(runs.groupby(["preset", "epochs"]), key=lambda group: (group[0][0] != "paper", group[0]))
     for number, differences in enumerate((_global, _flatten, _fit, _speed, _dropout, _sizes, _resnet), start=1):
-        found = [
-            Judgement(number, preset, epochs, list(differences(of_group)))
-            for preset, epochs in groups
-            for of_group in [runs[(runs["preset"] == preset) & (runs["epochs"] == epochs)]]
-        ]
+        found = [Judgement(number, *group, list(differences(of_group))) for group, of_group in groups]
         judged += [each for each in found if each.num_runs] or [Judgement(number, "", 0, list(differences(runs[:0])))]
     return [*judged, Judgement(8, "", 0, [_theorem1(measurements), _remark1(measurements)])]
 

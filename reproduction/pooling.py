@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reproduction.claims import t_interval
 from reproduction.paper_numbers import DATA
 from reproduction.records import Results
 from reproduction.run_spec import aggregator_config
-from reproduction.statistics import t_interval
 from reproduction.tables import NOT_RUN, Table, measured
 
 _PANELS = [(data, train_sizes) for data in DATA for train_sizes in ("", "all")]

@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from reproduction.claims import FOUND, SEVERAL_SIZES, Judgement, at_sizes, select
+from reproduction.claims import FOUND, SEVERAL_SIZES, Difference, Judgement, at_sizes, select, t_interval
 from reproduction.paper_numbers import DATA, FLATTEN_ROW, NAMES, TABLE2, TABLE2_SIZES, TABLE3, TABLE4
 from reproduction.records import ENVIRONMENT
-from reproduction.statistics import Difference, t_interval
 
 NOT_RUN = "-"
 PROJECTIONS = {"san": "SAN", "max": "max of projections", "avg": "mean of projections"}
@@ -173,7 +172,7 @@ def _ours(difference: Difference) -> str:
     text = f"{difference.name} {_in_unit(cells.mean, difference)}"
     if cells.number > 1:
         text += f" ± {_in_unit(cells.half_width, difference, sign='')} over {cells.number} cells"
-    if seeds is not None:
+    if seeds.number > 1:
         mean = "" if abs(seeds.mean - cells.mean) < 1e-9 else f"{_in_unit(seeds.mean, difference)} "
         text += f"{',' if cells.number > 1 else ''} {mean}± {_in_unit(seeds.half_width, difference, sign='')}"
         text += f" over {seeds.number} seeds"

@@ -1,13 +1,26 @@
 """The claims and their verdicts."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from reproduction.claims import CLAIMS, Judgement, at_sizes, epochs_to, judge, select
-from reproduction.paper_numbers import TABLE2_SIZES
+from reproduction.claims import (
+    CONTRADICTED,
+    SUPPORTED,
+    UNDECIDED,
+    Difference,
+    Judgement,
+    at_sizes,
+    epochs_to,
+    judge,
+    select,
+    t_interval,
+)
+from reproduction.paper_numbers import CLAIMS, TABLE2_SIZES
 from reproduction.records import read
-from reproduction.statistics import CONTRADICTED, SUPPORTED, UNDECIDED, Difference
 from tests.support.paper_lines import everything, line, theory, write
 
 
@@ -51,7 +64,7 @@ def test_verdict_on_a_difference(cells, null, verdict):
 def test_a_cell_is_the_mean_over_its_seeds_and_the_seeds_are_those_of_all_cells():
     each = difference([[1.0, 3.0], [4.0], [6.0, 8.0]])
     assert (each.over_cells.mean, each.over_cells.number) == (np.mean([2.0, 4.0, 7.0]), 3)
-    assert each.over_seeds is None
+    assert each.over_seeds.number == 1
     assert difference([[1.0, 3.0], [6.0, 8.0]]).over_seeds.mean == 4.5
 
 
@@ -219,3 +232,21 @@ def test_runs_of_other_tables_are_not_selected(tmp_path):
     assert list(select(runs)["place"]) == ["table2:1"]
     assert set(at_sizes(runs)["place"]) == {"table2:5"}
     assert list(at_sizes(runs)["side"]) == [16, 24, 32, 40, 48]
+
+
+def test_interval_is_that_of_the_t_test():
+    values = np.random.default_rng(0).normal(0.7, 0.02, 5)
+    interval = t_interval(values)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    ends = interval.mean - interval.half_width, interval.mean + interval.half_width
+    assert ends == pytest.approx(tuple(expected))
+
+
+def test_single_value_has_no_interval():
+    mean, half_width, number = t_interval([0.7])
+    assert (mean, number) == (0.7, 1)
+    assert math.isnan(half_width)
+
+
+def test_equal_values_have_an_interval_of_zero_width():
+    assert t_interval([100.0, 100.0, 100.0]) == (100.0, 0.0, 3)
