@@ -9,6 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
+from set_aggregation._extras import MissingExtraError, needs
+
 _MEASURED = ("theory", "pooling_time")  # experiments that train no network
 _CHOICE = ("data", "aggregators", "sizes", "train_sizes", "epochs", "preset")  # and seeds: a part of a grid
 
@@ -21,28 +23,23 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and return the exit code: 0, 1 if something failed, 75 if interrupted."""
     try:
-        options = parser().parse_args(arguments)
-        if options.command == "report":
-            from reproduction.report import write_report
+        with needs("reproduction", "for the reproduction"):
+            options = parser().parse_args(arguments)
+            if options.command == "report":
+                from reproduction.report import write_report
 
-            print("wrote", write_report(options.results))  # noqa: T201
+                print("wrote", write_report(options.results))  # noqa: T201
+                return 0
+            choice = {name: getattr(options, name) for name in _CHOICE} | {"seeds": sorted({*chain(*options.seeds)})}
+            if options.command == "run":
+                return _run(options, choice)
+            from reproduction.grid import sweep
+
+            print(sweep(options.experiment, **choice), end="")  # noqa: T201
             return 0
-        choice = {name: getattr(options, name) for name in _CHOICE} | {"seeds": sorted({*chain(*options.seeds)})}
-        if options.command == "run":
-            return _run(options, choice)
-        from reproduction.sweep import sweep
-
-        print(sweep(options.experiment, **choice), end="")  # noqa: T201
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith(("reproduction", "set_aggregation")):
-            raise
-        need = "pip install 'set-aggregation[reproduction]'" if error.name != "fcntl" else "use Linux, macOS or WSL"
-        print(f"error: got no module {error.name}; {need}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
 
 
 def _run(options: argparse.Namespace, choice: dict[str, Any]) -> int:

@@ -105,8 +105,8 @@ def judge(runs: pd.DataFrame, measurements: pd.DataFrame) -> list[Judgement]:
     judged = []
     groups = sorted(runs.groupby(["preset", "epochs"]), key=lambda group: (group[0][0] != "paper", group[0]))
     for number, differences in enumerate((_global, _flatten, _fit, _speed, _dropout, _sizes, _resnet), start=1):
-        found = [Judgement(number, *group, list(differences(of_group))) for group, of_group in groups]
-        judged += [each for each in found if each.num_runs] or [Judgement(number, "", 0, list(differences(runs[:0])))]
+        found = [Judgement(number, preset, epochs, [*differences(part)]) for (preset, epochs), part in groups]
+        judged += [each for each in found if each.num_runs] or [Judgement(number, "", 0, [*differences(runs[:0])])]
     return [*judged, Judgement(8, "", 0, [_theorem1(measurements), _remark1(measurements)])]
 
 

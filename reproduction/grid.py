@@ -1,12 +1,15 @@
-"""The runs of each table and figure of the paper."""
+"""The runs of each table and figure of the paper, as a list or as a W&B sweep."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from typing import Any
 
+import yaml
+
 from reproduction.paper_numbers import TABLE2_SIZES
-from reproduction.run_spec import OPTIONS, RunSpec
+from reproduction.run_spec import OPTIONS, RunSpec, fit_arguments
 
 DATA = ("cifar10", "fashion_mnist", "digits")
 _OWN_SIZE = {"flatten": (128,), "original": (64,)}  # as in Table 1; the channels of the feature map
@@ -94,6 +97,41 @@ def expand(
         for varied in grid.vary(RunSpec(data_set, aggregator, size, seed, epochs, preset, grid.backbone, trained_on))
     )
     return list({run.key: run for run in runs}.values())
+
+
+def sweep(experiment: str, **choice: Any) -> str:
+    """Return the YAML of a sweep, a product of values; a comment names the aggregators that do not fit into it."""
+    runs = expand(experiment, **choice)
+    values: dict[str, dict[str, list[Any]]] = {}
+    for run in runs:
+        of_aggregator = values.setdefault(run.aggregator, {})
+        for name, value in fit_arguments(run).items():
+            found = of_aggregator.setdefault(name, [])
+            found += [] if value in found else [value]
+    alike: dict[str, list[str]] = {}  # aggregators whose runs differ in the model only
+    for aggregator, parameters in values.items():
+        number = sum(run.aggregator == aggregator for run in runs)
+        if prod(map(len, parameters.values())) != number:
+            raise ValueError(
+                f"got {number} runs of {aggregator}, which are no product; expected a part of {experiment}"
+            )
+        alike.setdefault(repr({**parameters, "model": None}), []).append(aggregator)
+    chosen = max(alike.values(), key=len)
+    parameters = {**values[chosen[0]], "model": [model for name in chosen for model in values[name]["model"]]}
+    left_out = [name for names in alike.values() for name in names if names != chosen]
+    comment = f"# Not part of this sweep: --aggregators {' '.join(left_out)}\n" if left_out else ""
+    return comment + yaml.safe_dump(
+        {
+            "program": "main.py",
+            "project": "set-aggregation",  # importing it from the loggers would take ten seconds
+            "name": experiment,
+            "method": "grid",
+            "metric": {"name": "val/accuracy", "goal": "maximize"},
+            "command": ["${env}", "${interpreter}", "${program}", "fit", "${args}"],
+            "parameters": {name: {"values": each} for name, each in parameters.items()},
+        },
+        sort_keys=False,
+    )
 
 
 def _with_dropout(run: RunSpec) -> Iterator[RunSpec]:

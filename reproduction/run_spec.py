@@ -35,16 +35,11 @@ class RunSpec:
     @property
     def label(self) -> str:
         """Readable description."""
-        words = [
-            *(self.data, self.aggregator, str(self.size), f"seed {self.seed}"),
-            self.preset if self.preset != "paper" else "",
-            self.backbone if self.backbone != "small_cnn" else "",
-            f"trained on {self.train_sizes}" if self.train_sizes else "",
-            f"dropout {self.dropout}" if self.dropout else "",
-            *(f"{name} {value}" for name, value in self.overrides.items()),
-            f"{self.epochs} epochs",
-        ]
-        return ", ".join(filter(None, words))
+        values = {name: getattr(self, name) for name in ("preset", "backbone", "train_sizes", "dropout")}
+        changed = {name: value for name, value in values.items() if value != getattr(RunSpec, name)}
+        words = [self.data, self.aggregator, str(self.size), f"seed {self.seed}", f"{self.epochs} epochs"]
+        words += [f"{name} {value}" for name, value in (*changed.items(), *self.overrides.items())]
+        return ", ".join(words)
 
     @property
     def name(self) -> str:

@@ -5,9 +5,8 @@ from itertools import product
 import pytest
 import yaml
 
-from reproduction.grid import expand
+from reproduction.grid import expand, sweep
 from reproduction.run_spec import fit_arguments
-from reproduction.sweep import sweep
 from set_aggregation.loggers.wandb import PROJECT
 
 
