@@ -1,6 +1,7 @@
 """The paper's tables, with the paper's number and ours in each cell."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -148,18 +149,17 @@ def _ablations(runs: pd.DataFrame) -> Table:
         "preset == 'paper' and backbone == 'small_cnn' and data == 'cifar10' and size == 1024 and dropout == 0"
         " and train_sizes != 'original' and not overrides.str.contains('num_train')"
     )
-    by_change = dict(iter(runs.groupby(["train_sizes", "epochs", "overrides"])))
-    rows = []
-    for (train_sizes, epochs, overrides), group in by_change.items():
-        baseline = by_change.get((train_sizes, 15, "{}"))
-        if baseline is None or group is baseline or (overrides != "{}" and epochs != 15):
-            continue
-        change = overrides.strip("{}").replace('"', "") if overrides != "{}" else f"epochs: {epochs}"
-        ours, before = (each.set_index(["aggregator", "seed"])["score"] for each in (group, baseline))
-        effects = dict(iter((ours - before).dropna().groupby("aggregator")))
-        if effects:
-            texts = (measured(effects.get(name, ()), 1, factor=100, sign="+") for name in ("san", "max", "conv1x1"))
-            rows.append((change, _TEXTS[train_sizes], *texts))
+    is_plain, is_short = runs["overrides"] == "{}", runs["epochs"] == 15
+    keys = ["train_sizes", "aggregator", "seed"]
+    before = runs[is_plain & is_short].set_index(keys)["score"].rename("before")
+    runs = runs[is_plain ^ is_short].join(before, on=keys).eval("effect = score - before").dropna(subset="effect")
+    effect = partial(measured, digits=1, factor=100, sign="+")
+    texts = runs.pivot_table("effect", ["train_sizes", "epochs", "overrides"], "aggregator", effect)
+    texts = texts.reindex(columns=["san", "max", "conv1x1"]).astype(object).fillna(NOT_RUN)
+    rows = [
+        (overrides.strip("{}").replace('"', "") or f"epochs: {epochs}", _TEXTS[train_sizes], *cells)
+        for (train_sizes, epochs, overrides), *cells in texts.itertuples()
+    ]
     note = (
         "Points of accuracy, less the same network with the preset paper and 15 epochs. An empty cell does not apply."
     )

@@ -55,14 +55,9 @@ def difference_to_max(p: float, seed: int) -> dict[str, float]:
 def recover(elements: int, features: int, aggregator: Kind, size: int, seed: int, starts: int = 20) -> dict[str, float]:
     """Draw a set, embed it, search for a set of this embedding, and return the distance of the two sets (Theorem 1).
 
-    M directions are uniform on the unit sphere, biases in [-1, 1], and the points in the unit ball. The controls take
-    the maximum or the mean of the same projections. All draws depend on the seed, N and K only.
-
-    Gauss-Newton steps in a trust region are exact in the right piece of a piecewise linear function. They start from up
-    to ``starts`` sets drawn like the first one, until one has the given embedding.
-
-    Return ``error``, mean distance of points in the best matching of the two sets; ``residual``, largest difference of
-    the two embeddings (a search with a large one failed); ``starts``; ``chance``, the error of another random set.
+    M directions are uniform on the unit sphere, biases in [-1, 1], points in the unit ball; all depend on the seed, N
+    and K only. Gauss-Newton steps, exact in the right piece of a piecewise linear function, start from up to ``starts``
+    sets drawn like the first one. ``chance`` is the error of another random set; a large ``residual`` is a failure.
     """
     for_set, for_directions, for_biases, for_starts = np.random.default_rng([seed, elements, features]).spawn(4)
     wanted = _points_in_ball(for_set, elements, features)

@@ -6,7 +6,7 @@ import torch
 
 from set_aggregation import load, save_safetensors
 from set_aggregation._extras import MissingExtraError
-from set_aggregation.inference.safetensors import read
+from set_aggregation.inference.classifier import read_safetensors as read
 from tests.support.small_classifier import classifier, noise
 
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import torch
 
-from set_aggregation.inference import safetensors
-from set_aggregation.inference.classifier import ImageClassifier
+from set_aggregation.inference.classifier import ImageClassifier, read_safetensors
 from set_aggregation.runs.checkpoint import check_weights, read_checkpoint
 
 _CHECKPOINTS = ("best.ckpt", "last.ckpt")
@@ -28,7 +27,7 @@ def load(source: Path | str, device: torch.device | str = "cpu") -> ImageClassif
     """
     file = find_file(Path(source))
     if file.suffix == ".safetensors":
-        config, weights = safetensors.read(file)
+        config, weights = read_safetensors(file)
         model = ImageClassifier(**config)
         check_weights(file, weights, model)
         model.load_state_dict(weights)

@@ -80,11 +80,7 @@ class SafeWandbLogger(WandbLogger):
 
     @_guarded
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log numbers at a number of optimizer steps, with ``epoch`` as the x axis of ``curve/``, ``val/``, ``test/``.
-
-        The summary has best and last of each accuracy and loss in ``curve/`` and ``val/``, such as
-        ``val/accuracy.max``, and the last of all other metrics.
-        """
+        """Log numbers at a number of optimizer steps; the summary also has the best of ``curve/`` and ``val/``."""
         row = dict(metrics)
         # Lightning counts epochs from 0 while it trains; in a test it gives the number of trained epochs.
         if "epoch" in row and not any(name.startswith("test/") for name in row):

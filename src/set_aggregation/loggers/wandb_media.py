@@ -15,10 +15,9 @@ def confusion_chart(confusion: np.ndarray, class_names: Sequence[str]) -> Any:
     """Return W&B's chart of a confusion matrix."""
     import wandb
 
-    counts = [[class_names[i], class_names[j], int(confusion[i, j])] for i, j in np.ndindex(*confusion.shape)]
-    columns: list[str | int] = ["Actual", "Predicted", "nPredictions"]
-    table, fields = wandb.Table(columns=columns, data=counts), {str(name): str(name) for name in columns}
-    return wandb.plot_table("wandb/confusion_matrix/v1", table, fields, {"title": "Confusion matrix"})
+    truth, predictions = np.indices(confusion.shape).reshape(2, -1).repeat(confusion.ravel(), axis=1).tolist()
+    names = [*class_names]
+    return wandb.plot.confusion_matrix(y_true=truth, preds=predictions, class_names=names, title="Confusion matrix")
 
 
 def evaluation_media(

@@ -38,7 +38,7 @@ def workspace(entity: str, project: str) -> "Workspace":
 
     mean: dict[str, Any] = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stderr", "max_runs_to_show": _GROUPS}
     by_width: dict[str, Any] = {"x": wr.Config("labels.width"), "log_x": True}
-    confusion = confusion_chart(np.zeros((1, 1)), ["any class"]).spec
+    confusion = confusion_chart(np.ones((1, 1), int), ["any class"]).spec
     confusion.key = "test/confusion_matrix"
     sections = {
         "Curves by width": [
