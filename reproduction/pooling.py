@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reproduction.claims import t_interval
+from reproduction.claims import Interval, t_interval
 from reproduction.paper_numbers import DATA
 from reproduction.records import Results
 from reproduction.run_spec import aggregator_config
@@ -71,20 +72,14 @@ def accuracy_after(epochs: float, curves: Sequence[Mapping[str, float]]) -> floa
 def _draw(axes: Axes, runs: pd.DataFrame, ratios: Mapping[str, float]) -> None:
     worst_first = list(runs.groupby("aggregator")["score"].mean().sort_values().index)
     for shift, label, color in ((0.12, "equal epochs", "#0072B2"), (-0.12, "equal time", "#D55E00")):  # Okabe and Ito
-        for position, name in enumerate(worst_first):
+        intervals = []
+        for name in worst_first:
             slower = max(ratios.get(name, 1.0), 1.0) if label == "equal time" else 1.0
-            own = runs[runs["aggregator"] == name]
-            interval = t_interval(accuracy_after(run.epochs / slower, run.curves) for run in own.itertuples())
-            axes.errorbar(  # nothing after less than an epoch, whose accuracy is NaN
-                interval.mean,
-                position + shift,
-                xerr=interval.half_width if interval.number > 1 else 0.0,
-                fmt="o",
-                markersize=4,
-                linewidth=1,
-                color=color,
-                label=label if position == len(worst_first) - 1 else None,
-            )
+            own = runs[runs["aggregator"] == name].itertuples()
+            intervals.append(t_interval(accuracy_after(run.epochs / slower, run.curves) for run in own))
+        found = pd.DataFrame(intervals, columns=Interval._fields)  # NaN, which is not drawn, before the first epoch
+        style: dict[str, Any] = {"fmt": "o", "markersize": 4, "linewidth": 1, "color": color, "label": label}
+        axes.errorbar(found["mean"], found.index + shift, xerr=found["half_width"].fillna(0), **style)
     axes.set_yticks(range(len(worst_first)), [_class(name) for name in worst_first], fontsize=8)
     axes.set_xlabel("validation accuracy", fontsize=8)
     axes.tick_params(axis="x", labelsize=8)
