@@ -86,11 +86,13 @@ def figures(results: Results) -> Figures:
 
 def _write_between(file: Path, name: str, text: str) -> bool:
     """Write between the marks of a page, and return whether it has marks."""
+    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     page = file.read_text(encoding="utf-8") if file.is_file() else ""
-    marks = rf"(<!-- {name} -->).*(<!-- end of {name} -->)"
-    page, number = re.subn(marks, lambda found: f"{found[1]}\n\n{text.strip()}\n\n{found[2]}", page, flags=re.DOTALL)
+    page, number = re.subn(f"{start}.*{end}", lambda _: f"{start}\n\n{text.strip()}\n\n{end}", page, flags=re.DOTALL)
     if number:
         _write(file, page.encode())
+    elif start in page:
+        raise ValueError(f"got {file} with {start} alone, expected {end} after it")
     return bool(number)
 
 
