@@ -43,11 +43,7 @@ class _Job(NamedTuple):
 
 
 class Runner:
-    """Make runs in child processes, and append a line of results for each.
-
-    After any interruption, a SIGKILL included, the same command resumes: a line is written as a whole or not at all, a
-    run whose process was killed resumes from its last checkpoint, and a run whose process still trains is waited for.
-    """
+    """Make runs in child processes, and append a line of results for each; resume after any interruption."""
 
     poll: ClassVar[float] = 0.2  # seconds
 

@@ -126,10 +126,7 @@ def _table(
     note: str = "",
     digits: int = 3,
 ) -> Table:
-    """Return a row for each value of the key columns and number of epochs, and a column for each aggregator.
-
-    A cell has the paper's number before ours, unless the paper has no such table. The paper's preset is first.
-    """
+    """Return a row for each value of the key columns and number of epochs, and a column for each aggregator."""
     runs = runs.assign(other_preset=runs["preset"] != "paper").sort_values("seed")
     rows = []
     for (_, preset, epochs, *key), group in runs.groupby(["other_preset", "preset", "epochs", *keys.values()]):

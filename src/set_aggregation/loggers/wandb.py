@@ -50,9 +50,8 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., None]:
 class SafeWandbLogger(WandbLogger):
     """Lightning's WandbLogger for runs that must survive W&B.
 
-    If nobody is logged in or the server does not answer, it warns once and keeps the run offline. If W&B raises an
-    error later, it warns once and the run continues without W&B. A resumed run reads its id from ``wandb_run_id`` in
-    ``save_dir``. After a SIGKILL a few points may be missing or repeated at the same step.
+    If nobody is logged in or the server does not answer, it warns once and keeps the run offline; if W&B fails later,
+    the run continues without it. A resumed run reads its id from ``wandb_run_id`` in ``save_dir``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

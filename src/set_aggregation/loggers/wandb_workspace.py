@@ -29,10 +29,7 @@ _SIDES = {  # of configs/data/*_multires.yaml
 
 
 def workspace(entity: str, project: str) -> "Workspace":
-    """Return the layout: a section for each question, over runs in groups that differ in the seed only.
-
-    Groups are made by experiment, width and training sizes. Panels show mean and standard error of each group.
-    """
+    """Return the layout: a section for each question, over runs in groups that differ in the seed only."""
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
