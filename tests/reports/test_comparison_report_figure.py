@@ -139,7 +139,6 @@ def test_cells_without_a_run_say_so(write, figure):
     assert overlaps(drawn) == []
 
 
-@pytest.mark.slow
 def test_the_scale_is_that_of_the_data_set(write, figure):
     write(data="CIFAR10", curves=history(4, top=0.5))
     write("Flatten", data="CIFAR10", epochs=6, curves=history(6, top=0.9))
@@ -200,6 +199,14 @@ def test_long_and_many_words_stay_in_their_place(write, figure):
     drawn = figure()
     assert sum("…" in text for text in texts(drawn)) == 2
     assert overlaps(drawn) == []
+
+
+def test_rows_that_differ_at_the_end_of_a_long_setting_have_different_labels(write, figure):
+    for name in "ab":
+        write(settings={"data.init_args.data": f"{'/folder' * 20}/{name}"})
+    one, other = (axes.get_ylabel() for axes in panels(figure()))
+    assert one.endswith("/folder/a")
+    assert other.endswith("/folder/b")
 
 
 def test_a_long_setting_hides_no_other(write, figure):

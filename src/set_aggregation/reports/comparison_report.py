@@ -65,9 +65,11 @@ def _draw_block(panels: NDArray[Any], rows: Sequence[Row], comparison: Compariso
 
 
 def _label(row: Row) -> str:
-    """Return aggregator and settings on one or two lines each, cut to the height of a panel."""
-    texts = (row.aggregator, *row.differences)
-    lines = [line for text in texts for line in textwrap.wrap(text, _LETTERS, max_lines=2, placeholder="…")]
+    """Return aggregator and settings, start and end of long ones, cut to the height of a panel."""
+    lines = []
+    for text in (row.aggregator, *row.differences):
+        wrapped = textwrap.wrap(text, _LETTERS)
+        lines += wrapped if len(wrapped) <= 2 else [wrapped[0], f"…{text[1 - _LETTERS :]}"]
     return "\n".join(lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "…"])
 
 
