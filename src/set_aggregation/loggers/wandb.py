@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
@@ -107,8 +106,13 @@ class SafeWandbLogger(WandbLogger):
         if "WANDB_DATA_DIR" not in os.environ:  # otherwise tables stay in the home folder until they are uploaded
             os.environ["WANDB_DATA_DIR"], self._owns_data_dir = str(folder / "wandb"), True
         mode = "offline" if self._offline else self._wandb_init.get("mode") or os.environ.get("WANDB_MODE", "online")
+        file = folder / "wandb_run_id"
+        if "WANDB_SWEEP_ID" in os.environ:  # W&B warns about values that the agent did not set
+            self._wandb_init |= dict.fromkeys(("project", "entity", "id"))
+        elif file.exists():
+            self._wandb_init["id"] = file.read_text().strip() or None
         if mode != "disabled":
-            self._choose_id(folder / "wandb_run_id")
+            folder.mkdir(parents=True, exist_ok=True)
         try:
             run = self._open(mode)
         except Exception as error:
@@ -118,6 +122,8 @@ class SafeWandbLogger(WandbLogger):
             _tear_down()  # its process still uses the id of the run
             run = self._open("offline")
         self._experiment = run
+        if mode != "disabled":
+            file.write_text(run.id)
         if run.settings.mode == "offline":
             self.offline_folder = Path(run.dir).absolute().parent
         elif run.settings.mode == "online":
@@ -133,18 +139,6 @@ class SafeWandbLogger(WandbLogger):
             raise ConnectionError("nobody is logged in, see `wandb login`")
         given = {name: value for name, value in self._wandb_init.items() if value is not None}  # W&B warns about some
         return wandb.init(**{**given, "mode": mode})
-
-    def _choose_id(self, file: Path) -> None:
-        """Choose the id of the sweep's agent, the stored id, the given id or a new one, in this order, and store it."""
-        given = os.environ.get("WANDB_RUN_ID")
-        if "WANDB_SWEEP_ID" in os.environ:  # W&B warns about values that the agent did not set
-            self._wandb_init |= dict.fromkeys(("project", "entity", "id"))
-            self._id = given
-        else:
-            stored = file.read_text().strip() if file.exists() else ""
-            self._id = self._wandb_init["id"] = stored or self._id or given or token_hex(4)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(self._id or "")
 
     def _end(self) -> None:
         self._has_ended = True
