@@ -1,10 +1,12 @@
-"""Options of the command line in addition to those of Lightning, the model and the data."""
+"""Options of the command line in addition to those of Lightning, the model and the data, and their effects."""
 
 import difflib
 import json
+import os
 import re
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +17,8 @@ from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.cli import LightningArgumentParser
 
 from set_aggregation.callbacks import BestCheckpoint, LearningCurves, NonFinite, Recovery
+from set_aggregation.loggers import MetricsFile, SafeWandbLogger
+from set_aggregation.loggers.wandb import PROJECT
 from set_aggregation.runs.checkpoint import read_checkpoint
 from set_aggregation.runs.directory import RunDirectory
 from set_aggregation.runs.settings import WIDTH_KEYS
@@ -108,6 +112,28 @@ def tags(config: Namespace) -> list[str]:
     """Return the tags of a run, such as ``["SAN", "CIFAR10", "width 1024"]``."""
     key = _width_key(config)
     return [*map(_class_name, (config.model.aggregator, config.data)), *([f"width {config[key]}"] if key else ())]
+
+
+def put_into(run: RunDirectory, logger: Namespace, tags: Sequence[str]) -> None:
+    """Make a logger write into the folder of a run; W&B is offline unless its environment variables differ."""
+    name, arguments = logger.class_path.rsplit(".", 1)[-1], logger.init_args
+    if name == "TensorBoardLogger" and not (find_spec("tensorboard") or find_spec("tensorboardX")):
+        raise ValueError("got TensorBoardLogger, expected tensorboard or tensorboardX; do `pip install tensorboard`")
+    if name in ("CSVLogger", "TensorBoardLogger"):
+        arguments.save_dir, arguments.name, arguments.version = str(run.root), run.experiment, run.name
+    if name == "CSVLogger":
+        logger.class_path = f"{MetricsFile.__module__}.{MetricsFile.__name__}"
+    if name in ("WandbLogger", SafeWandbLogger.__name__):
+        logger.class_path = f"{SafeWandbLogger.__module__}.{SafeWandbLogger.__name__}"
+        arguments.save_dir = str(run.folder)
+        arguments.project = arguments.project or os.environ.get("WANDB_PROJECT") or PROJECT
+        arguments.name = arguments.name or os.environ.get("WANDB_NAME") or run.name
+        arguments.group = arguments.group or os.environ.get("WANDB_RUN_GROUP") or run.experiment
+        of_environment = [tag for tag in os.environ.get("WANDB_TAGS", "").split(",") if tag]
+        arguments.tags = [*(arguments.tags or ()), *of_environment, *tags]
+        # The agent of a sweep must see the metrics of its runs.
+        default = "online" if "WANDB_SWEEP_ID" in os.environ else "offline"
+        arguments.mode = arguments.mode or os.environ.get("WANDB_MODE") or default
 
 
 def check_callbacks(callbacks: Iterable[Callback], scheduler: Namespace | None) -> None:

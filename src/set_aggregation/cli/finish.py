@@ -9,8 +9,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 
 from set_aggregation.callbacks import BestCheckpoint, LearningCurves, Misclassifications, Throughput
-from set_aggregation.cli.logger_defaults import wandb_loggers
 from set_aggregation.data import ImageDataModule
+from set_aggregation.loggers import SafeWandbLogger
 from set_aggregation.models.classifier import SetClassifier
 from set_aggregation.models.description import labels, num_parameters
 from set_aggregation.reports.summary import next_commands, print_summary, test_rows
@@ -97,7 +97,7 @@ def end_run(
         MisclassifiedImage(data.image("test", index), names[truth], names[prediction], loss, index)
         for index, loss, truth, prediction in misclassified.worst
     ]
-    wandb = wandb_loggers(trainer.loggers)
+    wandb = [logger for logger in trainer.loggers if isinstance(logger, SafeWandbLogger)]
     for logger in wandb if len(confusion) else ():
         logger.log_evaluation(confusion, names, worst)
     try:

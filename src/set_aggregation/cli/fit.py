@@ -10,12 +10,12 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback
 
 from set_aggregation.callbacks import BestCheckpoint, LearningCurves, Misclassifications, NonFinite, Recovery
-from set_aggregation.cli.arguments import check_callbacks, complete, tags
+from set_aggregation.cli.arguments import check_callbacks, complete, put_into, tags
 from set_aggregation.cli.finish import end_run
 from set_aggregation.cli.lightning_cli import SetAggregationCLI, as_list
-from set_aggregation.cli.logger_defaults import put_into, wandb_loggers
 from set_aggregation.cli.ranks import broadcast_from_rank_zero
 from set_aggregation.cli.silence import set_lightning_level
+from set_aggregation.loggers import SafeWandbLogger
 from set_aggregation.models.description import labels, num_parameters
 from set_aggregation.reports.summary import relative
 from set_aggregation.runs._lightning import spawns_processes, take_over_signals
@@ -91,8 +91,9 @@ class Fit(SetAggregationCLI):
             raise
         finally:
             self.recovery.close()
-            for logger in wandb_loggers(self.trainer.loggers):
-                logger.finish(exit_code)
+            for logger in self.trainer.loggers:
+                if isinstance(logger, SafeWandbLogger):
+                    logger.finish(exit_code)
             if exit_code and self.throughput.images == 0:
                 self.run_directory.discard()
             self.run_directory.unlock()
