@@ -19,7 +19,7 @@ from torch import nn
 from measuring import argument_parser, write
 from set_aggregation import SAN, replace_pooling
 from set_aggregation.backbones import ResNetCIFAR
-from set_aggregation.data.digits import Digits
+from set_aggregation.data import Digits
 
 _OPTIMIZERS = {
     "Adam, 1e-3": lambda weights: torch.optim.Adam(weights, lr=1e-3),

@@ -22,17 +22,17 @@ def test_gives_what_the_network_gives_to_its_pooling():
 @pytest.mark.parametrize(
     ("arguments", "size", "expected"),
     [
-        ({"name": "test_resnet"}, 64, (96, 2, 2)),
-        ({"name": "test_resnet", "out_index": 2}, 64, (48, 8, 8)),
-        ({"name": "mobilenetv3_small_050"}, 64, (1024, 2, 2)),
-        ({"name": "test_vit", "image_size": (64, 64)}, 64, (64, 4, 4)),
-        ({"name": "test_vit", "image_size": (64, 64), "out_index": 1}, 64, (64, 4, 4)),
-        ({"name": "test_mambaout"}, 64, (256, 2, 2)),
+        ({"name": "test_resnet"}, (64, 64), (96, 2, 2)),
+        ({"name": "test_resnet", "out_index": 2}, (64, 64), (48, 8, 8)),
+        ({"name": "mobilenetv3_small_050"}, (64, 64), (1024, 2, 2)),
+        ({"name": "test_vit", "image_size": (128, 64)}, (128, 64), (64, 8, 4)),
+        ({"name": "test_vit", "image_size": (64, 64), "out_index": 1}, (64, 64), (64, 4, 4)),
+        ({"name": "test_mambaout"}, (64, 64), (256, 2, 2)),
     ],
 )
 def test_maps_and_tokens_of_all_layouts_become_a_map(arguments, size, expected):
     backbone = TimmBackbone(**arguments)
-    features = backbone(torch.randn(2, 3, size, size))
+    features = backbone(torch.randn(2, 3, *size))
     assert features.shape[1] == backbone.out_features == expected[0]
     assert features.shape[2:] == expected[1:]
     features.sum().backward()

@@ -83,7 +83,7 @@ def test_grey_images_are_seen_as_if_all_channels_were_alike():
         ({"name": "no_such"}, "TorchvisionBackbone: got no_such, which cannot be built"),
         ({"name": "resnet18", "weights": "NO_SUCH"}, "got resnet18 with weights NO_SUCH"),
         ({"name": "resnet18", "layer": "layer9"}, "got layer layer9, which a ResNet does not have; .* such as conv1"),
-        ({"name": "resnet18", "layer": "fc"}, r"output \(2, 1000\) is neither a feature map"),
+        ({"name": "resnet18", "layer": "fc"}, "got layer fc of resnet18, which gives neither .* another layer"),
     ],
 )
 def test_what_cannot_be_had_is_refused_in_one_line(arguments, message):

@@ -39,6 +39,10 @@ COMMAND_LINE = {
         (*FIT, "--data=CIFAR11"),
         ("data CIFAR11", "CIFAR10, Digits, FashionMNIST", "did you mean CIFAR10?"),
     ),
+    "data set of torchvision": (
+        (*FIT, "--data=torchvision.datasets.CIFAR100"),
+        ("ImageFolder, TorchDataset", "--data TorchDataset --data.train torchvision.datasets.CIFAR100"),
+    ),
     "prefix of a trainer key": (
         (*FIT, "--trainer.max_epoch=1"),
         ("trainer.max_epoch,", "did you mean trainer.max_epochs?"),

@@ -368,7 +368,7 @@ def test_keep_cannot_go_on_with_other_ranks_or_batch_sizes(num_replicas, batch_s
 @pytest.mark.parametrize("sizes", [THREE_SIZES[1:], [*THREE_SIZES, (9, 9)], THREE_SIZES[::3]])
 def test_a_state_of_other_data_is_refused(sizes):
     _, state = stopped(ResolutionBatchSampler(sizes, batch_size=8), 1)
-    with pytest.raises(ValueError, match=r"ResolutionBatchSampler: got a state of .*, expected \(40, 40, 40\)"):
+    with pytest.raises(ValueError, match=r"ResolutionBatchSampler: got a state of .*, expected \[40, 40, 40\]"):
         ResolutionBatchSampler(THREE_SIZES, batch_size=8).load_state_dict(state)
 
 

@@ -30,7 +30,7 @@ from set_aggregation.data import (
     TorchDataset,
     in_memory,
 )
-from set_aggregation.data.resizing import resize
+from set_aggregation.data.image_set import resize
 from tests.support.quiet_trainer import quiet_trainer
 
 CLASSES = [

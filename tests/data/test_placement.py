@@ -83,9 +83,8 @@ def test_mean_and_standard_deviation_are_put_on_a_device_once(monkeypatch):
     module, _ = module_on(torch.device("cpu"), monkeypatch, free=0)
     module.normalize = True
     images, labels = next(iter(module.evaluation_dataloader("val")))
-    module.on_after_batch_transfer([images, labels], 0)
-    there = module._statistics
-    module.on_after_batch_transfer([images, labels], 0)
-    assert module._statistics is there
-    module.on_after_batch_transfer([images.to(ACCELERATOR), labels], 0)
-    assert module._statistics.device == ACCELERATOR
+    made, tensor = [], torch.tensor
+    monkeypatch.setattr(torch, "tensor", lambda values, device: made.append(device) or tensor(values, device=device))
+    for batch in (images, images, images.to(ACCELERATOR), images.to(ACCELERATOR)):
+        assert module.on_after_batch_transfer([batch, labels], 0)[0].device == batch.device
+    assert made == [torch.device("cpu"), ACCELERATOR]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from set_aggregation.data.resizing import resize
+from set_aggregation.data.image_set import resize
 
 # From, to: smaller, larger, one side each, by factors that are whole and that are not.
 SIZES = [((32, 32), (16, 16)), ((28, 28), (14, 48)), ((9, 15), (20, 7)), ((1, 1), (3, 4))]

@@ -15,7 +15,7 @@ from set_aggregation.data import (
     InMemoryImages,
     in_memory,
 )
-from set_aggregation.data.resizing import resize
+from set_aggregation.data.image_set import resize
 from tests.support.quiet_trainer import quiet_trainer
 
 NUM_IMAGES, TEST, VAL = 130, 17, 13  # 100 to train on
@@ -287,6 +287,11 @@ def test_resuming_on_more_ranks_shows_no_image_twice():
 # Memory
 
 
+def held(module):
+    """The bytes of all images of the parts, each at each of its sizes."""
+    return sum(images.numel() for part in module.parts for images, _ in module.evaluation_dataloader(part))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -297,17 +302,17 @@ def test_resuming_on_more_ranks_shows_no_image_twice():
         {"sizes": [7], "train_sizes": [30, 31], "num_train": 98},
     ],
 )
-@pytest.mark.parametrize("stages", [["fit"], ["test", "validate", "fit"]])
-def test_what_is_checked_is_what_is_held(arguments, stages, monkeypatch):
-    checked = []
-    monkeypatch.setattr(Noise, "_check_memory", lambda _, needed: checked.append(needed))
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_what_is_checked_is_what_is_held(arguments, stage, monkeypatch):
     module = build(**arguments)
-    for stage in stages:
-        module.setup(stage)
-    held = [images for part in module.parts.values() for images in part._images]
-    assert sum(checked) == sum(images.nbytes for images in held)
-    storages = {images.untyped_storage().data_ptr(): images.untyped_storage().nbytes() for images in held}
-    assert sum(storages.values()) == sum(checked)  # nothing larger is behind them
+    module.setup(stage)
+    bytes_of_labels = 8 * sum(map(len, module.parts.values()))
+    assert sum(images.num_bytes for images in module.parts.values()) == held(module) + bytes_of_labels
+    monkeypatch.setattr(in_memory, "available_memory", lambda: held(module))
+    build(**arguments).setup(stage)
+    monkeypatch.setattr(in_memory, "available_memory", lambda: held(module) - 1)
+    with pytest.raises(ValueError, match="expected at most"):
+        build(**arguments).setup(stage)
 
 
 @pytest.fixture
@@ -329,7 +334,7 @@ def test_what_cannot_fit_is_refused_before_it_is_made(stage, refuses_to_resize):
 
 @pytest.mark.parametrize(("num_devices", "fits"), [(1, True), (2, True), (3, False)])
 def test_every_rank_of_a_machine_holds_a_copy(num_devices, fits, monkeypatch):
-    needed = sum(images.nbytes for part in set_up(num_train=99).parts.values() for images in part._images)
+    needed = held(set_up(num_train=99))
     monkeypatch.setattr(in_memory, "available_memory", lambda: 2 * needed)
     module = build(num_train=99)
     module.trainer = SimpleNamespace(local_rank=0, global_rank=6, world_size=9, num_devices=num_devices)

@@ -52,7 +52,6 @@ class ResNetCIFAR(Backbone):
             raise ValueError(f"ResNetCIFAR: got shortcut={shortcut!r}, expected 'A' or 'B'")
         if in_channels < 1:
             raise ValueError(f"ResNetCIFAR: got in_channels={in_channels}, expected at least 1")
-        self.depth = depth
         self.in_channels = in_channels
         self.out_features = 64
         self.stem = nn.Sequential(_conv3x3(in_channels, 16), nn.BatchNorm2d(16), nn.ReLU())
@@ -66,17 +65,14 @@ class ResNetCIFAR(Backbone):
         """Return the feature map of each image."""
         return self.blocks(self.stem(x))
 
-    def extra_repr(self) -> str:
-        """Return the depth."""
-        return f"depth={self.depth}"
-
 
 class _Block(nn.Module):
     """Two convolutions and a shortcut; a block with more channels halves the size."""
 
     def __init__(self, in_channels: int, channels: int, shortcut: Literal["A", "B"]) -> None:
         super().__init__()
-        stride = 1 if in_channels == channels else 2
+        self.new_channels = channels - in_channels
+        stride = 2 if self.new_channels else 1
         self.residual = nn.Sequential(
             _conv3x3(in_channels, channels, stride),
             nn.BatchNorm2d(channels),
@@ -84,27 +80,18 @@ class _Block(nn.Module):
             _conv3x3(channels, channels),
             nn.BatchNorm2d(channels),
         )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride == 2:
-            self.shortcut = (
-                _SubsampleAndPad(channels - in_channels)
-                if shortcut == "A"
-                else nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.residual(x) + self.shortcut(x))
-
-
-class _SubsampleAndPad(nn.Module):
-    """Shortcut A: every second pixel, and zeros for the new channels."""
-
-    def __init__(self, new_channels: int) -> None:
-        super().__init__()
-        self.new_channels = new_channels
+        self.shortcut: nn.Sequential | None = None
+        if self.new_channels and shortcut == "B":
+            convolution = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(channels))
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.new_channels))
+        shortcut = x
+        if self.shortcut is not None:
+            shortcut = self.shortcut(x)
+        elif self.new_channels:  # shortcut A: every second pixel, and zeros for the new channels
+            shortcut = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.new_channels))
+        return torch.relu(self.residual(x) + shortcut)
 
 
 def _conv3x3(in_channels: int, channels: int, stride: int = 1) -> nn.Conv2d:

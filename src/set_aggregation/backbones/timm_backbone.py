@@ -1,17 +1,16 @@
 """Any network of timm as a backbone."""
 
+from contextlib import suppress
 from typing import Any
 
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from set_aggregation.backbones.base import Backbone
-from set_aggregation.backbones.layout import Layout, as_feature_map, build_errors, layout_of
+from set_aggregation.backbones.base import ForeignBackbone, build_errors
 from set_aggregation.pooling.inputs import example_images
 
 
-class TimmBackbone(Backbone):
+class TimmBackbone(ForeignBackbone):
     r"""The feature map of a network of `timm <https://github.com/huggingface/pytorch-image-models>`_.
 
     Tokens, such as those of a vision transformer, become a map again; class tokens are left out.
@@ -56,33 +55,17 @@ class TimmBackbone(Backbone):
         with build_errors("TimmBackbone", "timm", "timm", name, "pretrained false"):
             import timm
 
-            self.network: nn.Module = timm.create_model(name, num_classes=0, **arguments)
-        self.network.eval()  # otherwise the trial run would change its running statistics
-        self.takes_one = out_index is not None  # features_only gives a list
-        images = example_images(self.network, image_size)
-        try:
-            if out_index is None:
+            self.network = timm.create_model(name, num_classes=0, **arguments)
+        if out_index is None:
+            with suppress(AssertionError, AttributeError, RuntimeError, TypeError):  # refused after the trial run
                 # Layers between pooling and classifier, such as the LayerNorm of ConvNeXt, then act on each element.
-                self.network.reset_classifier(0, "")  # type: ignore[operator]
-            with torch.no_grad():
-                features = self._features(images)
-            layout = layout_of(features.shape, (images.shape[2], images.shape[3]))
-        except (AssertionError, AttributeError, RuntimeError, TypeError):  # a layer after the pooling needs a vector
-            layout = None
-        if layout is None:
-            raise ValueError(
-                f"TimmBackbone: got {name}, which gives neither a feature map (B, D, h, w) nor tokens (B, N, D) "
-                "without its pooling; name another out_index or another network"
-            )
-        self.network.train()
-        self.layout: Layout = layout
+                self.network.reset_classifier(0, "")
+        self.takes_one = out_index is not None  # features_only gives a list
         self.num_prefix_tokens = getattr(self.network, "num_prefix_tokens", 0)
-        self.out_features = features.shape[1 if layout == "BDhw" else -1]
+        images = example_images(self.network, image_size)
+        self.find_layout(images, name, "name another out_index or another network")
 
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Compute the feature map of each image."""
-        return as_feature_map(self._features(x), self.layout, (x.shape[2], x.shape[3]), self.num_prefix_tokens)
-
-    def _features(self, x: Tensor) -> Tensor:
-        features = self.network(x)
+    def features(self, x: Float[Tensor, "B C H W"]) -> Tensor:
+        """Return the features of the network."""
+        features: Tensor = self.network(x)
         return features[0] if self.takes_one else features

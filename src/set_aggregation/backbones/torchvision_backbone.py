@@ -4,13 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from set_aggregation.backbones.base import Backbone
-from set_aggregation.backbones.layout import Layout, as_feature_map, build_errors, layout_of
+from set_aggregation.backbones.base import ForeignBackbone, build_errors
 from set_aggregation.pooling.inputs import example_images
 from set_aggregation.pooling.reduction import matches
 
 
-class TorchvisionBackbone(Backbone):
+class TorchvisionBackbone(ForeignBackbone):
     r"""The feature map of a network of `torchvision <https://pytorch.org/vision/stable/models.html>`_.
 
     Made by torchvision's ``create_feature_extractor``, which drops the layers after the map. The tokens of a vision
@@ -46,6 +45,7 @@ class TorchvisionBackbone(Backbone):
         named = name if weights is None else f"{name} with weights {weights}"
         with build_errors("TorchvisionBackbone", "torchvision", "train", named, "weights null"):
             from torchvision.models import get_model
+            from torchvision.models.feature_extraction import create_feature_extractor
 
             model = get_model(name, weights=weights)
         if in_channels != 3:
@@ -56,44 +56,28 @@ class TorchvisionBackbone(Backbone):
             raise ValueError(
                 f"TorchvisionBackbone: got {name}, which has no global pooling; give the layer, such as features"
             )
-        self.network = _extractor(model, [source]).eval()
-        with torch.no_grad():
-            (features,) = self.network(images).values()
-        self.network.train()
-        layout = layout_of(features.shape, (images.shape[2], images.shape[3]))
-        if layout is None:
+        try:
+            self.network = create_feature_extractor(model, [source])
+        except ValueError as error:
             raise ValueError(
-                f"TorchvisionBackbone: got layer {layer} of {name}, whose output {tuple(features.shape)} is neither a "
-                "feature map (B, D, h, w) nor tokens (B, N, D); name another"
-            )
-        self.layout: Layout = layout
-        self.num_prefix_tokens = 1 if layout == "BND" and hasattr(model, "class_token") else 0
-        self.out_features = features.shape[1 if layout == "BDhw" else -1]
+                f"TorchvisionBackbone: got layer {layer}, which a {type(model).__name__} does not have; expected the "
+                f"name of a module, such as {next(iter(dict(model.named_children())))}"
+            ) from error
+        self.num_prefix_tokens = int(hasattr(model, "class_token"))
+        self.find_layout(images, f"layer {source} of {name}", "name another layer")
 
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Compute the feature map of each image."""
+    def features(self, x: Float[Tensor, "B C H W"]) -> Tensor:
+        """Return the features of the network."""
         (features,) = self.network(x).values()
-        return as_feature_map(features, self.layout, (x.shape[2], x.shape[3]), self.num_prefix_tokens)
-
-
-def _extractor(model: nn.Module, layers: list[str]) -> nn.Module:
-    from torchvision.models.feature_extraction import create_feature_extractor
-
-    try:
-        return create_feature_extractor(model, layers)
-    except ValueError as error:
-        raise ValueError(
-            f"TorchvisionBackbone: got layer {layers[0]}, which a {type(model).__name__} does not have; expected "
-            f"the name of a module, such as {next(iter(dict(model.named_children())))}"
-        ) from error
+        return features
 
 
 @torch.no_grad()
 def _pooled(model: nn.Module, images: Tensor) -> str | None:
     """Return the name of the value that a network in evaluation mode pools."""
-    from torchvision.models.feature_extraction import get_graph_node_names
+    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-    values = _extractor(model, get_graph_node_names(model)[1])(images)
+    values = create_feature_extractor(model, get_graph_node_names(model)[1])(images)
     prefix = {int(model.seq_length): 1} if hasattr(model, "class_token") else {}  # type: ignore[arg-type]
     found = matches(values.items(), prefix)
     return found[-1].source if found else None
@@ -101,11 +85,7 @@ def _pooled(model: nn.Module, images: Tensor) -> str | None:
 
 @torch.no_grad()
 def _set_in_channels(model: nn.Module, in_channels: int) -> None:
-    """Replace the first convolution by one for images of another number of channels."""
-    name, first = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
-    arguments = {each: getattr(first, each) for each in ("kernel_size", "stride", "padding", "dilation")}
-    new = nn.Conv2d(in_channels, first.out_channels, bias=first.bias is not None, **arguments)
-    new.weight.copy_(first.weight.mean(1, keepdim=True).expand_as(new.weight) * first.in_channels / in_channels)
-    if first.bias is not None and new.bias is not None:
-        new.bias.copy_(first.bias)
-    model.set_submodule(name, new)
+    """Change the first convolution for images of another number of channels."""
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    weight = first.weight.mean(1, keepdim=True) * (first.in_channels / in_channels)
+    first.in_channels, first.weight = in_channels, nn.Parameter(weight.repeat(1, in_channels, 1, 1))

@@ -59,9 +59,20 @@ class LearningCurves(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, log and plot, unless the last plot is too recent."""
-        epochs = trainer.current_epoch + 1
+        started, epochs = time.perf_counter(), trainer.current_epoch + 1
         if self.every_n_epochs and (epochs % self.every_n_epochs == 0 or epochs == trainer.max_epochs):
-            self._log(trainer, pl_module, epochs)
+            values: dict[str, float] = {}
+            for split in ("train", "test"):
+                loss, accuracy = self._measure(trainer, pl_module, split)
+                values |= {f"curve/{split}_accuracy": accuracy, f"curve/{split}_loss": loss}
+            values["curve/gap"] = values["curve/train_accuracy"] - values["curve/test_accuracy"]
+            if self._validated_at == trainer.global_step:
+                for name in ("accuracy", "loss"):
+                    values[f"curve/val_{name}"] = float(trainer.callback_metrics[f"val/{name}"])
+            # The values are the same on all ranks; the maximum keeps them, a mean would round them.
+            pl_module.log_dict(values, sync_dist=True, reduce_fx="max")
+            self.history.append({"epoch": epochs, "step": trainer.global_step, **values})
+            self.seconds += time.perf_counter() - started
         if time.perf_counter() >= self._next_plot:
             self._plot(trainer)
 
@@ -69,22 +80,6 @@ class LearningCurves(Callback):
         """Plot the last epochs, and release the loaders and their worker processes."""
         self._plot(trainer)
         self._loaders.clear()
-
-    def _log(self, trainer: Trainer, pl_module: LightningModule, epochs: int) -> None:
-        started = time.perf_counter()
-        values: dict[str, float] = {}
-        for split in ("train", "test"):
-            loss, accuracy = self._measure(trainer, pl_module, split)
-            values |= {f"curve/{split}_accuracy": accuracy, f"curve/{split}_loss": loss}
-        values["curve/gap"] = values["curve/train_accuracy"] - values["curve/test_accuracy"]
-        if self._validated_at == trainer.global_step:
-            for name in ("accuracy", "loss"):
-                values[f"curve/val_{name}"] = float(trainer.callback_metrics[f"val/{name}"])
-        for name, value in values.items():
-            # The value is the same on all ranks; the maximum keeps it, a mean would round it.
-            pl_module.log(name, value, sync_dist=True, reduce_fx="max")
-        self.history.append({"epoch": epochs, "step": trainer.global_step, **values})
-        self.seconds += time.perf_counter() - started
 
     def _plot(self, trainer: Trainer) -> None:
         """Replace the figure atomically; if it cannot be written, warn once."""

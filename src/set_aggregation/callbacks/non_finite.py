@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from set_aggregation.data import ResolutionBatchSampler
+from set_aggregation.data.splits import some_of
 from set_aggregation.runs.checkpoint import LAST
-
-_NAMED = 5  # images in the message
 
 
 class NonFinite(Callback):
@@ -96,6 +95,4 @@ class NonFinite(Callback):
             row = {"step": number, "epoch": trainer.current_epoch + 1, "rank": rank, "training_images": images}
             with (self.folder / "non_finite.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
-        more = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
-        where = f" of rank {rank}" if trainer.world_size > 1 else ""
-        return f"training images {', '.join(map(str, images[:_NAMED]))}{more}{where}"
+        return f"training images {some_of(images, most=5)}" + (f" of rank {rank}" if trainer.world_size > 1 else "")

@@ -23,13 +23,15 @@ def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: 
     if unknown := _search(r"(?:unrecognized arguments: --|does not accept option ')([\w.+]+)", message):
         return f"got {unknown}, which is not an option{_suggestion(unknown, option_names(parser))}"
     name = _search(
-        r"(?:Expected a dot import path string|path format|is abstract\n.*Given value): (\S+)", message, re.S
+        r"(?:a dot import path string|path format|(?:is abstract|to a subclass)(?s:.*)Given value): (\S+)", message
     )
     if key in parts and name:
         known = sorted(cls.__name__ for cls in _concrete(parts[key]))
+        is_dataset = key == "data" and "to a subclass" in message
+        hint = f"; a data set of torch: --data TorchDataset --data.train {name}" if is_dataset else ""
         return (
             f"got {key} {name}, expected one of {', '.join(known)}, a class path or an existing YAML file"
-            f"{_suggestion(name, known)}"
+            f"{_suggestion(name, known) or hint}"
         )
     if refused := _search(r"Option '(\w+)' is not accepted", message):
         class_name = _search(r"class_path[=' ]+[\w.]*?(\w+)'", message)

@@ -1,7 +1,7 @@
 """Base class of the data modules: batches of images of one size, augmented and converted on the device."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, get_args
 
 import numpy as np
@@ -21,8 +21,6 @@ _PARTS = {"fit": ("train", "val", "test"), "validate": ("val",), "test": ("test"
 
 class SizedImages(Protocol):
     """A map-style data set of images that reads whole batches of images of one size."""
-
-    image_sizes: list[Size]
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -86,9 +84,10 @@ class ImageDataModule(LightningDataModule, ABC):
         self.augment = augment
         self.mix: Mix | None = mix
         self.parts: dict[str, SizedImages] = {}  # the data sets "train", "val" and "test" that are set up
+        self.image_sizes: dict[str, list[Size]] = {}  # the sizes of their images, ascending
         self._training: ResolutionBatchSampler | None = None
         self._sampler_state: dict[str, Any] | None = None
-        self._statistics: Tensor | None = None
+        self._statistics: dict[torch.device, Tensor] = {}  # mean and standard deviation
 
     @abstractmethod
     def load_parts(self, names: Sequence[str]) -> Mapping[str, SizedImages]:
@@ -96,21 +95,16 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Load the parts that a stage needs; each part is loaded once."""
-        missing = [part for part in _PARTS[stage] if part not in self.parts]
-        if missing:
-            self.parts |= self.load_parts(missing)
-            for images in self.parts.values():  # refuses impossible batches before training
-                ResolutionBatchSampler(images.sizes, **self._batching())
+        if missing := [part for part in _PARTS[stage] if part not in self.parts]:
+            for part, images in self.load_parts(missing).items():
+                sampler = ResolutionBatchSampler(images.sizes, **self._batching())  # refuses impossible batches now
+                self.parts[part] = images
+                self.image_sizes[part] = [(h, w) for h, w in sampler.sizes.tolist()]
 
     @property
     def title(self) -> str:
         """Name of the data in tables of runs; accuracies with the same title are comparable."""
         return type(self).__name__
-
-    @property
-    def image_sizes(self) -> dict[str, list[Size]]:
-        """The sizes of the images of each part that is set up."""
-        return {part: images.image_sizes for part, images in self.parts.items()}
 
     @property
     def image_description(self) -> dict[str, Any]:
@@ -189,18 +183,15 @@ class ImageDataModule(LightningDataModule, ABC):
         is_training = self.trainer is not None and self.trainer.lightning_module.training
         if self.augment and is_training:
             images = random_crop_and_flip(images, self.flip)
-        statistics: Sequence[Tensor] = ()
-        if self.normalize:
-            if self._statistics is None or self._statistics.device != images.device:  # a copy would wait for the device
-                self._statistics = torch.tensor([self.mean, self.std], device=images.device)
-            statistics = self._statistics.unbind()
-        images = to_float(images, *statistics)
+        if self.normalize and images.device not in self._statistics:  # once: a copy waits for the device
+            self._statistics[images.device] = torch.tensor([self.mean, self.std], device=images.device)
+        images = to_float(images, *(self._statistics[images.device] if self.normalize else ()))
         if self.mix is not None and is_training:
             return build_mix(self.mix, self.num_classes)(images, *labels)
         return images, *labels
 
-    def _training_sampler(self, seed: int) -> ResolutionBatchSampler:
-        return ResolutionBatchSampler(self.parts["train"].sizes, seed=seed, **self._batching())
+    def _training_sampler(self, seed: int, sampler: Iterable[int] | None = None) -> ResolutionBatchSampler:
+        return ResolutionBatchSampler(self.parts["train"].sizes, seed=seed, sampler=sampler, **self._batching())
 
     def _batching(self) -> dict[str, Any]:
         """Return the arguments of a sampler that concern the size of batches and the ranks."""

@@ -43,7 +43,8 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         rank: index of this process; None asks ``torch.distributed`` at each iteration, 0 if not initialised.
         num_replicas: number of processes; None asks ``torch.distributed`` at each iteration, 1 if not initialised.
         sampler: draws the indices of an epoch, such as ``torch.utils.data.WeightedRandomSampler``; None takes each
-            image once. It runs with torch's generator seeded by (seed, epoch); do not give it a generator of its own.
+            image once. Its ``set_epoch``, if it has one, is called, and torch's generator is seeded by (seed, epoch);
+            do not give it a generator of its own.
 
     Raises:
         ValueError: an argument out of its range.
@@ -69,17 +70,18 @@ class ResolutionBatchSampler(Sampler[list[int]]):
     ) -> None:
         one_of_them = (batch_size is None) != (max_pixels_per_batch is None)
         _check(one_of_them, f"{batch_size=} and {max_pixels_per_batch=}", "one of them")
+        limits = {"batch_size": batch_size, "max_pixels_per_batch": max_pixels_per_batch, "num_replicas": num_replicas}
+        for name, value in {**limits, "rank": rank, "seed": seed}.items():
+            minimum = 1 if name in limits else 0
+            fine = value is None or (isinstance(value, int | np.integer) and value >= minimum)
+            _check(fine, f"{name}={value!r}", f"a whole number of at least {minimum}")
         _check(remainder in get_args(Remainder), f"{remainder=}", "'drop', 'pad' or 'keep'")
-        self._given = (
-            None if rank is None else _integer("rank", rank, 0),
-            None if num_replicas is None else _integer("num_replicas", num_replicas, 1),
-        )
+        self._ranks = rank, num_replicas
         self.sizes, self._groups = _group(sizes)
         pixels = self.sizes.prod(1)
-        if batch_size is not None:
-            batch_sizes = np.full(len(pixels), _integer("batch_size", batch_size, 1))
-        else:
-            batch_sizes = _integer("max_pixels_per_batch", max_pixels_per_batch, 1) // pixels
+        batch_sizes = np.full(len(pixels), batch_size)
+        if max_pixels_per_batch is not None:
+            batch_sizes = max_pixels_per_batch // pixels
             h, w = self.sizes[pixels.argmax()]
             expected = f"at least the {h * w} pixels of an image of {h}x{w}"
             _check(batch_sizes.all(), f"{max_pixels_per_batch=}", expected)
@@ -90,18 +92,15 @@ class ResolutionBatchSampler(Sampler[list[int]]):
                 stacklevel=2,
             )
         self._wrapped = sampler
-        self._loaded: tuple[EpochPlan, int] | None = None  # a plan of which no batch was taken since it was loaded
         self._by_size = np.argsort(self._groups, kind="stable")  # the images of an epoch, sorted by size
         self._plan = EpochPlan(
-            num_samples=tuple(np.bincount(self._groups).tolist()),
-            batch_sizes=tuple(batch_sizes.tolist()),
+            num_samples=np.bincount(self._groups).tolist(),
+            batch_sizes=batch_sizes.tolist(),
             shuffle=shuffle,
             drop_last=drop_last,
             remainder=remainder,
-            seed=_integer("seed", seed, 0),
-            epoch=0,
-            start=(0,) * len(pixels),
-            num_replicas=1,
+            seed=int(seed),
+            start=[0] * len(pixels),
         )
         self._begin(self._plan.seed, 0)
 
@@ -112,7 +111,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order; Lightning calls this before each epoch. The epoch of a state just loaded is continued."""
-        if _integer("epoch", epoch, 0) != self.epoch:
+        if epoch != self.epoch:
             self._begin(self._plan.seed, epoch)
 
     @property
@@ -131,10 +130,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the batches of this rank: of a whole epoch, or those that remain after ``load_state_dict``."""
-        if self._loaded is None:
-            self._plan, self._num_batches = self._whole(), 0
-        else:
-            self._resume(*self._loaded)
+        self._resume(*(self._loaded or (self._whole(), 0)))
         self._loaded = None
         for batch in self._plan.batches()[self._num_batches :]:
             self._num_batches += 1
@@ -152,9 +148,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
                 with another number of ranks). None counts the batches that were yielded; worker processes of a data
                 loader fetch more than were used, so give the number then.
         """
-        plan = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self._plan).items()}
-        del plan["rank"]
-        return {**plan, "num_batches": self._num_batches if num_batches is None else num_batches}
+        return {**asdict(self._plan), "num_batches": self._num_batches if num_batches is None else num_batches}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume the position of another sampler of the same data: the next iteration yields the remaining batches.
@@ -165,30 +159,40 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         Raises:
             ValueError: the state has other data or another kind of plan, or other ranks with ``remainder="keep"``.
         """
-        values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
-        num_batches = values.pop("num_batches")
-        past = EpochPlan(**values)
+        past = EpochPlan(**{name: value for name, value in state.items() if name != "num_batches"})
         self._begin(past.seed, past.epoch)
         for name in ("num_samples", "shuffle", "drop_last", "remainder"):
             of_state, own = getattr(past, name), getattr(self._plan, name)
             _check(of_state == own, f"a state of {name}={of_state}", f"{own}")
-        self._resume(past, num_batches)
-        self._loaded = past, num_batches
+        self._loaded = past, state["num_batches"]
+        self._resume(*self._loaded)
 
     def _begin(self, seed: int, epoch: int) -> None:
-        """Plan an epoch from its start."""
-        num_samples = self._draw(seed, epoch)
+        """Plan an epoch from its start, with the images that the wrapped sampler draws."""
+        num_samples = self._plan.num_samples
+        if self._wrapped is not None:
+            if hasattr(self._wrapped, "set_epoch"):
+                self._wrapped.set_epoch(epoch)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0]))
+                indices = np.array(list(self._wrapped), dtype=np.int64)
+            inside = len(indices) > 0 and indices.min() >= 0 and indices.max() < len(self._groups)
+            _check(inside, "a sampler of no indices or of others", f"indices from 0 to {len(self._groups) - 1}")
+            groups = self._groups[indices]
+            self._by_size = indices[np.argsort(groups, kind="stable")]
+            num_samples = np.bincount(groups, minlength=len(self.sizes)).tolist()
         self._plan = replace(self._whole(), seed=seed, epoch=epoch, num_samples=num_samples)
-        self._num_batches, self._loaded = 0, None
+        self._num_batches = 0
+        self._loaded: tuple[EpochPlan, int] | None = None  # a plan of which no batch was taken since it was loaded
 
     def _resume(self, past: EpochPlan, num_batches: int) -> None:
         """Plan the rest of an epoch, of which some batches of a plan are used."""
         plan = self._whole()
         if (past.num_replicas, past.batch_sizes) == (plan.num_replicas, plan.batch_sizes):
-            self._plan, self._num_batches = replace(past, rank=plan.rank), num_batches
+            self._plan, self._num_batches = replace(plan, start=past.start), num_batches
             return
-        got = f"a state of num_replicas={past.num_replicas} and batches of {list(past.batch_sizes)}"
-        expected = f"{plan.num_replicas} and {list(plan.batch_sizes)} with remainder='keep'"
+        got = f"a state of num_replicas={past.num_replicas} and batches of {past.batch_sizes}"
+        expected = f"{plan.num_replicas} and {plan.batch_sizes} with remainder='keep'"
         _check(plan.remainder != "keep", got, expected)
         self._plan, self._num_batches = replace(plan, start=past.used(num_batches)), 0
 
@@ -196,22 +200,9 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         """Return the plan of the whole epoch, for the ranks of ``torch.distributed`` if none were given."""
         in_use = torch.distributed.is_available() and torch.distributed.is_initialized()
         now = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if in_use else (0, 1)
-        rank, num = (own if given is None else given for given, own in zip(self._given, now, strict=True))
+        rank, num = (own if given is None else given for given, own in zip(self._ranks, now, strict=True))
         _check(rank < num, f"{rank=}", f"less than num_replicas={num}")
-        return replace(self._plan, start=(0,) * len(self.sizes), rank=rank, num_replicas=num)
-
-    def _draw(self, seed: int, epoch: int) -> tuple[int, ...]:
-        """Draw the images of an epoch from the wrapped sampler, and return the number of images of each size."""
-        if self._wrapped is None:
-            return self._plan.num_samples
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0]))
-            indices = np.array(list(self._wrapped), dtype=np.int64)
-        inside = len(indices) > 0 and indices.min() >= 0 and indices.max() < len(self._groups)
-        _check(inside, "a sampler of no indices or of others", f"indices from 0 to {len(self._groups) - 1}")
-        groups = self._groups[indices]
-        self._by_size = indices[np.argsort(groups, kind="stable")]
-        return tuple(np.bincount(groups, minlength=len(self.sizes)).tolist())
+        return replace(self._plan, start=[0] * len(self.sizes), rank=rank, num_replicas=num)
 
 
 def _group(sizes: Sequence[tuple[int, int]] | NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -225,12 +216,6 @@ def _group(sizes: Sequence[tuple[int, int]] | NDArray[np.integer[Any]]) -> tuple
     # Sorting one number per pair is many times faster than sorting pairs.
     keys, groups = np.unique(pairs[:, 0] << 32 | pairs[:, 1], return_inverse=True)
     return np.stack((keys >> 32, keys & (2**32 - 1)), axis=1), groups
-
-
-def _integer(name: str, value: Any, minimum: int) -> int:
-    fine = isinstance(value, int | np.integer) and value >= minimum
-    _check(fine, f"{name}={value!r}", f"a whole number of at least {minimum}")
-    return int(value)
 
 
 def _check(fine: Any, got: str, expected: str) -> None:

@@ -21,15 +21,15 @@ class EpochPlan:
     the share of a rank is cut into batches.
     """
 
-    num_samples: tuple[int, ...]  # of each size
-    batch_sizes: tuple[int, ...]  # the largest of each size
+    num_samples: list[int]  # of each size
+    batch_sizes: list[int]  # the largest of each size
     shuffle: bool
     drop_last: bool
     remainder: Remainder
     seed: int
-    epoch: int
-    start: tuple[int, ...]  # number of images of each size that an earlier plan of this epoch has used
-    num_replicas: int
+    start: list[int]  # number of images of each size that an earlier plan of this epoch has used
+    epoch: int = 0
+    num_replicas: int = 1
     rank: int = 0
 
     def __len__(self) -> int:
@@ -38,16 +38,21 @@ class EpochPlan:
 
     def batches(self) -> list[NDArray[np.int64]]:
         """Return the batch of each step, as positions among the images sorted by size."""
-        by_size = [batch for size in range(len(self.start)) for batch in self._batches_of(size)]
-        place = np.argsort(np.argsort(self._order(), kind="stable"))
-        return [by_size[i] for i in place.tolist()]
+        of_sizes = []
+        for size, num in enumerate(self.num_samples):
+            share = self._share(size)
+            places = np.arange(share.start, share.stop, share.step) % num  # "pad" wraps around
+            if self.shuffle:
+                places = permuted(places, num, np.random.SeedSequence(self._words(), spawn_key=(size,)))
+            of_sizes.append(iter(np.split(places + sum(self.num_samples[:size]), self._ends(size))))
+        return [next(of_sizes[size]) for size in self._order().tolist()]
 
-    def used(self, num_batches: int) -> tuple[int, ...]:
+    def used(self, num_batches: int) -> list[int]:
         """Return how many images of each size all ranks together have used after some steps, ``start`` included."""
         steps = np.bincount(self._order()[:num_batches], minlength=len(self.start))
         lengths = [int(self._ends(size)[num - 1]) if num else 0 for size, num in enumerate(steps.tolist())]
-        used = np.minimum(np.add(self.start, np.multiply(lengths, self.num_replicas)), self.num_samples)
-        return tuple(used.tolist())
+        used = np.add(self.start, np.multiply(lengths, self.num_replicas))
+        return list(np.minimum(used, self.num_samples).tolist())
 
     def _order(self) -> NDArray[np.int64]:
         """Return the index of the size of each step."""
@@ -56,13 +61,6 @@ class EpochPlan:
         if self.shuffle:
             np.random.default_rng(self._words(*self.start)).shuffle(order)
         return order
-
-    def _batches_of(self, size: int) -> list[NDArray[np.int64]]:
-        num, share = self.num_samples[size], self._share(size)
-        places = np.arange(share.start, share.stop, share.step) % num  # "pad" wraps around
-        if self.shuffle:
-            places = permuted(places, num, np.random.SeedSequence(self._words(), spawn_key=(size,)))
-        return np.split(places + sum(self.num_samples[:size]), self._ends(size))[:-1]
 
     def _share(self, size: int) -> range:
         """Return the positions of the images of this rank."""
@@ -104,23 +102,16 @@ def permuted(places: NDArray[np.int64], num: int, seed: np.random.SeedSequence) 
     keys = seed.generate_state(_ROUNDS, np.uint64).astype(np.uint64)  # for the type checker
     # The smallest square that holds all, so that few entries need another pass.
     side = np.uint64(math.isqrt(num - 1) + 1)
-    found = _feistel(places.astype(np.uint64), side, keys)
-    outside = np.flatnonzero(found >= num)
+    found, outside = places.astype(np.uint64), np.arange(len(places))
     while len(outside):
-        found[outside] = _feistel(found[outside], side, keys)
+        left, right = np.divmod(found[outside], side)
+        for key in keys:
+            # The finaliser of SplitMix64: each input bit changes about half of the output bits.
+            hashed = right ^ key
+            hashed = (hashed ^ (hashed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            hashed = (hashed ^ (hashed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            hashed ^= hashed >> np.uint64(31)
+            left, right = right, (left + hashed % side) % side
+        found[outside] = left * side + right
         outside = outside[found[outside] >= num]
     return found.astype(np.int64)
-
-
-def _feistel(values: NDArray[np.uint64], side: np.uint64, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    left, right = np.divmod(values, side)
-    for key in keys:
-        left, right = right, (left + _hashed(right ^ key) % side) % side
-    return left * side + right
-
-
-def _hashed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Apply the finaliser of SplitMix64: each input bit changes about half of the output bits."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

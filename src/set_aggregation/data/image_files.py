@@ -160,9 +160,15 @@ def _eight_bits(image: Image.Image, opened: Image.Image, white: float | None) ->
     """Scale 16- and 32-bit integers and floats, which Pillow would clip, to bytes, and convert other special modes."""
     if image.mode[0] in "IF":
         values = np.nan_to_num(np.asarray(image).astype(np.float64))
-        white = _stated_white(opened) or white or _default_white(opened.mode, values)
-        scaled = values * (255 / white)
-        return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8))
+        if (white := _stated_white(opened) or white) is None:
+            white, largest = (1.0 if opened.mode == "F" else 65535.0), float(values.max(initial=0))
+            if largest > white * _EXCESS or 0 < largest < white / 15:
+                warnings.warn(  # Python shows equal warnings once
+                    f"an image of more than 8 bits does not state its range; {white:g} is taken for white and its "
+                    "values do not fit; convert the files to 8 bits or to the full range",
+                    stacklevel=2,
+                )
+        return Image.fromarray((values * (255 / white)).round().clip(0, 255).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:  # Pillow would warn
         return image.convert("RGBA")
     return image.convert("RGB") if image.mode == "LAB" else image  # Pillow converts it to nothing else
@@ -178,16 +184,3 @@ def _stated_white(image: Image.Image) -> float | None:
     if bits % 8:  # 16 bits may hold 10
         return 2.0**bits - 1
     return 65535.0 if image.format == "PPM" else None  # Pillow scales PGM files by the maximum that they state
-
-
-def _default_white(mode: str, values: NDArray[np.float64]) -> float:
-    """Return the largest value of a type, and warn if the values do not fit it."""
-    white = 1.0 if mode == "F" else 65535.0
-    largest = float(values.max(initial=0))
-    if largest > white * _EXCESS or 0 < largest < white / 15:
-        warnings.warn(  # Python shows equal warnings once
-            f"an image of more than 8 bits does not state its range; {white:g} is taken for white and its values do "
-            "not fit; convert the files to 8 bits or to the full range",
-            stacklevel=2,
-        )
-    return white

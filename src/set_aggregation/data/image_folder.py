@@ -1,6 +1,7 @@
 """Image files of any size: a folder per class, or a folder with a table of labels."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,34 +16,23 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from set_aggregation.data.base import ImageDataModule
 from set_aggregation.data.image_files import guess_white, read_images, sizes_of_files
-from set_aggregation.data.image_set import Size
 from set_aggregation.data.size_buckets import choose_buckets
-from set_aggregation.data.splits import hold_out, read_folders, read_table
+from set_aggregation.data.splits import hold_out, read_folders, read_table, some_of
 from set_aggregation.data.transforms import imagenet_statistics
 
-_NAMED = 10  # files named in a message
 
-
+@dataclass(eq=False)
 class FileSet(Dataset[tuple[Tensor, Tensor]]):
     """Image files with labels and the size (height, width) to which each is resized.
 
     ``white`` is the value of white in images of more than 8 bits that do not state it.
     """
 
-    def __init__(
-        self,
-        files: Sequence[Path],
-        sizes: NDArray[np.int64],
-        in_channels: int,
-        labels: Int[Tensor, "N"],
-        white: float | None = None,
-    ) -> None:
-        self.files = files
-        self.sizes = sizes
-        self.in_channels = in_channels
-        self.labels = labels
-        self.white = white
-        self.image_sizes: list[Size] = [(h, w) for h, w in np.unique(sizes, axis=0).tolist()]
+    files: Sequence[Path]
+    sizes: NDArray[np.int64]
+    in_channels: int
+    labels: Int[Tensor, "N"]
+    white: float | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -128,16 +118,12 @@ class ImageFolder(ImageDataModule):
         self._check(unreadable in ("stop", "skip"), f"{unreadable=}", "'stop' or 'skip'")
         self._check(white is None or white > 0, f"{white=}", "more than 0")
         self.root = Path(root).expanduser()
-        self.labels = None if labels is None else Path(labels).expanduser()
-        self._found = read_folders(self.root) if self.labels is None else read_table(self.root, self.labels)
+        self._found = read_folders(self.root) if labels is None else read_table(self.root, Path(labels))
         self.class_names = tuple(sorted({name for _, name in self._found["train"]}))
         self.num_classes = len(self.class_names)
         self.max_side = max_side
-        self.num_buckets = num_buckets
-        self.max_aspect_change = max_aspect_change
-        self.max_enlargement = max_enlargement
-        self.val_fraction = val_fraction
-        self.test_fraction = test_fraction
+        self.bounds = num_buckets, max_aspect_change, max_enlargement
+        self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
         self.in_channels = in_channels
         self.unreadable = unreadable
@@ -151,13 +137,12 @@ class ImageFolder(ImageDataModule):
         own_sizes, unreadable = sizes_of_files(every, decode=self.unreadable == "skip")
         if unreadable:
             named = [f"{file} ({reason})" for file, reason in unreadable.items()]
-            message = f"{len(named)} of {len(every)} files that cannot be read: {_first(named)}"
+            message = f"{len(named)} of {len(every)} files that cannot be read: {some_of(named)}"
             expected = "images; repair or remove the files, or skip them with --data.unreadable skip"
             self._check(self.unreadable == "skip", message, expected)
             rank_zero_warn(f"leaving out {message}", category=UserWarning)
         readable = {part: [pair for pair in pairs if pair[0] in own_sizes] for part, pairs in self._found.items()}
-        fractions = {"val": self.val_fraction, "test": self.test_fraction}
-        parts = hold_out(readable, self.class_names, fractions, self.split_seed)
+        parts = hold_out(readable, self.class_names, self.fractions, self.split_seed)
         files = [file for pairs in parts.values() for file, _ in pairs]
         if self.white is None and (white := guess_white(sorted(files))) is not None:
             self.white = white
@@ -166,13 +151,14 @@ class ImageFolder(ImageDataModule):
                 "all of them, guessed from their largest value; set --data.white if it is another"
             )
         own = np.array([own_sizes[file] for file in files])
-        if len(narrow := np.flatnonzero(own.max(1) > own.min(1) * self.max_side * self.max_aspect_change)):
+        _, max_change, _ = self.bounds
+        if narrow := np.flatnonzero(own.max(1) > own.min(1) * self.max_side * max_change).tolist():
+            named = [f"{files[i]} ({own[i, 0]}x{own[i, 1]})" for i in narrow]
             rank_zero_warn(
                 f"ImageFolder: {len(narrow)} images are too narrow for max_side={self.max_side} and change their "
-                f"aspect ratio by more than {self.max_aspect_change}: "
-                f"{_first([f'{files[i]} ({own[i, 0]}x{own[i, 1]})' for i in narrow])}"
+                f"aspect ratio by more than {max_change}: {some_of(named)}"
             )
-        sizes = choose_buckets(own, self.max_side, self.num_buckets, self.max_aspect_change, self.max_enlargement)
+        sizes = choose_buckets(own, self.max_side, *self.bounds)
         numbers = {name: number for number, name in enumerate(self.class_names)}
         sets = {}
         for part, pairs in parts.items():
@@ -187,8 +173,3 @@ class ImageFolder(ImageDataModule):
             num_workers = suggested_max_num_workers(1 if self.trainer is None else self.trainer.num_devices)
         options |= {"num_workers": num_workers, "persistent_workers": num_workers > 0}
         return super()._loader(images, sampler, pin_memory=torch.cuda.is_available(), **options)
-
-
-def _first(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

@@ -1,17 +1,20 @@
-"""Images of one or several sizes, in memory."""
+"""Images of one or several sizes in memory: reading batches, resizing, and drawing the size of each training image."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 Size = tuple[int, int]
+
+_IMAGES_AT_ONCE = 1000  # bounds the memory of the floating-point copy
 
 
 class ImageSet(Dataset[tuple[Tensor, Tensor]]):
@@ -37,17 +40,16 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         self._labels = list(labels)
         self._ends = list(accumulate(map(len, images)))
         self.device = self._images[0].device
-        self.image_sizes: list[Size] = [(part.shape[2], part.shape[3]) for part in images]  # of each tensor
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Height and width of each image."""
-        return np.repeat(np.array(self.image_sizes), [len(part) for part in self._images], axis=0)
+        return np.concatenate([np.full((len(part), 2), part.shape[2:]) for part in self._images])
 
     @property
     def num_bytes(self) -> int:
         """The memory of images and labels."""
-        return sum(part.nbytes for part in (*self._images, *self._labels))
+        return sum(part.untyped_storage().nbytes() for part in (*self._images, *self._labels))
 
     def move_to(self, device: torch.device) -> None:
         """Move images and labels to a device, which then makes the batches."""
@@ -70,3 +72,41 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         # images[rows] copies pixel by pixel; index_select on this layout copies whole images.
         batch = images.permute(0, 2, 3, 1).index_select(0, rows)  # B h w C
         return batch.permute(0, 3, 1, 2), labels.index_select(0, rows)
+
+
+def resize(images: UInt8[Tensor, "N C H W"], size: Size, antialias: bool = True) -> UInt8[Tensor, "N C h w"]:
+    """Resize images by bicubic interpolation, computed in floating point, rounded and clamped to 0 ... 255.
+
+    Example:
+        >>> resize(torch.full((1, 1, 2, 2), 7, dtype=torch.uint8), (1, 3)).tolist()
+        [[[[7, 7, 7]]]]
+    """
+    if images.shape[2:] == size:
+        return images
+    result = torch.empty((*images.shape[:2], *size), dtype=torch.uint8)
+    for part, resized in zip(torch.split(images, _IMAGES_AT_ONCE), torch.split(result, _IMAGES_AT_ONCE), strict=True):
+        smooth = F.interpolate(part.float(), size, mode="bicubic", antialias=antialias)
+        resized.copy_(smooth.round_().clamp_(0, 255))
+    return result
+
+
+class SizeSampler(Sampler[int]):
+    """Sampler of images that are in memory at every size: each at one size, drawn anew in each epoch."""
+
+    def __init__(self, num_images: int, num_sizes: int, seed: int) -> None:
+        self.num_images, self.num_sizes, self.seed = num_images, num_sizes, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the sizes of an epoch."""
+        self.epoch = epoch
+
+    def draw(self) -> list[NDArray[np.int64]]:
+        """Return the images that have each size: a random partition into parts of equal length."""
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_images)
+        return np.split(order, np.arange(1, self.num_sizes) * self.num_images // self.num_sizes)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the indices of the images, those of the first size first."""
+        for size, images in enumerate(self.draw()):
+            yield from (size * self.num_images + images).tolist()

@@ -1,7 +1,7 @@
 """Data sets that fit into memory, at one size or several."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from set_aggregation.data.base import ImageDataModule
 from set_aggregation.data.batch_sampler import ResolutionBatchSampler
-from set_aggregation.data.image_set import ImageSet, Size
-from set_aggregation.data.resizing import ResamplingBatchSampler, draw_sizes, resize
+from set_aggregation.data.image_set import ImageSet, Size, SizeSampler, resize
 from set_aggregation.data.splits import read_indices
 
 Split = Literal["official", "paper"]
@@ -108,10 +107,17 @@ class InMemoryImages(ImageDataModule):
     def load_parts(self, names: Sequence[str]) -> dict[str, ImageSet]:
         """Load, split and resize the images."""
         images, labels, num_official_test = self.load()
-        parts = self._split(len(images), num_official_test)
-        chosen = {part: torch.from_numpy(parts[part]) for part in names}
-        self._check_memory(sum(self._num_bytes(part, len(rows)) for part, rows in chosen.items()))
-        return {part: self._image_set(part, images[rows], labels[rows]) for part, rows in chosen.items()}
+        split = self._split(len(images), num_official_test)
+        parts = {part: self._at_sizes(part, split[part]) for part in names}
+        pixels = sum(h * w * len(rows) for at_sizes in parts.values() for (h, w), rows in at_sizes)
+        self._check_memory(pixels * self.in_channels)
+        return {
+            part: ImageSet(
+                [resize(images[rows], size, self.antialias) for size, rows in at_sizes],
+                [labels[rows] for _, rows in at_sizes],
+            )
+            for part, at_sizes in parts.items()
+        }
 
     @property
     def title(self) -> str:
@@ -133,10 +139,13 @@ class InMemoryImages(ImageDataModule):
         self._check(fine, f"{name}={sizes!r}", "different sizes, each a side or (height, width) in pixels")
         return sorted(pairs)
 
-    def _num_bytes(self, part: str, num: int) -> int:
+    def _at_sizes(self, part: str, rows: NDArray[np.int64]) -> list[tuple[Size, Tensor]]:
+        """Return which images of a part are in memory at each size."""
         sizes = self.train_sizes if part == "train" else self.sizes
-        total = num * self.in_channels * sum(h * w for h, w in sizes)
-        return total // len(sizes) if self._draws_sizes(part) else total
+        chosen = [rows] * len(sizes)
+        if part == "train" and self.is_resized and not self.resample:
+            chosen = [rows[drawn] for drawn in SizeSampler(len(rows), len(sizes), self.size_seed).draw()]
+        return [(size, torch.from_numpy(each)) for size, each in zip(sizes, chosen, strict=True)]
 
     def _check_memory(self, needed: int) -> None:
         """Refuse images that do not fit into memory before resizing them."""
@@ -148,43 +157,24 @@ class InMemoryImages(ImageDataModule):
         expected = f"at most the {available / 1e9:,.1f} GB that are free; use fewer images or fewer or smaller sizes"
         self._check(needed <= available, f"images that take {needed / 1e9:,.1f} GB of memory", expected)
 
-    def _draws_sizes(self, part: str) -> bool:
-        """Return whether each image of a part has one of the sizes, drawn when the part is made."""
-        return part == "train" and self.is_resized and not self.resample
-
-    def _image_set(self, part: str, images: UInt8[Tensor, "n C H W"], labels: Int[Tensor, "n"]) -> ImageSet:
-        sizes = self.train_sizes if part == "train" else self.sizes
-        rows: list[Any] = [slice(None)] * len(sizes)
-        if self._draws_sizes(part):
-            rows = [torch.from_numpy(each) for each in draw_sizes(len(images), len(sizes), self.size_seed)]
-        resized = [resize(images[each], size, self.antialias) for each, size in zip(rows, sizes, strict=True)]
-        return ImageSet(resized, [labels[each] for each in rows])
-
-    def _training_sampler(self, seed: int) -> ResolutionBatchSampler:
-        if not self.resample:
-            return super()._training_sampler(seed)
-        num_images = self.images_per_epoch
-        return ResamplingBatchSampler(self.train_sizes, num_images, self.size_seed, seed=seed, **self._batching())
+    def _training_sampler(self, seed: int, sampler: Iterable[int] | None = None) -> ResolutionBatchSampler:
+        if self.resample:
+            sampler = SizeSampler(self.images_per_epoch, len(self.train_sizes), self.size_seed)
+        return super()._training_sampler(seed, sampler)
 
     def _loader(self, images: Any, sampler: Sampler[list[int]], **options: Any) -> DataLoader[Any]:
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        if device.type != "cpu":
-            self._move_to(device)
+        elsewhere = [part for part in self.parts.values() if part.device != device]
+        if elsewhere and device.type != "cpu" and not self._stays_on_cpu:
+            needed, free = sum(part.num_bytes for part in elsewhere), free_memory(device)
+            self._stays_on_cpu = needed > free // 2
+            where = "stay in main memory; each batch is copied" if self._stays_on_cpu else f"move to {device}"
+            rank_zero_info(f"{needed / 1e6:,.0f} MB of images, {free / 1e6:,.0f} MB free on {device}: they {where}.")
+            for part in [] if self._stays_on_cpu else elsewhere:
+                part.move_to(device)
         # A batch in pinned memory is copied while the program and the accelerator continue.
         pins = device.type == "cuda" and any(part.device.type == "cpu" for part in self.parts.values())
         return super()._loader(images, sampler, pin_memory=pins, **options)
-
-    def _move_to(self, device: torch.device) -> None:
-        """Move the images to an accelerator if they fit."""
-        images = [part for part in self.parts.values() if part.device != device]
-        if not images or self._stays_on_cpu:
-            return
-        needed, free = sum(part.num_bytes for part in images), free_memory(device)
-        self._stays_on_cpu = needed > free // 2
-        where = "stay in main memory; each batch is copied" if self._stays_on_cpu else f"move to {device}"
-        rank_zero_info(f"{needed / 1e6:,.0f} MB of images, {free / 1e6:,.0f} MB free on {device}: they {where}.")
-        for part in [] if self._stays_on_cpu else images:
-            part.move_to(device)
 
     def _split(self, num: int, num_official_test: int) -> dict[str, NDArray[np.int64]]:
         """Return the indices of the images of each part."""

@@ -76,12 +76,10 @@ class _Group:
         members: NDArray[np.int64],
         sizes: NDArray[np.number[Any]],
         counts: NDArray[np.int64],
-        max_side: int,
-        tolerance: float,
-        max_enlargement: float,
+        *bounds: float,
     ) -> None:
-        self.members, self.sizes, self.counts = members, sizes, counts
-        self.bounds = max_side, tolerance, max_enlargement
+        self.members, self.sizes, self.counts, self.bounds = members, sizes, counts, bounds
+        max_side, tolerance, max_enlargement = bounds
         goals = sizes * np.minimum(1, max_side / sizes.max(1, keepdims=True))
         self.aspects, areas = np.log(sizes[:, 0] / sizes[:, 1]), np.log(goals.prod(1))
         low, high = self.aspects.min(), self.aspects.max()

@@ -16,7 +16,6 @@ from set_aggregation.data.image_files import images_below, is_hidden
 
 Parts = dict[str, list[tuple[Path, str]]]  # files and classes of each part
 
-_NAMED = 10  # files named in a message
 _NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -45,7 +44,7 @@ def read_folders(root: Path) -> Parts:
 def read_table(root: Path, table: Path) -> Parts:
     """Read files, classes and splits from a CSV file with the columns file, label and, optionally, split."""
     try:
-        with table.open(newline="", encoding="utf-8-sig") as lines:  # spreadsheets write a byte order mark
+        with table.expanduser().open(newline="", encoding="utf-8-sig") as lines:  # spreadsheets write a byte order mark
             rows = [
                 (root / row["file"], row["label"] or "", (row.get("split") or "train").strip().lower())
                 for row in csv.DictReader(lines)
@@ -64,7 +63,7 @@ def read_table(root: Path, table: Path) -> Parts:
         "training images of each class": sorted(classes - trained),
     }
     for expected, names in exceptions.items():
-        _check(not names, f"labels={table}", f"{expected}, unlike {names[:_NAMED]} ({len(names)} in all)")
+        _check(not names, f"labels={table}", f"{expected}, unlike {some_of(names)}")
     _check(len(classes) >= 2, f"labels={table}", "at least two classes in the column label")
     parts: Parts = {"train": []}
     for path, label, split in rows:
@@ -92,8 +91,8 @@ def hold_out(parts: Parts, classes: Sequence[str], fractions: Mapping[str, float
         _check(bool(result[part]), f"{part}_fraction={fraction}", f"enough to leave an image for {part}")
     if small:
         rank_zero_warn(
-            f"ImageFolder: classes with too few images to hold one out: {', '.join(small[:_NAMED])}; the accuracy does "
-            "not measure them"
+            f"ImageFolder: classes with too few images to hold one out: {some_of(small)}; the accuracy does not "
+            "measure them"
         )
     return result
 
@@ -111,6 +110,12 @@ def read_indices(file: Path, num: int) -> dict[str, NDArray[np.int64]]:
     _check(fine, f"split_file={file} with an empty part or an index out of range", expected)
     _check(len(np.unique(indices)) == len(indices), f"split_file={file} with an image twice", expected)
     return parts
+
+
+def some_of(names: Sequence[object], most: int = 10) -> str:
+    """List names for a message, or the first of them and the number of the others."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 def _check(fine: bool, got: str, expected: str) -> None:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from set_aggregation.data import CIFAR10, FashionMNIST, downloads
-from set_aggregation.data.downloads import download
+from set_aggregation.data import CIFAR10, FashionMNIST, published
 
 FILES = {"images/a.bin": b"a" * 500, "images/b.bin": b"b" * 300}
 
@@ -31,20 +30,31 @@ def asked(monkeypatch):
             (Path(folder) / name).parent.mkdir(exist_ok=True)
             (Path(folder) / name).write_bytes(content)
 
-    monkeypatch.setattr(downloads, "download_and_extract_archive", fetch)
+    monkeypatch.setattr(published, "download_and_extract_archive", fetch)
     return asked
 
 
-def test_addresses_are_tried_in_turn(asked, tmp_path):
+def missing(monkeypatch, folder, *addresses):
+    """A data set of one archive, which no file of is there."""
+    monkeypatch.setattr(CIFAR10, "files", dict.fromkeys(FILES, "0"))
+    monkeypatch.setattr(CIFAR10, "archives", {"x.tgz": "0"})
+    monkeypatch.setattr(CIFAR10, "addresses", addresses)
+    return CIFAR10(folder)
+
+
+def test_addresses_are_tried_in_turn(asked, tmp_path, monkeypatch):
     folder = tmp_path / "data"
-    download(folder, {"x.tgz": "0"}, ["http://bad/", "http://good/", "http://other/"], list(FILES))
+    data = missing(monkeypatch, folder, "http://bad/", "http://good/", "http://other/")
+    for _ in range(2):  # the second time all files are there
+        data.prepare_data()
     assert asked == ["http://bad/x.tgz", "http://good/x.tgz"]
     assert {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()} == set(FILES)
 
 
-def test_failure_names_the_cause_and_leaves_no_files(asked, tmp_path):
+def test_failure_names_the_cause_and_leaves_no_files(asked, tmp_path, monkeypatch):
+    data = missing(monkeypatch, tmp_path / "new" / "raw", "http://bad/", "http://worse/")
     with pytest.raises(ValueError, match=r"x\.tgz.* 2 addresses .*connection refused.*data_dir.*Digits"):
-        download(tmp_path / "new" / "raw", {"x.tgz": "0"}, ["http://bad/", "http://worse/"], list(FILES))
+        data.prepare_data()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -119,12 +129,8 @@ def test_fashion_mnist_is_read(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("cls", [CIFAR10, FashionMNIST])
-def test_missing_files_are_downloaded(cls, tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(downloads, "download", lambda *arguments: calls.append(arguments))
-    cls(tmp_path).prepare_data()
-    ((folder, archives, addresses, files),) = calls
-    assert tmp_path in (folder, *folder.parents)
-    assert len(addresses) > 1
-    assert archives
-    assert files
+def test_published_files_have_several_addresses(cls, asked, tmp_path):
+    with pytest.raises(ValueError, match=f"got no {next(iter(cls.archives))} in .* addresses"):
+        cls(tmp_path).prepare_data()
+    assert len(asked) == len(cls.addresses) > 1
+    assert all(address.endswith(f"/{next(iter(cls.archives))}") for address in asked)
