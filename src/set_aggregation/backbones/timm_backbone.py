@@ -59,7 +59,7 @@ class TimmBackbone(ForeignBackbone):
         if out_index is None:
             with suppress(AssertionError, AttributeError, RuntimeError, TypeError):  # refused after the trial run
                 # Layers between pooling and classifier, such as the LayerNorm of ConvNeXt, then act on each element.
-                self.network.reset_classifier(0, "")
+                self.network.reset_classifier(0, "")  # type: ignore[operator]
         self.takes_one = out_index is not None  # features_only gives a list
         self.num_prefix_tokens = getattr(self.network, "num_prefix_tokens", 0)
         images = example_images(self.network, image_size)

@@ -59,17 +59,10 @@ class NonFinite(Callback):
     ) -> None:
         """Read the results every few steps."""
         if len(self._steps) >= self.every_n_steps or trainer.is_last_batch:
-            self._read(trainer)
+            self.read(trainer, pl_module)
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Read the results, so that broken weights are not validated."""
-        self._read(trainer)
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Read the results, so that broken weights are not saved."""
-        self._read(trainer)
-
-    def _read(self, trainer: Trainer) -> None:
+    def read(self, trainer: Trainer, pl_module: LightningModule, checkpoint: Any = None) -> None:
+        """Read the results, so that broken weights are neither validated nor saved."""
         steps, self._steps = self._steps, []
         if not steps:
             return
@@ -83,6 +76,8 @@ class NonFinite(Callback):
                 "learning rate (--model.optimizer.lr), --trainer.gradient_clip_val 1, or --model.aggregator.reduction "
                 f"mean; the last good checkpoint is {good if good and good.exists() else 'none'}"
             )
+
+    on_validation_start = on_save_checkpoint = read
 
     def _record(self, trainer: Trainer, number: int, batches: range) -> str:
         """Write the images of a step to the file, and return their description."""

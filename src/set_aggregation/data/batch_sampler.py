@@ -92,6 +92,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
                 stacklevel=2,
             )
         self._wrapped = sampler
+        self._loaded: tuple[EpochPlan, int] | None = None  # a plan of which no batch was taken since it was loaded
         self._by_size = np.argsort(self._groups, kind="stable")  # the images of an epoch, sorted by size
         self._plan = EpochPlan(
             num_samples=np.bincount(self._groups).tolist(),
@@ -164,8 +165,8 @@ class ResolutionBatchSampler(Sampler[list[int]]):
         for name in ("num_samples", "shuffle", "drop_last", "remainder"):
             of_state, own = getattr(past, name), getattr(self._plan, name)
             _check(of_state == own, f"a state of {name}={of_state}", f"{own}")
+        self._resume(past, state["num_batches"])
         self._loaded = past, state["num_batches"]
-        self._resume(*self._loaded)
 
     def _begin(self, seed: int, epoch: int) -> None:
         """Plan an epoch from its start, with the images that the wrapped sampler draws."""
@@ -182,8 +183,7 @@ class ResolutionBatchSampler(Sampler[list[int]]):
             self._by_size = indices[np.argsort(groups, kind="stable")]
             num_samples = np.bincount(groups, minlength=len(self.sizes)).tolist()
         self._plan = replace(self._whole(), seed=seed, epoch=epoch, num_samples=num_samples)
-        self._num_batches = 0
-        self._loaded: tuple[EpochPlan, int] | None = None  # a plan of which no batch was taken since it was loaded
+        self._num_batches, self._loaded = 0, None
 
     def _resume(self, past: EpochPlan, num_batches: int) -> None:
         """Plan the rest of an epoch, of which some batches of a plan are used."""

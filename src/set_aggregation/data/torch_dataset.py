@@ -65,8 +65,7 @@ class TorchDataset(InMemoryImages):
         split: Literal["official", "paper"] = "paper" if test is None else "official"
         super().__init__(split=split, test_size=test_size, **arguments)
         self._check(bool(test or test_size or self.split_file), "neither test nor test_size", "one of them")
-        self.train = train
-        self.test = test
+        self.builders = [train] if test is None else [train, test]
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.class_names = tuple(map(str, range(num_classes))) if class_names is None else tuple(class_names)
@@ -78,19 +77,18 @@ class TorchDataset(InMemoryImages):
     @property
     def title(self) -> str:
         """The name of the data: that of the data set and the sizes."""
-        classes = [each for each in getattr(self.train, "args", ()) if isinstance(each, type)]
+        classes = [each for each in getattr(self.builders[0], "args", ()) if isinstance(each, type)]
         name = classes[0].__name__ if classes else type(self).__name__
         return super().title.replace(type(self).__name__, name)
 
     def prepare_data(self) -> None:
         """Build the data sets once, which downloads them if they do so."""
-        for build in (self.train, self.test):
-            if build is not None:
-                build()
+        for build in self.builders:
+            build()
 
     def load(self) -> tuple[UInt8[Tensor, "N C H W"], Int[Tensor, "N"], int]:
         """Read all items, the test set last."""
-        sets = [build() for build in (self.train, self.test) if build is not None]
+        sets = [build() for build in self.builders]
         lengths = [len(each) for each in sets]  # type: ignore[arg-type]
         images = torch.empty(sum(lengths), self.in_channels, *self.image_size, dtype=torch.uint8)
         labels = torch.empty(sum(lengths), dtype=torch.long)
