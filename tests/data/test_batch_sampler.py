@@ -498,6 +498,22 @@ def test_a_weighted_epoch_is_shared_and_resumed():
     assert list(again) == whole[3:]
 
 
+class Turning:
+    """As many images as the number of the epoch."""
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __iter__(self):
+        return iter(range(self.epoch + 1))
+
+
+def test_a_wrapped_sampler_turns_the_epochs():
+    sampler = ResolutionBatchSampler(THREE_SIZES, batch_size=2, sampler=Turning())
+    sampler.set_epoch(7)
+    assert sorted(samples(sampler)) == list(range(8))
+
+
 def test_a_sampler_of_other_indices_is_refused():
     with pytest.raises(ValueError, match="ResolutionBatchSampler: got a sampler"):
         ResolutionBatchSampler(THREE_SIZES, batch_size=2, sampler=[0, 120])

@@ -22,7 +22,7 @@ class Throughput(Callback):
     def __init__(self) -> None:
         self.images = 0  # so far, over all ranks
         self.seconds = 0.0  # their time
-        self._last: float | None = None  # end of the last batch
+        self._last = 0.0  # end of the last batch
         self._epoch_images, self._epoch_seconds = 0, 0.0
 
     @property
@@ -30,23 +30,20 @@ class Throughput(Callback):
         """Mean since the start of training."""
         return self.images / self.seconds if self.seconds else 0.0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock; an epoch that is resumed does not start again."""
-        self._last = time.perf_counter()
-
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of an epoch."""
         self._last = time.perf_counter()
         self._epoch_images, self._epoch_seconds = self.images, self.seconds
+
+    on_train_start = on_train_epoch_start  # an epoch that is resumed does not start again
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count a batch and the time since the previous one."""
         now = time.perf_counter()
-        if self._last is not None:
-            self.seconds += now - self._last
-            self.images += len(batch[1]) * trainer.world_size
+        self.seconds += now - self._last
+        self.images += len(batch[1]) * trainer.world_size
         self._last = now
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
