@@ -72,11 +72,7 @@ class _Group:
     """Images that are resized to one size: their indices, sizes and counts, and the bounds."""
 
     def __init__(
-        self,
-        members: NDArray[np.int64],
-        sizes: NDArray[np.number[Any]],
-        counts: NDArray[np.int64],
-        *bounds: float,
+        self, members: NDArray[np.int64], sizes: NDArray[np.number[Any]], counts: NDArray[np.int64], *bounds: float
     ) -> None:
         self.members, self.sizes, self.counts, self.bounds = members, sizes, counts, bounds
         max_side, tolerance, max_enlargement = bounds
