@@ -5,14 +5,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int, UInt8
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from set_aggregation.data.image_files import to_array
-from set_aggregation.data.image_set import Size
+from set_aggregation.data.image_set import Size, resize
 from set_aggregation.data.in_memory import InMemoryImages
 from set_aggregation.data.transforms import imagenet_statistics
 
@@ -89,23 +88,20 @@ class TorchDataset(InMemoryImages):
     def load(self) -> tuple[UInt8[Tensor, "N C H W"], Int[Tensor, "N"], int]:
         """Read all items, the test set last."""
         sets = [build() for build in self.builders]
-        lengths = [len(each) for each in sets]  # type: ignore[arg-type]
-        images = torch.empty(sum(lengths), self.in_channels, *self.image_size, dtype=torch.uint8)
-        labels = torch.empty(sum(lengths), dtype=torch.long)
-        rows = ((dataset, index) for dataset, num in zip(sets, lengths, strict=True) for index in range(num))
-        for row, (dataset, index) in enumerate(rows):
-            images[row], labels[row] = self._convert(dataset[index], index)
-        return images, labels, lengths[1] if len(sets) == 2 else 0
+        items: ConcatDataset[Any] = ConcatDataset(sets)
+        images = torch.empty(len(items), self.in_channels, *self.image_size, dtype=torch.uint8)
+        labels = torch.empty(len(items), dtype=torch.long)
+        for index in range(len(items)):
+            images[index], labels[index] = self._convert(items[index], index)
+        return images, labels, len(sets[1]) if len(sets) == 2 else 0  # type: ignore[arg-type]
 
     def _convert(self, item: Any, index: int) -> tuple[UInt8[Tensor, "C H W"], int]:
         image, label = item if isinstance(item, tuple | list) and len(item) == 2 else (None, -1)
         if isinstance(image, Image.Image):
             pixels = torch.from_numpy(np.array(to_array(image, self.in_channels, self.image_size))).permute(2, 0, 1)
         elif isinstance(image, Tensor) and image.ndim == 3 and len(image) == self.in_channels:
-            floats = image * 255 if image.is_floating_point() else image.float()
-            if floats.shape[1:] != self.image_size:
-                floats = F.interpolate(floats[None], self.image_size, mode="bicubic", antialias=True)[0]
-            pixels = floats.round().clamp(0, 255).to(torch.uint8)
+            scaled = image * 255 if image.is_floating_point() else image
+            pixels = resize(scaled.round().clamp(0, 255).to(torch.uint8)[None], self.image_size)[0]
         else:
             kind = f"a tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
             expected = f"a pair of a PIL image or a tensor (C={self.in_channels}, H, W) and a label"
