@@ -41,7 +41,7 @@ COMMAND_LINE = {
     ),
     "data set of torchvision": (
         (*FIT, "--data=torchvision.datasets.CIFAR100"),
-        ("ImageFolder, TorchDataset", "--data TorchDataset --data.train torchvision.datasets.CIFAR100"),
+        ("TorchDataset, ", "--data TorchDataset --data.train torchvision.datasets.CIFAR100"),
     ),
     "prefix of a trainer key": (
         (*FIT, "--trainer.max_epoch=1"),

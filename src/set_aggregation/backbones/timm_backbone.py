@@ -34,6 +34,7 @@ class TimmBackbone(ForeignBackbone):
         ConnectionError: the weights cannot be downloaded.
 
     Example:
+        >>> import torch
         >>> TimmBackbone("resnet18", out_index=2)(torch.randn(8, 3, 32, 32)).shape
         torch.Size([8, 128, 4, 4])
     """
