@@ -216,6 +216,13 @@ def test_a_long_setting_hides_no_other(write, figure):
     assert [text.split("\n")[-1] for text in said if "root=" in text] == ["reduction=a", "reduction=b"]
 
 
+def test_many_settings_show_those_of_one_row_first(write, figure):
+    for many, last in (("a", 0), ("b", 1), ("b", 2)):
+        settings = {f"data.init_args.setting_{i}": many for i in range(12)}
+        write(settings={**settings, "data.init_args.what": last})
+    assert len({axes.get_ylabel() for axes in panels(figure())}) == 3
+
+
 def test_names_are_no_formulas_and_no_markup(write, comparison):
     write("SAN<script>&$x$_", settings={REDUCTION: "mean"})
     write("SAN<script>&$x$_", settings={REDUCTION: "$</svg>$"})

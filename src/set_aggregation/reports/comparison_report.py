@@ -52,7 +52,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
 def _draw_block(panels: NDArray[Any], rows: Sequence[Row], comparison: Comparison) -> None:
     """Draw the rows of a data set."""
     for row, line in zip(rows, panels, strict=True):
-        line[0].set_ylabel(_label(row), rotation=0, ha="right", va="center", fontsize=8, parse_math=False)
+        line[0].set_ylabel(_label(row, rows), rotation=0, ha="right", va="center", fontsize=8, parse_math=False)
         for width, axes in zip(comparison.widths, line, strict=True):
             text = "no run"
             if runs := row.cells.get(width):
@@ -64,10 +64,11 @@ def _draw_block(panels: NDArray[Any], rows: Sequence[Row], comparison: Compariso
         axes.set_xlabel("epoch", fontsize=8)
 
 
-def _label(row: Row) -> str:
-    """Return aggregator and settings, start and end of long ones, cut to the height of a panel."""
+def _label(row: Row, rows: Sequence[Row]) -> str:
+    """Return aggregator and settings, the rarest first, start and end of long ones, cut to the height of a panel."""
+    others = [text for each in rows if each.aggregator == row.aggregator for text in each.differences]
     lines = []
-    for text in (row.aggregator, *row.differences):
+    for text in (row.aggregator, *sorted(row.differences, key=others.count)):
         wrapped = textwrap.wrap(text, _LETTERS)
         lines += wrapped if len(wrapped) <= 2 else [wrapped[0], f"…{text[1 - _LETTERS :]}"]
     return "\n".join(lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "…"])
