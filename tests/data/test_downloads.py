@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from set_aggregation.data import CIFAR10, FashionMNIST, published
+from set_aggregation.data import CIFAR10, FashionMNIST, downloads
 
 FILES = {"images/a.bin": b"a" * 500, "images/b.bin": b"b" * 300}
 
@@ -30,7 +30,7 @@ def asked(monkeypatch):
             (Path(folder) / name).parent.mkdir(exist_ok=True)
             (Path(folder) / name).write_bytes(content)
 
-    monkeypatch.setattr(published, "download_and_extract_archive", fetch)
+    monkeypatch.setattr(downloads, "download_and_extract_archive", fetch)
     return asked
 
 
