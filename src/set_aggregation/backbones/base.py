@@ -51,9 +51,9 @@ class ForeignBackbone(Backbone):
     @torch.no_grad()
     def find_layout(self, images: Float[Tensor, "B C H W"], name: str, advice: str) -> None:
         """Find the order of the axes of the features in a trial run."""
-        self.network.eval()  # otherwise the trial run would change its running statistics
         try:
-            features = self.features(images)
+            with evaluation_mode(self):  # otherwise the trial run would change its running statistics
+                features = self.features(images)
             layout = layout_of(features.shape, (images.shape[2], images.shape[3]))
         except (AssertionError, AttributeError, RuntimeError, TypeError):  # a layer after the pooling needs a vector
             layout = None
@@ -62,7 +62,6 @@ class ForeignBackbone(Backbone):
                 f"{type(self).__name__}: got {name}, which gives neither a feature map (B, D, h, w) nor tokens "
                 f"(B, N, D); {advice}"
             )
-        self.network.train()
         self.layout, self.out_features = layout, features.shape[1 if layout == "BDhw" else -1]
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
@@ -79,6 +78,18 @@ class ForeignBackbone(Backbone):
             found = f"{tokens.shape[2]} tokens of images of {height}x{width}"
             raise ValueError(f"got {found}, expected a grid of that ratio")
         return tokens.reshape(*tokens.shape[:2], rows, -1)
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode, then each submodule back into its own mode."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def layout_of(shape: Size, image_size: tuple[int, int]) -> Layout | None:

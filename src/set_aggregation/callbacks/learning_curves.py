@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from set_aggregation.models.evaluation_mode import evaluation_mode
+from set_aggregation.backbones.base import evaluation_mode
 from set_aggregation.runs.files import atomic_write, warn
 
 _PLOTTING = 0.02  # largest share of the training time

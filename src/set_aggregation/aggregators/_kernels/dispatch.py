@@ -25,15 +25,6 @@ def choose(implementation: Implementation, x: Tensor, projection: nn.Linear, act
 
     ``"auto"`` takes ``"triton"`` on NVIDIA GPUs and ``"blocked"`` on CPUs where they can compute the sum and are
     faster. Exported programs have the formula, so that they can be read without this package.
-
-    Args:
-        implementation: the one requested.
-        x: the elements.
-        projection: their projection.
-        activation: its activation.
-
-    Raises:
-        ValueError: ``"blocked"`` or ``"triton"`` was requested and cannot compute the sum.
     """
     if implementation == "eager":
         return None
