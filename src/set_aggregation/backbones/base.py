@@ -93,14 +93,7 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 
 def layout_of(shape: Size, image_size: tuple[int, int]) -> Layout | None:
-    """Return the order of the axes of a network's features, or None for a vector or a map of one pixel.
-
-    Example:
-        >>> layout_of(Size((2, 7, 7, 512)), (224, 224)), layout_of(Size((2, 512)), (224, 224))
-        ('BhwD', None)
-        >>> layout_of(Size((2, 512, 4, 2)), (100, 60))  # a map may be rounded up
-        'BDhw'
-    """
+    """Return the order of the axes of a network's features, or None for a vector or a map of one pixel."""
     if len(shape) == 3 and shape[1] > 1:
         return "BND"
     if len(shape) != 4:

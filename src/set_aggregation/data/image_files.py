@@ -136,12 +136,7 @@ def sizes_of_files(files: Sequence[Path], decode: bool = False) -> tuple[dict[Pa
 
 
 def shrink(size: Size, max_side: int) -> Size:
-    """Return height and width in the same proportion, neither longer than a bound.
-
-    Example:
-        >>> shrink((400, 300), max_side=200), shrink((40, 30), max_side=200)
-        ((200, 150), (40, 30))
-    """
+    """Return height and width in the same proportion, neither longer than a bound."""
     factor = min(1, max_side / max(size))
     height, width = (max(round(side * factor), 1) for side in size)
     return height, width

@@ -75,12 +75,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
 
 
 def resize(images: UInt8[Tensor, "N C H W"], size: Size, antialias: bool = True) -> UInt8[Tensor, "N C h w"]:
-    """Resize images by bicubic interpolation, computed in floating point, rounded and clamped to 0 ... 255.
-
-    Example:
-        >>> resize(torch.full((1, 1, 2, 2), 7, dtype=torch.uint8), (1, 3)).tolist()
-        [[[[7, 7, 7]]]]
-    """
+    """Resize images by bicubic interpolation, computed in floating point, rounded and clamped to 0 ... 255."""
     if images.shape[2:] == size:
         return images
     result = torch.empty((*images.shape[:2], *size), dtype=torch.uint8)

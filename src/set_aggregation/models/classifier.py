@@ -16,8 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from set_aggregation.aggregators import Aggregator
 from set_aggregation.aggregators.factory import build_aggregator
-from set_aggregation.backbones import Backbone
-from set_aggregation.backbones.base import evaluation_mode
+from set_aggregation.backbones.base import Backbone, evaluation_mode
 from set_aggregation.models.head import Head
 from set_aggregation.models.initialization import glorot_uniform_, take_weights
 from set_aggregation.models.loss import MeanLoss, check_loss
