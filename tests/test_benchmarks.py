@@ -21,7 +21,7 @@ TINY = {
     "san_layer": ["--sizes=2,3,4", "--no_compile", "--no_memory"],
     "scaling": ["--batch_size=2", "--set_size=2", "--out_features=2", "--no_memory"],
     "startup": ["--quick"],
-    "training_loop": [f"--config={ROOT / 'configs' / 'san_digits.yaml'}", "--batch_size=8", "--steps=1"],
+    "training_loop": ["--batch_size=8", "--steps=1"],
 }
 AT_NIGHT = {"fine_tuning", "mixed_sizes", "scaling", "startup"}  # ten seconds each
 SHARED = {"measuring", "random_images"}
