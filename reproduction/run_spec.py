@@ -66,6 +66,7 @@ OPTIONS: Mapping[str, tuple[str, Callable[[RunSpec], bool]]] = {
     "num_train": ("data.num_train", lambda run: True),
     "batch_size": ("data.batch_size", lambda run: True),
     "schedule": ("model.scheduler", lambda run: run.backbone != "small_cnn"),
+    "precision": ("trainer.precision", lambda run: run.backbone != "small_cnn"),
 }
 
 # Differences from the files under configs/, which are the preset ``paper``.
@@ -73,7 +74,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     "authors_code": {"reduction": "mean", "channels": 32, "hidden_activation": "none", "antialias": False},
     "modern": {"split": "official", "normalize": True, "augment": True, "hidden_activation": "relu"},
-    "short": {"schedule": "configs/scheduler/one_cycle.yaml"},
+    "short": {"schedule": "configs/scheduler/one_cycle.yaml", "precision": "bf16-mixed"},
 }
 # The authors' code holds out a twelfth each, and uses other sizes.
 _AUTHORS_FASHION_MNIST = {"val_size": 5833, "test_size": 5833, "sizes": [12, 20, 28, 36, 44]}
