@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import BackboneFinetuning, Callback
+from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 from torch._dynamo.exc import FailOnRecompileLimitHit
 from torch._dynamo.testing import CompileCounter
@@ -262,6 +263,17 @@ def test_schedule_over_all_steps_ends_with_the_training(scheduler, make_trainer)
     assert (trainer.global_step, schedule.last_epoch) == (4, 4)
     assert getattr(schedule, "total_steps", 4) == 4
     assert trainer.optimizers[0].param_groups[0]["lr"] < 0.3
+
+
+@pytest.mark.parametrize("scaler", [None, torch.amp.GradScaler("cpu")], ids=["bfloat16", "float16"])
+def test_gradients_of_fused_optimizers_are_clipped_in_mixed_precision(scaler, make_trainer):
+    model = make_model(optimizer=partial(torch.optim.SGD, lr=1.0, fused=True))
+    before = copy.deepcopy(model)
+    precision = MixedPrecision("16-mixed" if scaler else "bf16-mixed", "cpu", scaler)
+    trainer = make_trainer(max_epochs=1, gradient_clip_val=0.01, plugins=[precision])
+    trainer.fit(model, Batches(4), Batches(4))
+    moved = [new - old for new, old in zip(model.parameters(), before.parameters(), strict=True)]
+    assert torch.nn.utils.get_total_norm(moved).item() == pytest.approx(0.01, rel=0.02)
 
 
 def test_lbfgs_takes_the_weights(make_trainer):

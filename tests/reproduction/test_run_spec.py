@@ -97,13 +97,14 @@ def test_preset_sets_only_what_a_run_has():
     assert "data.split" not in fit_arguments(replace(SAN, preset="modern", data="digits"))
 
 
-def test_short_preset_is_for_the_schedule_of_the_resnet():
+def test_short_preset_is_for_the_resnet():
     arguments = fit_arguments(replace(RESNET, preset="short"))
+    assert arguments["trainer.precision"] == "bf16-mixed"
     assert arguments["model.scheduler"] == "configs/scheduler/one_cycle.yaml"
     config = yaml.safe_load((ROOT / arguments["model.scheduler"]).read_text())
     assert config["class_path"].endswith("OneCycleLR")
     assert "total_steps" not in config.get("init_args", {})  # those of the training
-    assert "model.scheduler" not in fit_arguments(replace(SAN, preset="short"))
+    assert fit_arguments(replace(SAN, preset="short")) == fit_arguments(SAN)
 
 
 def test_presets_consist_of_options():

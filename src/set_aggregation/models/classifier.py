@@ -213,7 +213,8 @@ class SetClassifier(LightningModule):
             groups.append({"params": [parameters[name] for name in parameters if name in exempt], "weight_decay": 0.0})
         optimizer = self.optimizer(groups)
         if self._trainer is not None and self._trainer.gradient_clip_val:
-            optimizer._step_supports_amp_scaling = False  # true if fused, and Lightning then refuses to clip
+            # True for fused optimizers, whose gradients Lightning then refuses to clip in mixed precision.
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if isinstance(optimizer, torch.optim.LBFGS):
             self.backbone.to(memory_format=torch.contiguous_format)  # it takes views of the gradients
         if self.scheduler is None:
