@@ -56,6 +56,9 @@ def test_what_was_learned_is_in_the_results():
     tables = {table.title.split(":")[0]: table for table in paper_tables(results.runs)}
     effects = {row[0]: [text.split()[0].lstrip("+-") for text in row[2:]] for row in tables["Ablations"].rows}
     time = results.measurements.query("experiment == 'pooling_time' and aggregator == 'san'")["ratio"]
+    resnet = results.runs.query("preset == 'short' and backbone == 'resnet56'")
+    first_losses = resnet["curves"].map(lambda curves: curves[0]["train_loss"])
+    errors, losses = (values.groupby(resnet["aggregator"]).mean() for values in (1 - resnet["best"], first_losses))
     conv1x1 = [100 * (TABLE2["cifar10", size, "conv1x1"] - cifar["conv1x1"][size]) for size in TABLE2_SIZES]
     lower = [
         100 * (TABLE3["cifar10", "all", side, name] - several[name]["cifar10", "all", side])
@@ -73,6 +76,10 @@ def test_what_was_learned_is_in_the_results():
         f"has {flatten['cifar10']:.3f} on CIFAR-10 (SAN: {cifar['san'][1024]:.3f} at size 1024, "
         f"{cifar['san'][4096]:.3f} at 4096) and {flatten['fashion_mnist']:.3f} on Fashion-MNIST",
         f"SAN loses {effects['reduction: mean'][0]} points in 15 epochs",
+        f"with ten times the rate it loses {effects['learning_rate: 0.01, reduction: mean'][0]}",
+        f"{errors['original']:.3f} with the original network, {errors['avg']:.3f} with average pooling and a hidden "
+        f"layer, {errors['san']:.3f} with SAN and {errors['max']:.3f} with max",
+        f"after one epoch is {losses['san']:.0f}, and {losses['avg']:.0f} with average pooling",
         f"add {effects['epochs: 40'][0]} points to SAN at size 1024",
         f"and {effects['epochs: 40'][1]} to max",
         f"without it SAN gains {effects['antialias: false'][0]} points and max {effects['antialias: false'][1]}",
