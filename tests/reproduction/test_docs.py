@@ -56,6 +56,8 @@ def test_what_was_learned_is_in_the_results():
     tables = {table.title.split(":")[0]: table for table in paper_tables(results.runs)}
     effects = {row[0]: [text.split()[0].lstrip("+-") for text in row[2:]] for row in tables["Ablations"].rows}
     time = results.measurements.query("experiment == 'pooling_time' and aggregator == 'san'")["ratio"]
+    many_channels = runs[runs["overrides"] == '{"channels": 32}']
+    fewer = select(runs, data="cifar10", aggregator="san", size=1024)["parameters"].iloc[0]
     resnet = results.runs.query("preset == 'short' and backbone == 'resnet56'")
     first_losses = resnet["curves"].map(lambda curves: curves[0]["train_loss"])
     errors, losses = (values.groupby(resnet["aggregator"]).mean() for values in (1 - resnet["best"], first_losses))
@@ -85,7 +87,10 @@ def test_what_was_learned_is_in_the_results():
         f"without it SAN gains {effects['antialias: false'][0]} points and max {effects['antialias: false'][1]}",
         f"add {effects['normalize: true'][0]} points to SAN and {effects['normalize: true'][1]} to max",
         f"takes {time.min():.1f} to {time.max():.1f} times as long",
-        f"On CIFAR-10, conv-1x1 is {min(conv1x1):.0f} to {max(conv1x1):.0f} points lower",
+        f"On CIFAR-10, conv-1x1 with one channel is {min(conv1x1):.0f} to {max(conv1x1):.0f} points lower",
+        f"with them it has {many_channels['best'].mean():.3f} at size 1024 "
+        f"(paper: {TABLE2['cifar10', 1024, 'conv1x1']})",
+        f"with 1/{many_channels['parameters'].mean() / fewer:.0f} of its parameters behind the backbone",
         f"trained on all image sizes are {min(lower):.0f} to {max(lower):.0f} points lower",
     ):
         assert fact in text
