@@ -80,7 +80,7 @@ def test_what_was_learned_is_in_the_results():
         f"SAN loses {effects['reduction: mean'][0]} points in 15 epochs",
         f"with ten times the rate it loses {effects['learning_rate: 0.01, reduction: mean'][0]}",
         f"{errors['original']:.3f} with the original network, {errors['avg']:.3f} with average pooling and a hidden "
-        f"layer, {errors['san']:.3f} with SAN and {errors['max']:.3f} with max",
+        f"layer, {errors['san']:.3f} with SAN, {errors['max']:.3f} with max and {errors['conv1x1']:.3f} with conv-1x1",
         f"after one epoch is {losses['san']:.0f}, and {losses['avg']:.0f} with average pooling",
         f"add {effects['epochs: 40'][0]} points to SAN at size 1024",
         f"and {effects['epochs: 40'][1]} to max",
