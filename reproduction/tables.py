@@ -152,7 +152,7 @@ def _ablations(runs: pd.DataFrame) -> Table:
     runs = runs[is_plain ^ is_short].join(before, on=keys).eval("effect = score - before").dropna(subset="effect")
     effect = partial(measured, digits=1, factor=100, sign="+")
     texts = runs.pivot_table("effect", ["train_sizes", "epochs", "overrides"], "aggregator", effect)
-    texts = texts.reindex(columns=["san", "max", "conv1x1"]).astype(object).fillna(NOT_RUN)
+    texts = texts.reindex(columns=["san", "max", "conv1x1"]).dropna(how="all").astype(object).fillna(NOT_RUN)
     rows = [
         (overrides.strip("{}").replace('"', "") or f"epochs: {epochs}", _TEXTS[train_sizes], *cells)
         for (train_sizes, epochs, overrides), *cells in texts.itertuples()
