@@ -57,6 +57,14 @@ COMMAND_LINE = {
         (*FIT, "--model.aggregator=Flatten", "--model.aggregator.set_size=9"),
         ("Flatten: got set_size=9", "sets have set_size=16"),
     ),
+    "logger without its package": (
+        (*FIT, "--trainer.logger+=MLFlowLogger"),
+        ("error: Requirement 'mlflow", "pip install"),
+    ),
+    "precision without its package": (
+        (*FIT, "--trainer.precision=transformer-engine"),
+        ("error: Requirement 'transformer_engine", "pip install"),
+    ),
     "unknown accelerator": ((*FIT, "--trainer.accelerator=gpuu"), ("accelerator='gpuu'", "auto, ")),
     "no checkpoint given": (("test", *DIGITS), ("--ckpt_path",)),
     "checkpoint not there": (("test", *DIGITS, "--ckpt_path=no.ckpt"), ("checkpoint not found: no.ckpt",)),

@@ -78,6 +78,11 @@ def test_unwrapped_is_what_the_class_said():
     assert unwrapped(message) == "SAN: got nothing"
 
 
+def test_unwrapped_is_what_the_class_in_a_list_said():
+    message = "Errors:\n  - Not a Logger\n  - Problem with given class_path 'a.B':\n      no b\n  - Not a bool\n"
+    assert unwrapped(message) == "no b"
+
+
 def test_unwrapped_leaves_others_alone():
     assert unwrapped("SAN: got\nnothing") == "SAN: got nothing"
 

@@ -322,6 +322,15 @@ def test_averaged_weights_are_tested_alike_at_the_end_and_later(callback, here):
     assert shown(out, "test/loss") == pytest.approx(measured, rel=1e-5)
 
 
+def test_a_callback_with_an_enum_is_written_to_the_configuration(here):
+    code, _, err = run_cli(here, "fit", *DIGITS, *SHORT, "--trainer.callbacks+=Timer")
+    assert code == 0, err
+    config = only_run(here) / "config.yaml"
+    assert "interval: step" in config.read_text()
+    code, _, err = run_cli(here, "fit", "--config", config, "--trainer.fast_dev_run=1")
+    assert code == 0, err
+
+
 @pytest.mark.parametrize(("precision", "aggregator"), [("bf16-true", "SAN"), ("64-true", "Flatten")])
 def test_images_take_the_precision_of_the_model(here, precision, aggregator):
     arguments = (f"--trainer.precision={precision}", f"--model.aggregator={aggregator}", "--trainer.fast_dev_run=1")

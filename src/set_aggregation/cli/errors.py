@@ -54,7 +54,8 @@ def one_line(message: str, words: Iterable[str], parser: ArgumentParser, parts: 
 
 def unwrapped(message: str) -> str:
     """Return the message of a class or a worker process on one line, without additions of jsonargparse or torch."""
-    inner = _search(r"Errors:\s+- (.+?)\n\s*- ", message, re.DOTALL)
+    failed = _search(r"Problem with given class_path '[^']*':\s+(.+?)\n\s*- ", message, re.DOTALL)
+    inner = failed or _search(r"Errors:\s+- (.+?)\n\s*- ", message, re.DOTALL)
     if "DataLoader worker process" in message:  # followed by the traceback
         inner = _search(r"\n\w*(?:Error|Exception): (.+)\s*$", message)
     return " ".join((inner or message).split())

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from enum import Enum
 from pathlib import Path
 
 import yaml
@@ -24,6 +25,9 @@ from set_aggregation.runs.directory import RunDirectory, find_run
 from set_aggregation.runs.environment import devices_of, environment, multiplies_bfloat16
 from set_aggregation.runs.settings import changed_optimizer_arguments
 from set_aggregation.runs.signals import EXIT_CODE, Interrupted
+
+# The default of an argument may be an enum (Lightning's Timer), which YAML does not have.
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 
 
 class Fit(SetAggregationCLI):

@@ -9,7 +9,6 @@ from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from set_aggregation._extras import MissingExtraError
 from set_aggregation.cli.errors import one_line, unwrapped
 from set_aggregation.cli.fit import Fit
 from set_aggregation.cli.lightning_cli import SetAggregationCLI
@@ -18,7 +17,7 @@ from set_aggregation.cli.silence import silence_libraries
 from set_aggregation.runs.signals import EXIT_CODE, Interrupted
 
 # Errors that the user can cause and fix; all others keep their traceback.
-_USER_ERRORS = (ArgumentError, ValueError, OSError, FloatingPointError, MisconfigurationException, MissingExtraError)
+_USER_ERRORS = (ArgumentError, ValueError, OSError, FloatingPointError, MisconfigurationException, ImportError)
 
 
 def run(command: str, description: str, arguments: Sequence[str]) -> int:
