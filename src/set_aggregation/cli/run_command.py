@@ -17,7 +17,7 @@ from set_aggregation.cli.silence import silence_libraries
 from set_aggregation.runs.signals import EXIT_CODE, Interrupted
 
 # Errors that the user can cause and fix; all others keep their traceback.
-_USER_ERRORS = (ArgumentError, ValueError, OSError, FloatingPointError, MisconfigurationException, ImportError)
+_USER_ERRORS = (ArgumentError, ValueError, OSError, FloatingPointError, MisconfigurationException, ModuleNotFoundError)
 
 
 def run(command: str, description: str, arguments: Sequence[str]) -> int:
